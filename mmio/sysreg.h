@@ -1,0 +1,25 @@
+// System registers that a device answers for: ICC_* (the GIC's CPU interface) and CNT* (the timer).
+#ifndef TRAPLINE_MMIO_SYSREG_H_
+#define TRAPLINE_MMIO_SYSREG_H_
+
+#include <cstdint>
+
+namespace trapline {
+
+// op0:op1:CRn:CRm:op2 packed as in bits 20:5 of MRS/MSR: 2+3+4+4+3 = 16 bits.
+using SysregId = uint16_t;
+constexpr SysregId sysreg_id(unsigned op0, unsigned op1, unsigned crn, unsigned crm, unsigned op2) {
+  return static_cast<SysregId>(op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2);
+}
+
+class SysregDevice {
+ public:
+  virtual ~SysregDevice() = default;
+  // False: UNDEFINED for the guest (unknown, or wrong direction). EL is checked by the CPU.
+  virtual bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) = 0;
+  virtual bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) = 0;
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_MMIO_SYSREG_H_

@@ -1,0 +1,76 @@
+// Guest-physical memory as the VMM and its devices touch it. Every write by the VMM goes through
+// write(), or through a pointer from host() followed by dma_done() *before* the guest is told (used
+// ring, interrupt): the one hook for instruction-cache invalidation and dirty tracking.
+#ifndef TRAPLINE_VMM_GUEST_MEMORY_H_
+#define TRAPLINE_VMM_GUEST_MEMORY_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace trapline {
+
+inline constexpr unsigned kPageLog2 = 12;
+inline constexpr uint64_t kPageSize = uint64_t{1} << kPageLog2;
+inline constexpr uint64_t kPageMask = kPageSize - 1;
+
+class GuestMemory {
+ public:
+  // Why a write to a page needs more than the write; atomically set and cleared bits of a byte a
+  // page. The software CPU keeps write-TLB entries of a flagged page on its slow path.
+  enum PageFlag : uint8_t {
+    kHasCode = 1,     // some vCPU holds predecoded instructions of this page
+    kWatched = 2,     // icache policy `protect` wants to see writes
+    kTrackDirty = 4,  // snapshots: note the first write, then clear the flag
+  };
+
+  struct Slot {
+    uint64_t base;
+    uint64_t size;
+    uint8_t* host;
+    bool writable;  // by the guest; the VMM may write read-only slots (flash) through host
+    std::unique_ptr<std::atomic<uint8_t>[]> page_flags;
+  };
+
+  // Called after [ipa, ipa + size) was written by the VMM, a device, or a guest store to a page
+  // whose flags are not zero; any thread, no locks held.
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    virtual void memory_written(uint64_t ipa, uint64_t size) = 0;
+  };
+
+  GuestMemory() = default;
+  ~GuestMemory();
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
+
+  // Anonymous, zeroed, lazily populated memory. Returns an error text, empty on success.
+  std::string add(uint64_t base, uint64_t size, bool writable);
+  // Assembly time only.
+  void add_observer(Observer* observer) { observers_.push_back(observer); }
+
+  // The host address of [ipa, ipa + size), or null if not wholly inside one slot.
+  uint8_t* host(uint64_t ipa, uint64_t size) const;
+  const Slot* slot(uint64_t ipa) const;
+  // Null outside memory.
+  std::atomic<uint8_t>* page_flags(uint64_t ipa) const;
+
+  bool read(uint64_t ipa, void* out, uint64_t size) const;
+  bool write(uint64_t ipa, const void* data, uint64_t size);
+  void dma_done(uint64_t ipa, uint64_t size);
+  // The CPU's slow path after a store to a flagged page.
+  void guest_wrote(uint64_t ipa, uint64_t size) { dma_done(ipa, size); }
+
+  const std::vector<Slot>& slots() const { return slots_; }
+
+ private:
+  std::vector<Slot> slots_;
+  std::vector<Observer*> observers_;
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_GUEST_MEMORY_H_

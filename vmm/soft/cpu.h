@@ -1,0 +1,201 @@
+// The state of one software CPU and the seams between its parts:
+//   engine   (blocks, integer, branches, loads and stores, run loop)      vmm/soft/engine*, ops_*
+//   system   (MMU, system registers, exceptions) vmm/soft/{mmu,sysreg,exception} fpsimd   (floating
+//   point, Advanced SIMD)                              vmm/soft/fp*
+// Outside the engine's hot handlers every field here is exact: pc, nzcv and the retired count are
+// materialised before a seam function is called.
+#ifndef TRAPLINE_VMM_SOFT_CPU_H_
+#define TRAPLINE_VMM_SOFT_CPU_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "mmio/clock.h"
+#include "mmio/cpu_view.h"
+#include "mmio/sysreg.h"
+#include "vmm/guest_memory.h"
+#include "vmm/stage2.h"
+#include "vmm/vcpu.h"
+#include "vmm/walk.h"
+
+namespace trapline::soft {
+
+// EL1 state that MRS/MSR reach and that the CPU itself acts on.
+struct SystemRegisters {
+  TranslationRegs mmu;  // SCTLR, TCR, TTBR0/1, MAIR_EL1; el and pan mirror PSTATE
+  uint64_t vbar_el1 = 0, elr_el1 = 0, spsr_el1 = 0, esr_el1 = 0, far_el1 = 0, par_el1 = 0;
+  uint64_t sp_el0 = 0, sp_el1 = 0;  // the one not in use; the current one lives in slot kSlotSp
+  uint64_t tpidr_el0 = 0, tpidrro_el0 = 0, tpidr_el1 = 0, contextidr_el1 = 0;
+  uint64_t cpacr_el1 = 0, csselr_el1 = 0, amair_el1 = 0, actlr_el1 = 0;
+  uint64_t afsr0_el1 = 0, afsr1_el1 = 0, cntkctl_el1 = 0, mdscr_el1 = 0;
+  uint64_t mpidr_el1 = 0;
+  uint64_t osdlr_el1 = 0, oslar_locked = 1, mdccint_el1 = 0;
+  uint64_t dbgbvr[16] = {}, dbgbcr[16] = {}, dbgwvr[16] = {}, dbgwcr[16] = {};
+};
+
+struct Pstate {
+  uint8_t el = 1;      // 0 or 1
+  uint8_t sp_sel = 1;  // SPSel; at EL0 SP_EL0 is always used
+  uint8_t daif = 0xf;  // D=8 A=4 I=2 F=1
+  bool pan = false;
+  bool il = false;  // illegal execution state
+  bool ss = false;  // software step
+};
+
+// Why a seam function wants the engine to stop what it is doing.
+enum class Next : uint8_t {
+  kContinue,  // carry on with the next instruction
+  kJump,      // cpu.pc was set (exception, ERET): look up a new block
+  kExit,      // cpu.exit is filled in: leave run()
+  kResync,    // translation context changed at this instruction: pc + 4, but start a new block
+};
+
+struct SharedState;  // what the vCPUs of one machine share: owned by vmm/soft/machine.h
+struct EngineState;  // TLB, block cache, lazy flags: private to the engine
+
+struct Cpu {
+  GeneralRegisters r{};  // slots 31 (XZR), 32 (current SP), 33 (discard): cpu_view.h
+  uint64_t pc = 0;
+  uint32_t nzcv = 0;  // bits 31:28, materialised
+  uint32_t fpcr = 0, fpsr = 0;
+  alignas(16) Vreg v[32]{};
+  Pstate ps;
+  SystemRegisters sys;
+
+  ExclusiveMonitor monitor;  // cleared by CLREX and exception return
+
+  // Interrupt lines and requests, from any thread. `attention` is the one word that the engine
+  // polls at block entry: nonzero means some line or request needs a look.
+  std::atomic<uint32_t> attention{0};
+  enum Attention : uint32_t {
+    kIrq = 1,          // line level
+    kFiq = 2,          // line level
+    kKick = 4,         // consumed by run()
+    kMaintenance = 8,  // TLB or instruction-cache work from another CPU is queued
+    kStop = 16,        // single step or breakpoint bookkeeping
+    kEvent = 32,       // event register (SEV, WFE)
+  };
+
+  Exit exit;  // filled when a seam function returns Next::kExit
+  unsigned index = 0;
+  bool isv_never = false;          // --isv never: no syndrome for any data abort
+  uint64_t retired = 0;            // exact at seams
+  unsigned futile_exceptions = 0;  // consecutive exceptions with nothing retired
+
+  GuestMemory* memory = nullptr;
+  Stage2* stage2 = nullptr;
+  Clock* clock = nullptr;
+  SharedState* shared = nullptr;
+  EngineState* engine = nullptr;
+};
+
+// --- system: vmm/soft/mmu.cc ---------------------------------------------------------------------
+
+// A full two-stage translation of one byte address, no TLB. The engine caches the result per 4 KiB.
+struct MmuResult {
+  enum class Kind : uint8_t { kOk, kStage1Fault, kStage2Fault };
+  Kind kind = Kind::kStage1Fault;
+  // kOk
+  uint8_t* host = nullptr;  // of the byte asked for
+  uint64_t ipa = 0;         // also for kStage2Fault
+  bool device = false;      // combined type: alignment is checked by the caller
+  bool global = true;
+  bool readable = false, writable = false, executable = false;  // both stages, at that EL
+  uint8_t page_log2 = 12;  // the smaller leaf of the two stages
+  // faults
+  uint8_t fsc = 0;
+  bool s1ptw = false;     // stage-2 fault on a stage-1 table walk
+  bool ipa_valid = true;  // HPFAR is UNKNOWN after a plain stage-2 permission fault
+};
+MmuResult mmu_translate(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0);
+
+// --- system: vmm/soft/exception.cc ---------------------------------------------------------------
+
+// Exception classes, D17.2.37.
+enum class Ec : uint8_t {
+  kUnknown = 0x00,
+  kWfx = 0x01,
+  kFpAccess = 0x07,
+  kIllegalState = 0x0e,
+  kSvc64 = 0x15,
+  kHvc64 = 0x16,
+  kSmc64 = 0x17,
+  kSysreg = 0x18,
+  kInstAbortLower = 0x20,
+  kInstAbortSame = 0x21,
+  kPcAlignment = 0x22,
+  kDataAbortLower = 0x24,
+  kDataAbortSame = 0x25,
+  kSpAlignment = 0x26,
+  kFpException = 0x2c,
+  kBreakpointLower = 0x30,
+  kBreakpointSame = 0x31,
+  kStepLower = 0x32,
+  kStepSame = 0x33,
+  kWatchpointLower = 0x34,
+  kWatchpointSame = 0x35,
+  kBrk = 0x3c,
+};
+enum class VectorKind : uint16_t { kSync = 0x000, kIrq = 0x080, kFiq = 0x100, kSError = 0x180 };
+
+// Takes an exception to EL1: SPSR, ELR = return_pc, ESR (sync only), PSTATE, PC = vector. The "same
+// or lower EL" variant of EC is chosen here: pass the kLower one.
+void take_sync(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc);
+void take_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, uint64_t return_pc);  // also FAR_EL1
+void take_interrupt(Cpu& cpu, VectorKind kind);                                    // at cpu.pc
+// ERET: restores PSTATE from SPSR_EL1 with the illegal-return checks, PC from ELR_EL1.
+void exception_return(Cpu& cpu);
+// SPSR layout of the present state, and back (for gdb and snapshots).
+uint64_t pstate_to_spsr(const Cpu& cpu);
+void spsr_to_pstate(Cpu& cpu, uint64_t spsr);
+// Switches PSTATE.SP/EL and swaps the stack-pointer slot accordingly.
+void set_el_and_spsel(Cpu& cpu, unsigned el, unsigned sp_sel);
+
+// --- system: vmm/soft/sysreg.cc ------------------------------------------------------------------
+
+// Executes any word of the "System" space that the engine does not do itself: MRS, MSR (register
+// and immediate), SYS/SYSL (TLBI, IC, DC, AT), and the undefined ones. cpu.pc is on the
+// instruction. Undefined and trapped accesses take their exception here (kJump); ICC_* and timer
+// registers fill cpu.exit (kExit).
+Next execute_system(Cpu& cpu, uint32_t word);
+// For gdb and register dumps; false if unknown.
+bool read_sysreg_raw(const Cpu& cpu, SysregId id, uint64_t& value);
+
+// --- engine, called by system --------------------------------------------------------------------
+
+enum class TlbiScope : uint8_t { kAll, kAsid, kVa, kVaAllAsid };
+// TLB invalidation on this CPU now and, if `broadcast`, on the others before this CPU's next DSB
+// completes. va is the address (already shifted), asid for kAsid and kVa.
+void tlb_invalidate(Cpu& cpu, TlbiScope scope, uint64_t va, uint16_t asid, bool broadcast);
+// Predecoded instructions: of one 64-byte line by physical page (IC IVAU, after translation, by
+// host address), or all (IC IALLU{IS}).
+void icache_invalidate_line(Cpu& cpu, const uint8_t* host_line, bool broadcast);
+void icache_invalidate_all(Cpu& cpu, bool broadcast);
+// Machine-wide, from any thread (`issuer` null: not a vCPU thread), complete on return: stage 2 of
+// the range changed (drops TLB entries and blocks), or a page got a flag that wants its writes
+// seen.
+void tlb_invalidate_ipa(SharedState& shared, Cpu* issuer, uint64_t ipa, uint64_t size);
+void tlb_demote_writes(SharedState& shared, Cpu* issuer, uint64_t ipa_page);
+// SCTLR/TCR/TTBR/MAIR/ASID/EL/PAN changed: whatever the engine derived from them is stale.
+void translation_context_changed(Cpu& cpu);
+// Breakpoint/watchpoint registers or MDSCR changed.
+void debug_context_changed(Cpu& cpu);
+
+// DC ZVA and every load or store that the engine's fast path does not do: the engine's own slow
+// path (vmm/soft/slow_path.cc), through mmio::emulate() with the RAM side of a CpuView.
+
+// --- fpsimd: vmm/soft/fp*.cc ---------------------------------------------------------------------
+
+// Data-processing words of the "Scalar Floating-Point and Advanced SIMD" group (C4.1), including
+// moves to and from general registers; no memory accesses. Returns an index into the table, 0 for
+// unallocated words (UNDEFINED). Called when a block is predecoded.
+uint16_t fp_lookup(uint32_t word);
+// Executes; reads and writes cpu.v, cpu.r (slots: Rn/Rd 31 is XZR: read slot 31, write slot 33),
+// cpu.nzcv (FCMP, FCCMP), cpu.fpcr, cpu.fpsr. Never traps: FP traps are not implemented, and read
+// as such in FPCR; CPACR_EL1 is the engine's business.
+using FpFunction = void (*)(Cpu& cpu, uint32_t word);
+extern const FpFunction kFpFunctions[];
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_CPU_H_

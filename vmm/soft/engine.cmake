@@ -1,0 +1,1 @@
+target_sources(trapline_soft PRIVATE engine.cc)

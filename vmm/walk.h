@@ -1,0 +1,47 @@
+// The stage-1 translation-table walk (D8.2), written once: the software CPU's MMU and the exit path
+// (which must find the trapped instruction) both instantiate it.
+#ifndef TRAPLINE_VMM_WALK_H_
+#define TRAPLINE_VMM_WALK_H_
+
+#include <cstdint>
+
+#include "vmm/vcpu.h"
+
+namespace trapline {
+
+enum class WalkFor : uint8_t { kRead, kWrite, kReadWrite, kFetch };
+
+struct Stage1Walk {
+  enum class Status : uint8_t {
+    kOk,
+    kFault,       // stage 1 refuses: fsc, level
+    kTableFault,  // a table could not be read: stage 2 refused it at table_ipa (S1PTW)
+  };
+  Status status = Status::kFault;
+  uint8_t fsc = 0;  // DFSC/IFSC of a stage-1 fault
+  int8_t level = 0;
+  uint8_t attr_index = 0;
+  bool device = false;    // by MAIR
+  bool global = true;     // nG == 0
+  bool readable = false;  // at the EL asked for
+  bool writable = false;
+  bool executable = false;
+  uint8_t page_log2 = 12;
+  uint64_t ipa = 0;  // output address of the byte asked for
+  uint64_t table_ipa = 0;
+  uint8_t table_loads = 0;
+  uint64_t descriptor_ipa[5] = {};  // where the descriptors were read, for policy `recheck`
+  uint64_t descriptor[5] = {};
+};
+
+// Walks `va` for EL0 (`el0`) or EL1. `read(ipa, uint64_t& descriptor) -> bool` reads one table
+// entry through stage 2 (little- or big-endian as SCTLR_EL1.EE says is the walker's business). With
+// SCTLR_EL1.M == 0 the output is `va` itself: Device-nGnRnE for data, Normal for fetches (by I).
+// The definition stands in vmm/walk_inl.h; includers instantiate it with their reader.
+template <typename ReadDescriptor>
+Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
+                       ReadDescriptor&& read);
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_WALK_H_
