@@ -1,0 +1,84 @@
+// The two clocks of `--clock`: host time, and virtual time counted in instructions.
+#ifndef TRAPLINE_VMM_CLOCKS_H_
+#define TRAPLINE_VMM_CLOCKS_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "mmio/clock.h"
+
+namespace trapline {
+
+// Deadlines in order; equal ones in the order of insertion.
+class DeadlineQueue {
+ public:
+  Clock::Handle add(uint64_t deadline, std::function<void()> callback);
+  bool remove(Clock::Handle handle);
+  bool empty() const { return events_.empty(); }
+  // ~0 when empty.
+  uint64_t next() const { return events_.empty() ? ~uint64_t{0} : events_.begin()->first.first; }
+  // Takes the first event if it is due at `now`; null if none.
+  std::function<void()> take_due(uint64_t now, Clock::Handle& handle);
+
+ private:
+  using Key = std::pair<uint64_t, Clock::Handle>;
+  std::map<Key, std::function<void()>> events_;
+  std::unordered_map<Clock::Handle, uint64_t> deadlines_;
+  Clock::Handle last_ = 0;
+};
+
+// CLOCK_MONOTONIC in ticks since construction; a thread of its own fires the deadlines.
+class HostClock final : public Clock {
+ public:
+  HostClock();
+  ~HostClock() override;
+  uint64_t now() override;
+  Handle at(uint64_t deadline, std::function<void()> callback) override;
+  void cancel(Handle handle) override;
+
+ private:
+  void run();
+
+  const uint64_t start_ns_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  DeadlineQueue queue_;
+  Handle running_ = 0;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+// A tick is kNsPerTick instructions, summed over all vCPUs (which run in turn on one thread), plus
+// what idle machines skipped. Single-threaded.
+class IcountClock final : public Clock {
+ public:
+  // `retired` reads the instructions executed so far by all vCPUs, mid-run included.
+  void set_source(std::function<uint64_t()> retired) { retired_ = std::move(retired); }
+
+  uint64_t now() override { return instructions() / kNsPerTick; }
+  Handle at(uint64_t deadline, std::function<void()> callback) override;
+  void cancel(Handle handle) override { queue_.remove(handle); }
+
+  // Virtual instructions since the start: executed and skipped.
+  uint64_t instructions() const { return (retired_ ? retired_() : 0) + skipped_; }
+  // Instructions until the next deadline is due: 0 if one is; ~0 if there is none.
+  uint64_t budget() const;
+  // Fires all that is due. Call between two instructions only.
+  void fire_due();
+  // The machine idles: jumps to the next deadline. False if there is none.
+  bool skip_to_next();
+
+ private:
+  std::function<uint64_t()> retired_;
+  uint64_t skipped_ = 0;
+  DeadlineQueue queue_;
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_CLOCKS_H_

@@ -1,0 +1,371 @@
+#include "vmm/statistics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <nlohmann/json.hpp>
+
+namespace trapline {
+
+unsigned Histogram::bucket(uint64_t value) {
+  constexpr uint64_t kLinear = 1u << kSubLog2;
+  if (value < kLinear) return static_cast<unsigned>(value);
+  unsigned octave = 63 - std::countl_zero(value);
+  unsigned sub = (value >> (octave - kSubLog2)) & (kLinear - 1);
+  return ((octave - kSubLog2 + 1) << kSubLog2) + sub;
+}
+
+void Histogram::record(uint64_t value) {
+  ++buckets_[bucket(value)];
+  ++count_;
+  min_ = std::min(min_, value);
+  max_ = std::max(max_, value);
+}
+
+void Histogram::merge(const Histogram& other) {
+  for (unsigned i = 0; i < kBuckets; ++i) buckets_[i] += other.buckets_[i];
+  count_ += other.count_;
+  min_ = std::min(min_, other.min_);
+  max_ = std::max(max_, other.max_);
+}
+
+uint64_t Histogram::quantile(double q) const {
+  if (count_ == 0) return 0;
+  auto rank = static_cast<uint64_t>(q * static_cast<double>(count_ - 1));
+  uint64_t seen = 0;
+  for (unsigned i = 0; i < kBuckets; ++i) {
+    seen += buckets_[i];
+    if (seen <= rank) continue;
+    uint64_t middle = i;
+    if (i >= (1u << kSubLog2)) {
+      unsigned octave = (i >> kSubLog2) - 1 + kSubLog2;
+      unsigned step = octave - kSubLog2;
+      uint64_t low = (uint64_t{1} << octave) + (uint64_t{i & ((1u << kSubLog2) - 1)} << step);
+      middle = low + (uint64_t{1} << step) / 2;
+    }
+    return std::clamp(middle, min_, max_);
+  }
+  return max_;
+}
+
+const char* exit_class_name(ExitClass c) {
+  static constexpr const char* kNames[] = {"data_abort.isv1", "data_abort.isv0", "prefetch_abort",
+                                           "sysreg",          "hvc",             "wfx",
+                                           "other"};
+  static_assert(std::size(kNames) == static_cast<size_t>(ExitClass::kCount));
+  return kNames[static_cast<size_t>(c)];
+}
+
+const char* stage_name(Stage s) {
+  static constexpr const char* kNames[] = {"translate", "fetch", "decode", "lookup", "emulate"};
+  static_assert(std::size(kNames) == static_cast<size_t>(Stage::kCount));
+  return kNames[static_cast<size_t>(s)];
+}
+
+VcpuStatistics::VcpuStatistics() : table_(kSlots) {}
+
+void VcpuStatistics::enable_timing() {
+  latency = std::make_unique<std::array<Latency, static_cast<size_t>(ExitClass::kCount)>>();
+}
+
+// Open addressing over a fixed table: a guest that sprays addresses fills it and lands in overflow_.
+VcpuStatistics::RegisterCount& VcpuStatistics::slot(uint32_t key, uint64_t offset) {
+  uint32_t tag = key + 1;
+  for (size_t i = (key * 0x9e3779b1u) >> 20, probe = 0; probe < 16; ++probe, i = (i + 1) % kSlots) {
+    RegisterCount& entry = table_[i];
+    if (entry.key == tag) return entry;
+    if (entry.key == 0) {
+      if (used_ >= kSlots * 3 / 4) break;
+      ++used_;
+      entry.key = tag;
+      entry.offset = offset;
+      return entry;
+    }
+  }
+  return overflow_;
+}
+
+void VcpuStatistics::device_access(const Bus::Region& region, uint64_t offset, unsigned /*size*/,
+                                   bool write, uint64_t /*value*/, bool /*abort*/) {
+  uint64_t word = std::min<uint64_t>(offset >> 2, (1u << 22) - 1);
+  uint32_t key = uint32_t{region.index} << 22 | static_cast<uint32_t>(word);
+  RegisterCount& count = slot(key, offset & ~uint64_t{3});
+  ++(write ? count.writes : count.reads);
+}
+
+void VcpuStatistics::unmapped_access(uint64_t /*ipa*/, unsigned /*size*/, bool /*write*/) {
+  ++counters.unmapped_accesses;
+}
+
+void VcpuStatistics::sysreg_access(SysregId id, bool write) {
+  RegisterCount& count = slot(kSysregBit | id, id);
+  ++(write ? count.writes : count.reads);
+}
+
+void VcpuStatistics::merge(const VcpuStatistics& other) {
+  for (size_t i = 0; i < exits.size(); ++i) exits[i] += other.exits[i];
+  counters.decode_ok += other.counters.decode_ok;
+  counters.decode_unsupported += other.counters.decode_unsupported;
+  counters.decode_fallback += other.counters.decode_fallback;
+  counters.retries += other.counters.retries;
+  counters.disagreements += other.counters.disagreements;
+  counters.stuck_aborts += other.counters.stuck_aborts;
+  counters.external_aborts += other.counters.external_aborts;
+  counters.unmapped_accesses += other.counters.unmapped_accesses;
+  counters.unsupported_accesses += other.counters.unsupported_accesses;
+  counters.undefined += other.counters.undefined;
+  for (const RegisterCount& count : other.table_) {
+    if (count.key == 0) continue;
+    RegisterCount& mine = slot(count.key - 1, count.offset);
+    mine.reads += count.reads;
+    mine.writes += count.writes;
+  }
+  if (other.latency != nullptr) {
+    if (latency == nullptr) enable_timing();
+    for (size_t c = 0; c < latency->size(); ++c) {
+      (*latency)[c].total.merge((*other.latency)[c].total);
+      for (size_t s = 0; s < (*latency)[c].stages.size(); ++s) {
+        (*latency)[c].stages[s].merge((*other.latency)[c].stages[s]);
+      }
+    }
+  }
+}
+
+std::vector<VcpuStatistics::RegisterCount> VcpuStatistics::register_counts() const {
+  std::vector<RegisterCount> result;
+  for (const RegisterCount& count : table_) {
+    if (count.key == 0) continue;
+    result.push_back(count);
+    --result.back().key;
+  }
+  return result;
+}
+
+std::string sysreg_name(SysregId id) {
+  static const std::map<SysregId, const char*> kNames = {
+      {sysreg_id(3, 0, 4, 6, 0), "ICC_PMR_EL1"},     {sysreg_id(3, 0, 12, 8, 0), "ICC_IAR0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 1), "ICC_EOIR0_EL1"},  {sysreg_id(3, 0, 12, 8, 2), "ICC_HPPIR0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 3), "ICC_BPR0_EL1"},   {sysreg_id(3, 0, 12, 8, 4), "ICC_AP0R0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 5), "ICC_AP0R1_EL1"},  {sysreg_id(3, 0, 12, 8, 6), "ICC_AP0R2_EL1"},
+      {sysreg_id(3, 0, 12, 8, 7), "ICC_AP0R3_EL1"},  {sysreg_id(3, 0, 12, 9, 0), "ICC_AP1R0_EL1"},
+      {sysreg_id(3, 0, 12, 9, 1), "ICC_AP1R1_EL1"},  {sysreg_id(3, 0, 12, 9, 2), "ICC_AP1R2_EL1"},
+      {sysreg_id(3, 0, 12, 9, 3), "ICC_AP1R3_EL1"},  {sysreg_id(3, 0, 12, 11, 1), "ICC_DIR_EL1"},
+      {sysreg_id(3, 0, 12, 11, 3), "ICC_RPR_EL1"},   {sysreg_id(3, 0, 12, 11, 5), "ICC_SGI1R_EL1"},
+      {sysreg_id(3, 0, 12, 11, 6), "ICC_ASGI1R_EL1"}, {sysreg_id(3, 0, 12, 11, 7), "ICC_SGI0R_EL1"},
+      {sysreg_id(3, 0, 12, 12, 0), "ICC_IAR1_EL1"},  {sysreg_id(3, 0, 12, 12, 1), "ICC_EOIR1_EL1"},
+      {sysreg_id(3, 0, 12, 12, 2), "ICC_HPPIR1_EL1"}, {sysreg_id(3, 0, 12, 12, 3), "ICC_BPR1_EL1"},
+      {sysreg_id(3, 0, 12, 12, 4), "ICC_CTLR_EL1"},  {sysreg_id(3, 0, 12, 12, 5), "ICC_SRE_EL1"},
+      {sysreg_id(3, 0, 12, 12, 6), "ICC_IGRPEN0_EL1"}, {sysreg_id(3, 0, 12, 12, 7), "ICC_IGRPEN1_EL1"},
+      {sysreg_id(3, 3, 14, 0, 0), "CNTFRQ_EL0"},     {sysreg_id(3, 3, 14, 0, 1), "CNTPCT_EL0"},
+      {sysreg_id(3, 3, 14, 0, 2), "CNTVCT_EL0"},     {sysreg_id(3, 3, 14, 2, 0), "CNTP_TVAL_EL0"},
+      {sysreg_id(3, 3, 14, 2, 1), "CNTP_CTL_EL0"},   {sysreg_id(3, 3, 14, 2, 2), "CNTP_CVAL_EL0"},
+      {sysreg_id(3, 3, 14, 3, 0), "CNTV_TVAL_EL0"},  {sysreg_id(3, 3, 14, 3, 1), "CNTV_CTL_EL0"},
+      {sysreg_id(3, 3, 14, 3, 2), "CNTV_CVAL_EL0"},
+  };
+  if (auto it = kNames.find(id); it != kNames.end()) return it->second;
+  return fmt::format("S{}_{}_C{}_C{}_{}", id >> 14 & 3, id >> 11 & 7, id >> 7 & 15, id >> 3 & 15,
+                     id & 7);
+}
+
+namespace {
+
+struct Row {
+  std::string device, name;
+  uint64_t reads, writes;
+};
+
+std::vector<Row> register_rows(const RunReport& report) {
+  std::vector<Row> rows;
+  for (const auto& count : report.total.register_counts()) {
+    if ((count.key & VcpuStatistics::kSysregBit) != 0) {
+      auto id = static_cast<SysregId>(count.key);
+      std::string name = sysreg_name(id);
+      std::string device = name.starts_with("ICC") ? "gicc" : name.starts_with("CNT") ? "timer" : "sysreg";
+      rows.push_back({device, name, count.reads, count.writes});
+      continue;
+    }
+    size_t index = count.key >> 22;
+    if (report.bus == nullptr || index >= report.bus->regions().size()) continue;
+    const Device& device = *report.bus->regions()[index].device;
+    std::string name(device.register_name(count.offset));
+    if (name.empty()) name = fmt::format("+0x{:x}", count.offset);
+    rows.push_back({std::string(device.name()), name, count.reads, count.writes});
+  }
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+    return std::tuple(b.reads + b.writes, a.device, a.name) <
+           std::tuple(a.reads + a.writes, b.device, b.name);
+  });
+  // Registers that share a name (a bank of them) are one row.
+  std::vector<Row> merged;
+  std::map<std::pair<std::string, std::string>, size_t> index;
+  for (Row& row : rows) {
+    auto [it, fresh] = index.try_emplace({row.device, row.name}, merged.size());
+    if (fresh) {
+      merged.push_back(row);
+    } else {
+      merged[it->second].reads += row.reads;
+      merged[it->second].writes += row.writes;
+    }
+  }
+  std::stable_sort(merged.begin(), merged.end(), [](const Row& a, const Row& b) {
+    return a.reads + a.writes > b.reads + b.writes;
+  });
+  return merged;
+}
+
+uint64_t exits_of(const RunReport& report, ExitClass c) {
+  return report.total.exits[static_cast<size_t>(c)];
+}
+
+uint64_t exits_total(const RunReport& report) {
+  uint64_t total = 0;
+  for (uint64_t n : report.total.exits) total += n;
+  return total;
+}
+
+nlohmann::json histogram_json(const Histogram& h, double ns) {
+  auto scaled = [ns](uint64_t cycles) { return static_cast<double>(cycles) * ns; };
+  return {{"count", h.count()},
+          {"min", scaled(h.min())},
+          {"p50", scaled(h.quantile(0.5))},
+          {"p90", scaled(h.quantile(0.9))},
+          {"p99", scaled(h.quantile(0.99))},
+          {"max", scaled(h.max())}};
+}
+
+}  // namespace
+
+nlohmann::json report_json(const RunReport& report) {
+  using nlohmann::json;
+  const ExitCounters& c = report.total.counters;
+  json out;
+  out["exits"] = {{"total", exits_total(report)},
+                  {"data_abort",
+                   {{"isv1", exits_of(report, ExitClass::kDataAbortIsv1)},
+                    {"isv0", exits_of(report, ExitClass::kDataAbortIsv0)}}},
+                  {"prefetch_abort", exits_of(report, ExitClass::kPrefetchAbort)},
+                  {"sysreg", exits_of(report, ExitClass::kSysreg)},
+                  {"hvc", exits_of(report, ExitClass::kHvc)},
+                  {"wfx", exits_of(report, ExitClass::kWfx)},
+                  {"other", exits_of(report, ExitClass::kOther)},
+                  {"retries", c.retries},
+                  {"disagreements", c.disagreements},
+                  {"stuck_aborts", c.stuck_aborts},
+                  {"external_aborts", c.external_aborts},
+                  {"unmapped_accesses", c.unmapped_accesses},
+                  {"unsupported_accesses", c.unsupported_accesses},
+                  {"undefined_sysregs", c.undefined}};
+  out["icache"] = {{"policy", report.icache_policy},
+                   {"hits", report.icache.hits},
+                   {"misses", report.icache.misses},
+                   {"invalidations", report.icache.invalidations},
+                   {"mismatches", report.icache.mismatches}};
+  out["decode"] = {{"decoder", report.decoder},
+                   {"ok", c.decode_ok},
+                   {"unsupported", c.decode_unsupported},
+                   {"fallback", c.decode_fallback}};
+  json devices = json::object();
+  if (report.bus != nullptr) {
+    for (const Bus::Region& region : report.bus->regions()) {
+      devices[std::string(region.device->name())] = {{"reads", 0}, {"writes", 0}};
+    }
+  }
+  for (const Row& row : register_rows(report)) {
+    json& device = devices[row.device];
+    device["reads"] = device.value("reads", uint64_t{0}) + row.reads;
+    device["writes"] = device.value("writes", uint64_t{0}) + row.writes;
+    device["registers"][row.name] = {{"reads", row.reads}, {"writes", row.writes}};
+  }
+  out["devices"] = devices;
+  out["insns"] = report.instructions;
+  out["wall_seconds"] = report.wall_seconds;
+  out["cpus"] = report.cpus;
+  out["backend"] = report.backend;
+  out["clock"] = report.clock;
+  json latency = json::object();
+  if (report.total.latency != nullptr) {
+    for (size_t i = 0; i < report.total.latency->size(); ++i) {
+      const VcpuStatistics::Latency& l = (*report.total.latency)[i];
+      json entry = histogram_json(l.total, report.ns_per_cycle);
+      json stages = json::object();
+      for (size_t s = 0; s < l.stages.size(); ++s) {
+        stages[stage_name(static_cast<Stage>(s))] = histogram_json(l.stages[s], report.ns_per_cycle);
+      }
+      entry["stages"] = stages;
+      latency[exit_class_name(static_cast<ExitClass>(i))] = entry;
+    }
+  }
+  out["latency_ns"] = latency;
+  return out;
+}
+
+std::string report_table(const RunReport& report) {
+  std::string out;
+  auto line = [&out](const std::string& text) { out += text + "\n"; };
+  const ExitCounters& c = report.total.counters;
+  uint64_t total = exits_total(report);
+  auto share = [](uint64_t part, uint64_t whole) {
+    return whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+  };
+  line("");
+  line(fmt::format("exit profile ({} cpu{}, {} backend, {} clock)", report.cpus,
+                   report.cpus == 1 ? "" : "s", report.backend, report.clock));
+  bool timed = report.total.latency != nullptr;
+  line(fmt::format("  {:<24}{:>14}{:>8}{}", "class", "exits", "share",
+                   timed ? "     p50 ns     p99 ns" : ""));
+  for (size_t i = 0; i < report.total.exits.size(); ++i) {
+    uint64_t n = report.total.exits[i];
+    if (n == 0) continue;
+    std::string text = fmt::format("  {:<24}{:>14}{:>7.1f}%", exit_class_name(static_cast<ExitClass>(i)),
+                                   n, share(n, total));
+    if (timed) {
+      const Histogram& h = (*report.total.latency)[i].total;
+      text += fmt::format("{:>11.0f}{:>11.0f}", static_cast<double>(h.quantile(0.5)) * report.ns_per_cycle,
+                          static_cast<double>(h.quantile(0.99)) * report.ns_per_cycle);
+    }
+    line(text);
+  }
+  line(fmt::format("  {:<24}{:>14}", "total", total));
+
+  std::vector<Row> rows = register_rows(report);
+  std::map<std::string, std::pair<uint64_t, uint64_t>> devices;
+  for (const Row& row : rows) {
+    devices[row.device].first += row.reads;
+    devices[row.device].second += row.writes;
+  }
+  line(fmt::format("  {:<24}{:>14}{:>14}", "device", "reads", "writes"));
+  for (const auto& [name, counts] : devices) {
+    line(fmt::format("  {:<24}{:>14}{:>14}", name, counts.first, counts.second));
+  }
+  line(fmt::format("  {:<24}{:>14}{:>14}", "busiest registers", "reads", "writes"));
+  constexpr size_t kBusiest = 12;
+  for (size_t i = 0; i < std::min(rows.size(), kBusiest); ++i) {
+    line(fmt::format("  {:<24}{:>14}{:>14}", rows[i].device + " " + rows[i].name, rows[i].reads,
+                     rows[i].writes));
+  }
+  if (rows.size() > kBusiest) line(fmt::format("  ... and {} more (--stats lists all)", rows.size() - kBusiest));
+
+  uint64_t isv0 = exits_of(report, ExitClass::kDataAbortIsv0);
+  uint64_t aborts = isv0 + exits_of(report, ExitClass::kDataAbortIsv1);
+  line(fmt::format("  ISV=0 share of data aborts {:.1f}% ({} of {})", share(isv0, aborts), isv0, aborts));
+  uint64_t lookups = report.icache.hits + report.icache.misses;
+  line(fmt::format("  icache {}: hit rate {:.2f}% ({} of {}), {} invalidations, {} mismatches",
+                   report.icache_policy, share(report.icache.hits, lookups), report.icache.hits, lookups,
+                   report.icache.invalidations, report.icache.mismatches));
+  if (c.retries + c.external_aborts + c.unsupported_accesses + c.undefined != 0) {
+    line(fmt::format("  retries {} (disagreements {}), external aborts {}, unmapped {}, unsupported {}, "
+                     "undefined sysregs {}",
+                     c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses,
+                     c.unsupported_accesses, c.undefined));
+  }
+  line(fmt::format("  instructions {}, wall {:.3f} s, {:.0f} million a second", report.instructions,
+                   report.wall_seconds,
+                   report.wall_seconds > 0
+                       ? static_cast<double>(report.instructions) / report.wall_seconds / 1e6
+                       : 0));
+  return out;
+}
+
+}  // namespace trapline

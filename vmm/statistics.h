@@ -1,0 +1,148 @@
+// What every exit cost: counters always, latencies when asked (--stats). One object a vCPU, written
+// only by its thread; merged when read.
+#ifndef TRAPLINE_VMM_STATISTICS_H_
+#define TRAPLINE_VMM_STATISTICS_H_
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "mmio/bus.h"
+#include "mmio/emulate.h"
+#include "mmio/sysreg.h"
+#include "vmm/vcpu.h"
+
+namespace trapline {
+
+// Host cycle counter: the cheapest clock there is; calibrated against steady time when printed.
+inline uint64_t host_cycles() {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  uint64_t v;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(v));
+  return v;
+#endif
+}
+
+// Log-linear: eight buckets an octave, relative error at most 1/16. Values are host cycles.
+class Histogram {
+ public:
+  void record(uint64_t value);
+  void merge(const Histogram& other);
+  uint64_t count() const { return count_; }
+  uint64_t min() const { return count_ == 0 ? 0 : min_; }
+  uint64_t max() const { return max_; }
+  // The middle of the bucket that holds the quantile, within [min, max].
+  uint64_t quantile(double q) const;
+
+ private:
+  static constexpr unsigned kSubLog2 = 3;
+  static constexpr unsigned kBuckets = 64 << kSubLog2;
+  static unsigned bucket(uint64_t value);
+
+  std::array<uint32_t, kBuckets> buckets_{};
+  uint64_t count_ = 0, min_ = ~uint64_t{0}, max_ = 0;
+};
+
+enum class ExitClass : uint8_t {
+  kDataAbortIsv1,
+  kDataAbortIsv0,
+  kPrefetchAbort,
+  kSysreg,
+  kHvc,
+  kWfx,
+  kOther,
+  kCount
+};
+const char* exit_class_name(ExitClass c);
+
+// The stages of an exit, as design.md names them.
+enum class Stage : uint8_t { kTranslate, kFetch, kDecode, kLookup, kEmulate, kCount };
+const char* stage_name(Stage s);
+
+struct ExitCounters {
+  uint64_t decode_ok = 0;
+  uint64_t decode_unsupported = 0;
+  uint64_t decode_fallback = 0;  // words that Capstone left to the native decoder
+  uint64_t retries = 0;          // rule 1: nothing emulated, the guest runs the instruction again
+  uint64_t disagreements = 0;    // of those: the decoded access contradicted the syndrome
+  uint64_t stuck_aborts = 0;     // external aborts after too long without progress
+  uint64_t external_aborts = 0;  // delivered to the guest, all causes
+  uint64_t unmapped_accesses = 0;
+  uint64_t unsupported_accesses = 0;
+  uint64_t undefined = 0;        // system registers nobody answers for
+};
+
+class VcpuStatistics final : public AccessObserver {
+ public:
+  VcpuStatistics();
+
+  void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
+                     uint64_t value, bool abort) override;
+  void unmapped_access(uint64_t ipa, unsigned size, bool write) override;
+  void sysreg_access(SysregId id, bool write);
+
+  void exit(ExitClass c) { ++exits[static_cast<size_t>(c)]; }
+
+  void merge(const VcpuStatistics& other);
+
+  // Accesses of one register of one device, or of one system register.
+  struct RegisterCount {
+    uint32_t key = 0;  // device index << 24 | offset >> 2 (capped), or kSysregBit | SysregId; + 1
+    uint64_t reads = 0, writes = 0;
+    uint64_t offset = 0;
+  };
+  static constexpr uint32_t kSysregBit = 0x8000'0000;
+
+  std::array<uint64_t, static_cast<size_t>(ExitClass::kCount)> exits{};
+  ExitCounters counters;
+  struct Latency {
+    Histogram total;
+    std::array<Histogram, static_cast<size_t>(Stage::kCount)> stages;
+  };
+  // Allocated when timing is on.
+  std::unique_ptr<std::array<Latency, static_cast<size_t>(ExitClass::kCount)>> latency;
+  void enable_timing();
+
+  std::vector<RegisterCount> register_counts() const;  // non-zero ones
+
+ private:
+  RegisterCount& slot(uint32_t key, uint64_t offset);
+
+  static constexpr size_t kSlots = 4096;
+  std::vector<RegisterCount> table_;
+  size_t used_ = 0;
+  RegisterCount overflow_;
+};
+
+struct CacheCounters {
+  uint64_t hits = 0, misses = 0, invalidations = 0, mismatches = 0;
+};
+
+// Everything that is known at the end of a run.
+struct RunReport {
+  VcpuStatistics total;
+  CacheCounters icache;
+  uint64_t instructions = 0;
+  double wall_seconds = 0;
+  double ns_per_cycle = 1;
+  unsigned cpus = 1;
+  std::string icache_policy, decoder, backend, clock;
+  const Bus* bus = nullptr;
+};
+
+nlohmann::json report_json(const RunReport& report);
+// The exit profile: a table for people.
+std::string report_table(const RunReport& report);
+
+// Name of a GIC or timer system register, e.g. "ICC_IAR1_EL1"; or S3_0_C12_C12_0.
+std::string sysreg_name(SysregId id);
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_STATISTICS_H_
