@@ -8,7 +8,9 @@
 #define TRAPLINE_VMM_SOFT_CPU_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 
 #include "mmio/clock.h"
 #include "mmio/cpu_view.h"
@@ -76,6 +78,11 @@ struct Cpu {
     kEvent = 32,       // event register (SEV, WFE)
   };
 
+  // Where the CPU's thread sleeps in WFI; see raise_attention().
+  std::mutex sleep_mutex;
+  std::condition_variable sleep_wake;
+  std::atomic<bool> sleeping{false};
+
   Exit exit;  // filled when a seam function returns Next::kExit
   unsigned index = 0;
   bool isv_never = false;          // --isv never: no syndrome for any data abort
@@ -88,6 +95,11 @@ struct Cpu {
   SharedState* shared = nullptr;
   EngineState* engine = nullptr;
 };
+
+// --- system: vmm/soft/soft_vcpu.cc ---------------------------------------------------------------
+
+// Sets attention bits from any thread (SEV's kEvent too) and wakes the CPU if it sleeps in WFI.
+void raise_attention(Cpu& cpu, uint32_t bits);
 
 // --- system: vmm/soft/mmu.cc ---------------------------------------------------------------------
 

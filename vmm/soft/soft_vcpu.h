@@ -1,0 +1,113 @@
+// The software CPU behind the Vcpu and Backend joints, and the factory that assembles a machine's
+// worth of them.
+#ifndef TRAPLINE_VMM_SOFT_SOFT_VCPU_H_
+#define TRAPLINE_VMM_SOFT_SOFT_VCPU_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "vmm/soft/cpu.h"
+#include "vmm/vcpu.h"
+
+namespace trapline::soft {
+
+// What mmio::emulate() sees of a software CPU: its registers in place, a fresh stage-1 walk for
+// each translation, RAM by a fresh stage-2 walk.
+class SoftView final : public CpuView {
+ public:
+  explicit SoftView(Cpu& cpu) : cpu_(cpu) {}
+  // Refreshes everything that depends on PSTATE and the system registers.
+  void refresh(uint64_t instruction_pc);
+
+  Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
+  uint8_t* ram(uint64_t ipa, Direction dir) override;
+  void ram_written(uint64_t ipa, unsigned size) override;
+
+ private:
+  Cpu& cpu_;
+};
+
+class SoftVcpu final : public Vcpu {
+ public:
+  // `shared` and the engine state are the machine's business: use make_soft_machine().
+  explicit SoftVcpu(Cpu& cpu);
+  ~SoftVcpu() override;
+
+  Exit run(uint64_t budget) override;
+  Exit step() override;
+  void set_breakpoints(const uint64_t* pcs, unsigned count) override;
+
+  CpuView& view(const Exit& exit, const Access& access) override;
+  void complete(const Exit& exit, const Access& access, const Outcome& outcome) override;
+  void inject_external_abort(const Exit& exit) override;
+  void inject_undefined(const Exit& exit) override;
+  Fetched fetch(uint64_t pc) override;
+  const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
+
+  void complete_sysreg(const Exit& exit, uint64_t value) override;
+
+  void set_irq(bool level) override;
+  void set_fiq(bool level) override;
+  void kick() override;
+  bool wakeup_pending() override;
+
+  // Sleeps until an interrupt line rises, kick(), with `wfe` also until an event (SEV from another
+  // CPU), or for timeout_ns; returns at once if one of them is already there. Never consumes a
+  // kick; consumes the event. On the vCPU's own thread, outside run().
+  void wait_for_event(uint64_t timeout_ns, bool wfe = false);
+
+  void reset(uint64_t pc, uint64_t x0) override;
+  uint64_t get_register(unsigned index) override;
+  void get_registers(uint64_t mask, uint64_t* out) override;
+  void set_register(unsigned index, uint64_t value) override;
+  Vreg get_vector(unsigned index) override;
+  void set_vector(unsigned index, Vreg value) override;
+  uint64_t get_sysreg(SysregId id) override;
+  // Mid-run on the vCPU's own thread (an icount clock source): instructions of finished blocks.
+  uint64_t retired() const override;
+  void save(StateWriter& out) override;
+  bool load(StateReader& in) override;
+
+  Cpu& cpu() { return cpu_; }
+
+ private:
+  void finish_instruction(const Exit& exit);
+
+  Cpu& cpu_;
+  SoftView view_;
+};
+
+class SoftBackend final : public Backend {
+ public:
+  SoftBackend(GuestMemory& memory, Stage2& stage2, SharedState& shared)
+      : memory_(memory), stage2_(stage2), shared_(shared) {}
+  void map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) override;
+  void unmap(uint64_t ipa, uint64_t size) override;
+  bool watch(uint64_t ipa_page) override;
+
+ private:
+  GuestMemory& memory_;
+  Stage2& stage2_;
+  SharedState& shared_;
+};
+
+// All vCPUs of a machine, with the state they share. Vcpu i has MPIDR Aff0 = i, Aff1 = i >> 4 is
+// not used: up to 16 CPUs fit Aff0 (and the GIC's target list).
+class SoftMachine {
+ public:
+  virtual ~SoftMachine() = default;
+  virtual unsigned cpus() const = 0;
+  virtual SoftVcpu& vcpu(unsigned index) = 0;
+  virtual SoftBackend& backend() = 0;
+  virtual SharedState& shared() = 0;
+};
+
+// The arguments outlive the machine. The vCPUs come reset to PC 0; the guest memory's observers get
+// the machine's instruction-cache hook. `isv_never`: no data abort carries a syndrome.
+std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
+                                               unsigned cpus, bool isv_never);
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_SOFT_VCPU_H_
