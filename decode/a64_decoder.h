@@ -17,6 +17,10 @@ enum class DecodeStatus : uint8_t {
 // Decodes one instruction word. On kAccess fills `out` completely; otherwise leaves it zeroed.
 DecodeStatus decode(uint32_t word, Access& out);
 
+// The class of the word, as `trapline decode` prints it: "LDST", "PAIR", "MOPS"...; for what is not
+// emulated "SVE", "SME", "RCW", "GCS"; else "unallocated" or "not-memory".
+const char* decode_class(uint32_t word);
+
 }  // namespace trapline
 
 #endif  // TRAPLINE_DECODE_A64_DECODER_H_
