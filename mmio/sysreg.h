@@ -3,6 +3,7 @@
 #define TRAPLINE_MMIO_SYSREG_H_
 
 #include <cstdint>
+#include <string_view>
 
 namespace trapline {
 
@@ -18,6 +19,8 @@ class SysregDevice {
   // False: UNDEFINED for the guest (unknown, or wrong direction). EL is checked by the CPU.
   virtual bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) = 0;
   virtual bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) = 0;
+  // The manual's name, for the exit profile; empty if it is not this device's.
+  virtual std::string_view register_name(SysregId /*id*/) const { return {}; }
 };
 
 }  // namespace trapline

@@ -1,0 +1,186 @@
+// The generic timer (Arm ARM DDI 0487, D11): the EL1 physical and virtual timers of each CPU by
+// system registers, and a memory-mapped one (I2) with a control frame and one timer frame.
+#ifndef TRAPLINE_DEVICES_TIMER_H_
+#define TRAPLINE_DEVICES_TIMER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+
+#include "devices/alarm.h"
+#include "mmio/clock.h"
+#include "mmio/device.h"
+#include "mmio/irq_line.h"
+#include "mmio/sysreg.h"
+
+namespace trapline {
+
+// One timer in its CompareValue view (D11.2.4): the condition is met while the counter minus the
+// offset is at least CompareValue, all unsigned 64-bit. Thread-safe.
+class CompareTimer {
+ public:
+  enum Control : uint32_t { kEnable = 1, kImask = 2, kIstatus = 4 };
+
+  explicit CompareTimer(Clock& clock) : clock_(clock), alarm_(clock, &fire, this) {}
+
+  // At assembly. Level: ENABLE and not IMASK and the condition is met.
+  void connect(IrqLine* line) { line_ = line; }
+
+  uint32_t control();    // ISTATUS is 0 while ENABLE is 0
+  uint64_t compare();    // CVAL
+  uint32_t remaining();  // TVAL: the low 32 bits of CVAL - count
+  uint64_t offset();     // CNTVOFF
+  uint64_t count() { return clock_.now() - offset(); }
+
+  void set_control(uint32_t value);
+  void set_compare(uint64_t value);
+  // Replaces one 32-bit half (0: low, 1: high) of CVAL or the offset.
+  void set_compare_half(unsigned half, uint32_t value);
+  void set_remaining(uint32_t value);  // CVAL = count + SignExtend(value)
+  void set_offset(uint64_t value);
+  void set_offset_half(unsigned half, uint32_t value);
+
+  void reset();
+  void save(StateWriter& out) const;
+  bool load(StateReader& in);
+
+ private:
+  static void fire(void* self, uint64_t generation);
+  // Brings line and alarm in step with the registers. mutex_ held; the result goes to
+  // alarm_.cancel() once it is released.
+  [[nodiscard]] Clock::Handle update();
+  void set_line(bool level);
+
+  Clock& clock_;
+  mutable std::mutex mutex_;
+  Alarm alarm_;
+  IrqLine* line_ = nullptr;
+  bool level_ = false;
+  uint32_t control_ = 0;  // ENABLE and IMASK
+  uint64_t compare_ = 0;
+  uint64_t offset_ = 0;
+};
+
+// CNTP_*_EL0 and CNTV_*_EL0 of every CPU; CNTVOFF is 0. CNTVCT, CNTPCT and CNTFRQ are answered too
+// for a backend that lets them exit.
+class GenericTimer final : public SysregDevice {
+ public:
+  GenericTimer(Clock& clock, unsigned num_cpus);
+
+  // At assembly: PPIs 27 and 30 of that CPU.
+  void connect(unsigned cpu, IrqLine* virtual_line, IrqLine* physical_line);
+
+  bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) override;
+  bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) override;
+  std::string_view register_name(SysregId id) const override;
+
+  void reset();
+  void reset_cpu(unsigned cpu);  // PSCI CPU_ON
+  void save(StateWriter& out) const;
+  bool load(StateReader& in);
+
+ private:
+  struct Cpu {
+    explicit Cpu(Clock& clock) : physical(clock), virt(clock) {}
+    CompareTimer physical;
+    CompareTimer virt;
+  };
+  Clock& clock_;
+  std::deque<Cpu> cpus_;
+};
+
+// `arm,armv7-timer-mem`: CNTCTLBase and CNTBase0, each a 4 KiB frame (64 KiB windows may be mapped;
+// the rest reads as zero). Frame 0 has a physical and a virtual timer, which share one interrupt
+// line: the device tree lists that interrupt twice.
+class MemoryMappedTimer {
+ public:
+  static constexpr uint64_t kFrameSize = 0x1000;
+
+  explicit MemoryMappedTimer(Clock& clock);
+
+  void connect(IrqLine* line) { output_.connect(line); }
+  Device& control() { return control_; }  // "cntctl"
+  Device& frame() { return frame_; }      // "cntbase0"
+
+ private:
+  // The OR of the two timers' levels.
+  class OrLine {
+   public:
+    OrLine() : inputs_{Input{this, 1}, Input{this, 2}} {}
+    void connect(IrqLine* line) { line_ = line; }
+    IrqLine* input(unsigned n) { return &inputs_[n]; }
+
+   private:
+    struct Input final : IrqLine {
+      Input(OrLine* owner_line, unsigned input_bit) : owner(owner_line), bit(input_bit) {}
+      void set(bool level) override { owner->set(bit, level); }
+      OrLine* owner;
+      unsigned bit;
+    };
+    void set(unsigned bit, bool level);
+
+    std::mutex mutex_;
+    unsigned levels_ = 0;
+    IrqLine* line_ = nullptr;
+    Input inputs_[2];
+  };
+
+  // Bits of CNTACR<n> (I5.7.1): what the timer frame lets through.
+  enum AccessControl : uint32_t {
+    kReadPhysicalCount = 1,
+    kReadVirtualCount = 2,
+    kReadFrequency = 4,
+    kReadOffset = 8,
+    kVirtualTimer = 16,
+    kPhysicalTimer = 32,
+  };
+
+  class Control final : public Device {
+   public:
+    explicit Control(MemoryMappedTimer& timer) : timer_(timer) {}
+    MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
+    MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;
+    void reset() override;
+    void save(StateWriter& out) const override;
+    bool load(StateReader& in) override;
+    std::string_view name() const override { return "cntctl"; }
+    std::string_view register_name(uint64_t offset) const override;
+
+   private:
+    uint32_t read32(uint64_t offset);
+    void write32(uint64_t offset, uint32_t value);
+    MemoryMappedTimer& timer_;
+  };
+
+  class Frame final : public Device {
+   public:
+    explicit Frame(MemoryMappedTimer& timer) : timer_(timer) {}
+    MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
+    MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;
+    void reset() override;
+    void save(StateWriter& out) const override;
+    bool load(StateReader& in) override;
+    std::string_view name() const override { return "cntbase0"; }
+    std::string_view register_name(uint64_t offset) const override;
+
+   private:
+    uint64_t read64(uint64_t offset);  // of the 8-byte register pair
+    uint32_t read32(uint64_t offset);
+    void write32(uint64_t offset, uint32_t value);
+    bool allowed(uint32_t access) const;
+    MemoryMappedTimer& timer_;
+  };
+
+  Clock& clock_;
+  OrLine output_;
+  CompareTimer physical_;
+  CompareTimer virtual_;
+  std::atomic<uint32_t> access_{0};  // CNTACR0
+  Control control_{*this};
+  Frame frame_{*this};
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_DEVICES_TIMER_H_
