@@ -128,6 +128,9 @@ class Vcpu {
   virtual void kick() = 0;
   // An interrupt is waiting (masked or not): a WFI would not wait.
   virtual bool wakeup_pending() = 0;
+  // Blocks the vCPU's own thread, outside run(), until wakeup_pending(), a kick(), the timeout (host
+  // ns) or, with `wfe`, an event (SEV). Never consumes a kick.
+  virtual void wait_for_event(uint64_t timeout_ns, bool wfe = false) = 0;
 
   // --- state -----------------------------------------------------------------------------------
   // Power-on reset: EL1h, DAIF masked, MMU off, then PC and x0 as given.

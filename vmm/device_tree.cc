@@ -1,0 +1,239 @@
+#include "vmm/device_tree.h"
+
+#include <fmt/format.h>
+
+extern "C" {
+#include <libfdt.h>
+}
+
+#include <cstdio>
+#include <cstdlib>
+#include <initializer_list>
+
+#include "vmm/platform.h"
+
+namespace trapline {
+namespace {
+
+constexpr uint32_t kPhandleGic = 1, kPhandleClock = 2;
+constexpr uint32_t kSpi = 0, kPpi = 1;                     // first interrupt cell
+constexpr uint32_t kEdgeRising = 1, kLevelHigh = 4;        // third interrupt cell
+
+// libfdt's sequential writer, with nodes as scopes.
+class Writer {
+ public:
+  Writer() : buffer_(64 * 1024) {
+    check(fdt_create(buffer_.data(), static_cast<int>(buffer_.size())));
+    check(fdt_finish_reservemap(buffer_.data()));
+  }
+
+  class Node {
+   public:
+    Node(Writer& writer, const std::string& name) : writer_(writer) {
+      check(fdt_begin_node(writer_.buffer_.data(), name.c_str()));
+    }
+    ~Node() { check(fdt_end_node(writer_.buffer_.data())); }
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    void bytes(const char* name, const void* data, size_t size) {
+      check(fdt_property(writer_.buffer_.data(), name, data, static_cast<int>(size)));
+    }
+    void text(const char* name, const std::string& value) {
+      bytes(name, value.c_str(), value.size() + 1);
+    }
+    // Several strings, each ended by its zero.
+    void texts(const char* name, std::initializer_list<const char*> values) {
+      std::string all;
+      for (const char* value : values) all.append(value).push_back('\0');
+      bytes(name, all.data(), all.size());
+    }
+    void empty(const char* name) { bytes(name, nullptr, 0); }
+    void cells(const char* name, const std::vector<uint32_t>& values) {
+      std::vector<fdt32_t> big;
+      big.reserve(values.size());
+      for (uint32_t value : values) big.push_back(cpu_to_fdt32(value));
+      bytes(name, big.data(), big.size() * sizeof(fdt32_t));
+    }
+    void u64(const char* name, uint64_t value) {
+      cells(name, {static_cast<uint32_t>(value >> 32), static_cast<uint32_t>(value)});
+    }
+    // #address-cells = #size-cells = 2 everywhere.
+    void reg(const std::vector<platform::Window>& windows) {
+      std::vector<uint32_t> out;
+      for (const platform::Window& w : windows) {
+        for (uint64_t v : {w.base, w.size}) {
+          out.push_back(static_cast<uint32_t>(v >> 32));
+          out.push_back(static_cast<uint32_t>(v));
+        }
+      }
+      cells("reg", out);
+    }
+
+   private:
+    Writer& writer_;
+  };
+
+  std::vector<uint8_t> finish() {
+    check(fdt_finish(buffer_.data()));
+    buffer_.resize(fdt_totalsize(buffer_.data()));
+    return std::move(buffer_);
+  }
+
+ private:
+  static void check(int status) {
+    if (status == 0) return;
+    std::fprintf(stderr, "trapline: device tree: %s\n", fdt_strerror(status));
+    std::abort();
+  }
+  std::vector<uint8_t> buffer_;
+};
+
+void chosen(Writer& writer, const DeviceTreeInput& in) {
+  Writer::Node node(writer, "chosen");
+  node.text("stdout-path", fmt::format("/pl011@{:x}", platform::kUart.base));
+  if (!in.options->append.empty()) node.text("bootargs", in.options->append);
+  if (in.plan->initrd_end != 0) {
+    node.u64("linux,initrd-start", in.plan->initrd_start);
+    node.u64("linux,initrd-end", in.plan->initrd_end);
+  }
+  node.bytes("rng-seed", in.rng_seed.data(), in.rng_seed.size());
+  if (!in.kaslr_seed.empty()) node.bytes("kaslr-seed", in.kaslr_seed.data(), in.kaslr_seed.size());
+}
+
+void psci(Writer& writer) {
+  Writer::Node node(writer, "psci");
+  node.texts("compatible", {"arm,psci-1.0", "arm,psci-0.2", "arm,psci"});
+  node.text("method", "hvc");
+  node.cells("cpu_suspend", {0xc4000001});
+  node.cells("cpu_off", {0x84000002});
+  node.cells("cpu_on", {0xc4000003});
+  node.cells("migrate", {0xc4000005});
+}
+
+void cpus(Writer& writer, const Options& options) {
+  Writer::Node list(writer, "cpus");
+  list.cells("#address-cells", {1});
+  list.cells("#size-cells", {0});
+  for (unsigned i = 0; i < options.cpus; ++i) {
+    Writer::Node node(writer, fmt::format("cpu@{:x}", i));
+    node.text("device_type", "cpu");
+    node.text("compatible", "arm,armv8");
+    node.cells("reg", {i});
+    node.text("enable-method", "psci");
+  }
+}
+
+void timers(Writer& writer) {
+  {
+    Writer::Node node(writer, "timer");
+    node.texts("compatible", {"arm,armv8-timer", "arm,armv7-timer"});
+    node.empty("always-on");
+    node.cells("interrupts",
+               {kPpi, platform::kTimerSecurePpi, kLevelHigh, kPpi, platform::kTimerNonSecurePpi,
+                kLevelHigh, kPpi, platform::kTimerVirtualPpi, kLevelHigh, kPpi,
+                platform::kTimerHypPpi, kLevelHigh});
+  }
+  Writer::Node node(writer, fmt::format("timer@{:x}", platform::kTimerCtl.base));
+  node.text("compatible", "arm,armv7-timer-mem");
+  node.cells("#address-cells", {2});
+  node.cells("#size-cells", {2});
+  node.empty("ranges");
+  node.reg({platform::kTimerCtl});
+  Writer::Node frame(writer, fmt::format("frame@{:x}", platform::kTimerFrame0.base));
+  frame.cells("frame-number", {0});
+  frame.cells("interrupts", {kSpi, platform::kTimerFrameSpi, kLevelHigh});
+  frame.reg({platform::kTimerFrame0});
+}
+
+void interrupt_controller(Writer& writer, const Options& options) {
+  Writer::Node node(writer, fmt::format("intc@{:x}", platform::kGicd.base));
+  node.text("compatible", "arm,gic-v3");
+  node.cells("#interrupt-cells", {3});
+  node.empty("interrupt-controller");
+  node.cells("#address-cells", {2});
+  node.cells("#size-cells", {2});
+  node.empty("ranges");
+  node.cells("#redistributor-regions", {1});
+  node.reg({platform::kGicd, {platform::kGicr.base, platform::kGicr.size * options.cpus}});
+  node.cells("phandle", {kPhandleGic});
+}
+
+void primecell(Writer& writer, const char* name, const char* compatible, platform::Window window,
+               unsigned spi, std::initializer_list<const char*> clocks) {
+  Writer::Node node(writer, fmt::format("{}@{:x}", name, window.base));
+  node.texts("compatible", {compatible, "arm,primecell"});
+  node.reg({window});
+  node.cells("interrupts", {kSpi, spi, kLevelHigh});
+  node.cells("clocks", std::vector<uint32_t>(clocks.size(), kPhandleClock));
+  node.texts("clock-names", clocks);
+}
+
+void devices(Writer& writer, const DeviceTreeInput& in) {
+  {
+    Writer::Node node(writer, "apb-pclk");
+    node.text("compatible", "fixed-clock");
+    node.cells("#clock-cells", {0});
+    node.cells("clock-frequency", {24'000'000});
+    node.text("clock-output-names", "clk24mhz");
+    node.cells("phandle", {kPhandleClock});
+  }
+  primecell(writer, "pl011", "arm,pl011", platform::kUart, platform::kUartSpi,
+            {"uartclk", "apb_pclk"});
+  primecell(writer, "pl031", "arm,pl031", platform::kRtc, platform::kRtcSpi, {"apb_pclk"});
+  if (in.flash) {
+    Writer::Node node(writer, "flash@0");
+    node.text("compatible", "cfi-flash");
+    node.reg({platform::kFlash[0], platform::kFlash[1]});
+    node.cells("bank-width", {4});
+  }
+  if (in.fw_cfg) {
+    Writer::Node node(writer, fmt::format("fw-cfg@{:x}", platform::kFwCfg.base));
+    node.text("compatible", "qemu,fw-cfg-mmio");
+    node.reg({platform::kFwCfg});
+    node.empty("dma-coherent");
+  }
+  if (in.virtio) {
+    for (unsigned i = 0; i < platform::kVirtioSlots; ++i) {
+      uint64_t base = platform::kVirtio.base + i * platform::kVirtio.size;
+      Writer::Node node(writer, fmt::format("virtio_mmio@{:x}", base));
+      node.text("compatible", "virtio,mmio");
+      node.reg({{base, platform::kVirtio.size}});
+      node.cells("interrupts", {kSpi, platform::kVirtioSpi + i, kEdgeRising});
+      node.empty("dma-coherent");
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<uint8_t> build_device_tree(const DeviceTreeInput& in) {
+  Writer writer;
+  {
+    Writer::Node root(writer, "");
+    root.text("compatible", "linux,dummy-virt");
+    root.text("model", "linux,dummy-virt");
+    root.cells("#address-cells", {2});
+    root.cells("#size-cells", {2});
+    root.cells("interrupt-parent", {kPhandleGic});
+    root.empty("dma-coherent");
+    chosen(writer, in);
+    {
+      Writer::Node node(writer, "aliases");
+      node.text("serial0", fmt::format("/pl011@{:x}", platform::kUart.base));
+    }
+    psci(writer);
+    cpus(writer, *in.options);
+    {
+      Writer::Node node(writer, fmt::format("memory@{:x}", platform::kRamBase));
+      node.text("device_type", "memory");
+      node.reg({{platform::kRamBase, in.options->memory}});
+    }
+    timers(writer);
+    interrupt_controller(writer, *in.options);
+    devices(writer, in);
+  }
+  return writer.finish();
+}
+
+}  // namespace trapline

@@ -1,0 +1,29 @@
+// The flattened device tree of the machine, built with libfdt.
+#ifndef TRAPLINE_VMM_DEVICE_TREE_H_
+#define TRAPLINE_VMM_DEVICE_TREE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vmm/boot.h"
+#include "vmm/options.h"
+
+namespace trapline {
+
+struct DeviceTreeInput {
+  const Options* options = nullptr;
+  const BootPlan* plan = nullptr;
+  bool flash = false;
+  bool fw_cfg = false;
+  bool virtio = false;                // list all virtio-mmio slots
+  std::vector<uint8_t> rng_seed;      // 32 bytes
+  std::vector<uint8_t> kaslr_seed;    // 8 bytes or none
+};
+
+// The blob; never fails for valid options (broken invariants abort).
+std::vector<uint8_t> build_device_tree(const DeviceTreeInput& input);
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_DEVICE_TREE_H_

@@ -1,0 +1,40 @@
+// What a user asked for. Filled by the command line, checked once, immutable afterwards.
+#ifndef TRAPLINE_VMM_OPTIONS_H_
+#define TRAPLINE_VMM_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace trapline {
+
+enum class DecoderChoice : uint8_t { kNative, kCapstone };
+enum class CachePolicy : uint8_t { kOff, kRewalk, kRecheck, kProtect };
+
+struct Options {
+  std::string kernel, initrd, append, raw;
+  std::string firmware, vars;
+  uint64_t memory = uint64_t{512} << 20;
+  unsigned cpus = 1;
+  std::vector<std::string> disks;
+  std::vector<std::string> nets;
+  bool rng = false;
+  bool virtio_legacy = false;
+  bool virtio_console = false;
+  bool icount = false;
+  bool isv_never = false;
+  DecoderChoice decoder = DecoderChoice::kNative;
+  CachePolicy icache = CachePolicy::kRewalk;
+  bool icache_check = false;
+  bool flash_trapped = false;
+  std::string stats;
+  uint64_t max_insns = 0;  // 0: no limit
+  std::string dump_dtb;
+  bool no_reboot = false;
+  bool kaslr_seed = false;
+  unsigned gdb_port = 0;  // 0: no gdb
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_OPTIONS_H_

@@ -1,0 +1,41 @@
+// The guest-physical memory map and interrupt numbers: those of QEMU's `virt` machine, so that
+// firmware and kernels made for it run unchanged.
+#ifndef TRAPLINE_VMM_PLATFORM_H_
+#define TRAPLINE_VMM_PLATFORM_H_
+
+#include <cstdint>
+
+namespace trapline::platform {
+
+struct Window {
+  uint64_t base, size;
+};
+
+inline constexpr Window kFlash[2] = {{0x0000'0000, 0x0400'0000}, {0x0400'0000, 0x0400'0000}};
+inline constexpr Window kGicd = {0x0800'0000, 0x1'0000};
+inline constexpr Window kGicr = {0x080a'0000, 0x2'0000};  // size: of one CPU's two frames
+inline constexpr Window kUart = {0x0900'0000, 0x1000};
+inline constexpr Window kRtc = {0x0901'0000, 0x1000};
+inline constexpr Window kFwCfg = {0x0902'0000, 0x18};
+inline constexpr Window kVirtio = {0x0a00'0000, 0x200};  // one slot
+inline constexpr unsigned kVirtioSlots = 32;
+inline constexpr Window kTimerCtl = {0x0a10'0000, 0x1000};
+inline constexpr Window kTimerFrame0 = {0x0a11'0000, 0x1000};
+inline constexpr uint64_t kRamBase = 0x4000'0000;
+inline constexpr uint64_t kRawOffset = 0x8'0000;  // --raw images, from the start of RAM
+
+// SPI numbers (INTID - 32).
+inline constexpr unsigned kUartSpi = 1;
+inline constexpr unsigned kRtcSpi = 2;
+inline constexpr unsigned kVirtioSpi = 16;
+inline constexpr unsigned kTimerFrameSpi = 64;
+inline constexpr unsigned kSpis = 256;
+// PPI numbers (INTID - 16).
+inline constexpr unsigned kTimerSecurePpi = 13, kTimerNonSecurePpi = 14, kTimerVirtualPpi = 11,
+                          kTimerHypPpi = 10;
+
+inline constexpr unsigned kMaxCpus = 8;
+
+}  // namespace trapline::platform
+
+#endif  // TRAPLINE_VMM_PLATFORM_H_
