@@ -1,0 +1,49 @@
+// The software CPU's engine: runs guest instructions from predecoded blocks. What SoftVcpu calls.
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_H_
+
+#include <cstdint>
+
+#include "vmm/soft/cpu.h"
+
+namespace trapline::soft {
+
+// Assembly time, on one thread: allocates the TLB and the block arena and enters `cpu` into
+// cpu.shared. memory, stage2, clock, shared and index of `cpu` must be set before.
+void engine_create(Cpu& cpu);
+void engine_destroy(Cpu& cpu);
+// After any change of the state from outside (power-on reset, snapshot load): forgets every
+// translation and every block.
+void engine_reset(Cpu& cpu);
+
+// Runs until an exit, at most `budget` instructions (kBudget after exactly that many). Interrupts
+// are taken when unmasked; kKick is consumed and answered by kKicked, before any instruction.
+// cpu.retired and cpu.pc are exact on return. An
+// exit whose PC is "already past" the instruction has counted it as retired, the others have not.
+// kWfe is a hint: an event by another CPU's store to a monitored address is not modelled, so the
+// caller must bound its wait (or just yield and run again).
+Exit engine_run(Cpu& cpu, uint64_t budget);
+// One instruction (or one exception entry), then kDebug, unless it exits by itself.
+Exit engine_step(Cpu& cpu);
+// An instruction that exited was completed from outside (a data abort emulated, a system register
+// read): steps past it and counts it.
+void engine_finish_instruction(Cpu& cpu);
+
+// run() returns kDebug with pc on the breakpoint, before its instruction. The next run() from
+// there goes on past it.
+void engine_set_breakpoints(Cpu& cpu, const uint64_t* pcs, unsigned count);
+
+// Drops the predecoded block at `pc` and the TLB entries that led to `far`: the retry of a
+// disagreeing exit (design, rule 1).
+void engine_drop(Cpu& cpu, uint64_t pc, uint64_t far);
+
+struct EngineStats {
+  uint64_t blocks_built = 0, blocks_dropped = 0, arena_flushes = 0;
+  uint64_t tlb_fills = 0, tlb_flushes = 0, slow_accesses = 0, block_lookups = 0;
+  uint64_t maintenance_requests = 0;
+};
+EngineStats engine_stats(const Cpu& cpu);
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_H_
