@@ -1,0 +1,45 @@
+// Files of the host that hold a guest's data: opened and locked once, errors as text.
+#ifndef TRAPLINE_DEVICES_VIRTIO_HOST_FILE_H_
+#define TRAPLINE_DEVICES_VIRTIO_HOST_FILE_H_
+
+#include <cstdint>
+#include <string>
+
+namespace trapline {
+
+class HostFile {
+ public:
+  struct Options {
+    bool read_only = false;
+    bool create = false;  // an empty file where there is none
+  };
+
+  HostFile() = default;
+  ~HostFile();
+  HostFile(HostFile&& other) noexcept;
+  HostFile& operator=(HostFile&& other) noexcept;
+
+  // Opens a regular file or block device. Writers lock it exclusively, readers shared, by an
+  // open-file-description lock, which also excludes QEMU's: one image has one writer, on all VMs of
+  // this host, and no readers besides. Returns an error text that names the file; empty on success.
+  std::string open(const std::string& path, const Options& options);
+
+  int fd() const { return fd_; }
+  bool is_open() const { return fd_ >= 0; }
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return size_; }  // bytes, when opened
+
+  // All of it or a negative errno. Reads past the end yield zeroes.
+  int read(uint64_t offset, void* out, size_t size) const;
+  int write(uint64_t offset, const void* data, size_t size) const;
+  int sync() const;  // fdatasync
+
+ private:
+  int fd_ = -1;
+  uint64_t size_ = 0;
+  std::string path_;
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_DEVICES_VIRTIO_HOST_FILE_H_

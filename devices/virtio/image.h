@@ -1,0 +1,55 @@
+// A disk image: raw, or qcow2 for reading.
+#ifndef TRAPLINE_DEVICES_VIRTIO_IMAGE_H_
+#define TRAPLINE_DEVICES_VIRTIO_IMAGE_H_
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace trapline::virtio {
+
+struct ImageOptions {
+  bool read_only = false;
+};
+
+class Image {
+ public:
+  virtual ~Image() = default;
+
+  uint64_t bytes() const { return bytes_; }  // multiple of 512
+  bool read_only() const { return read_only_; }
+  const std::string& path() const { return path_; }
+  // A file whose bytes are the disk's, for asynchronous I/O; -1: use the methods.
+  virtual int raw_fd() const { return -1; }
+
+  // All return 0 or a negative errno, are complete or failed, and are thread-safe. The range lies
+  // within bytes(). `durable`: on the disk when the call returns.
+  virtual int readv(const iovec* iov, unsigned count, uint64_t offset) = 0;
+  virtual int writev(const iovec* iov, unsigned count, uint64_t offset, bool durable) = 0;
+  virtual int flush() = 0;
+  virtual int discard(uint64_t offset, uint64_t size) = 0;
+  virtual int write_zeroes(uint64_t offset, uint64_t size, bool may_unmap) = 0;
+
+ protected:
+  uint64_t bytes_ = 0;
+  bool read_only_ = true;
+  std::string path_;
+};
+
+struct ImageResult {
+  std::unique_ptr<Image> image;  // null: `error` is one line that names the file
+  std::string error;
+  std::string warning;  // may be set with an image
+};
+
+// Tells qcow2 from raw by its magic. Refused, each with its own text: a missing file, a directory,
+// no permission, under 512 bytes, locked by another VM; qcow2 for writing, with a backing file, an
+// external data file, encryption or unknown incompatible features. A raw image whose size is no
+// multiple of 512 loses its tail, with a warning.
+ImageResult open_image(const std::string& path, const ImageOptions& options);
+
+}  // namespace trapline::virtio
+
+#endif  // TRAPLINE_DEVICES_VIRTIO_IMAGE_H_

@@ -1,0 +1,37 @@
+// The `--net` argument.
+#ifndef TRAPLINE_DEVICES_VIRTIO_NET_OPTIONS_H_
+#define TRAPLINE_DEVICES_VIRTIO_NET_OPTIONS_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trapline::virtio {
+
+using MacAddress = std::array<uint8_t, 6>;
+
+struct HostForward {
+  bool udp = false;
+  uint32_t host_address = 0x7f000001;  // host byte order; the host's loopback unless named
+  uint16_t host_port = 0;
+  uint32_t guest_address = 0;  // 0: the address that DHCP hands out, 10.0.2.15
+  uint16_t guest_port = 0;
+};
+
+struct NetOptions {
+  enum class Kind : uint8_t { kUser, kTap };
+  Kind kind = Kind::kUser;
+  MacAddress mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+  std::vector<HostForward> forwards;  // user
+  std::string interface;              // tap
+};
+
+// `user[,hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT]*[,mac=M]` or `tap,ifname=NAME[,mac=M]`. Returns
+// an error text that quotes what it did not understand; empty on success.
+std::string parse_net(std::string_view text, NetOptions& options);
+
+}  // namespace trapline::virtio
+
+#endif  // TRAPLINE_DEVICES_VIRTIO_NET_OPTIONS_H_
