@@ -87,7 +87,10 @@ struct Cpu {
   unsigned index = 0;
   bool isv_never = false;          // --isv never: no syndrome for any data abort
   uint64_t retired = 0;            // exact at seams
-  unsigned futile_exceptions = 0;  // consecutive exceptions with nothing retired
+  // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
+  // when `retired` moved; at 1,000 the CPU is crashed (kCrashed).
+  unsigned futile_exceptions = 0;
+  uint64_t retired_at_exception = 0;
 
   GuestMemory* memory = nullptr;
   Stage2* stage2 = nullptr;

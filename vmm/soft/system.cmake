@@ -1,1 +1,1 @@
-target_sources(trapline_soft PRIVATE mmu.cc)
+target_sources(trapline_soft PRIVATE mmu.cc exception.cc)

@@ -1,0 +1,47 @@
+// Translation with an explicit regime, for address-translation and cache-maintenance instructions
+// that do not check what a load would; everybody else uses mmu_translate() of cpu.h.
+#ifndef TRAPLINE_VMM_SOFT_MMU_H_
+#define TRAPLINE_VMM_SOFT_MMU_H_
+
+#include <cstdint>
+
+#include "vmm/soft/cpu.h"
+#include "vmm/walk_inl.h"
+
+namespace trapline::soft {
+
+// Reads stage-1 table entries through stage 2 and keeps what a fault on the way needs.
+class TableReader {
+ public:
+  explicit TableReader(const Stage2& stage2) : stage2_(stage2) {}
+
+  bool operator()(uint64_t ipa, uint64_t& descriptor) {
+    const Stage2Walk walk = stage2_.walk(ipa);
+    if (!walk.ok || !walk.walkable) {
+      fsc_ = walk.ok ? static_cast<uint8_t>(kFscPermission | walk.level) : walk.fsc;
+      return false;
+    }
+    const auto* entry = reinterpret_cast<const uint64_t*>(walk.host);
+    descriptor = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+    if (loads_ < 5) hosts_[loads_++] = entry;
+    return true;
+  }
+
+  uint8_t fsc() const { return fsc_; }  // of the stage-2 fault
+  const uint64_t* host(unsigned load) const { return hosts_[load]; }
+
+ private:
+  const Stage2& stage2_;
+  uint8_t fsc_ = 0;
+  unsigned loads_ = 0;
+  const uint64_t* hosts_[5] = {};
+};
+
+// As mmu_translate(), by `regs`. With check_stage2 false stage 2 must map the address but its
+// rights are not checked.
+MmuResult translate_with(const Cpu& cpu, const TranslationRegs& regs, uint64_t va, WalkFor purpose,
+                         bool el0, bool check_stage2);
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_MMU_H_

@@ -1,0 +1,257 @@
+// The definition of walk_stage1(). VMSAv8-64, D8.2 to D8.5: 4, 16 and 64 KiB granules, 48-bit input
+// and output addresses, hierarchical permissions, PAN, WXN. Not implemented, and not shown in the
+// ID registers: LVA, LPA, LPA2, HAFDBS, HPDS, E0PD, BTI, XNX, TTST.
+#ifndef TRAPLINE_VMM_WALK_INL_H_
+#define TRAPLINE_VMM_WALK_INL_H_
+
+#include <cstdint>
+
+#include "vmm/stage2.h"
+#include "vmm/walk.h"
+
+namespace trapline {
+
+// Fault status codes of data and instruction aborts, D17.2.37: the low two bits are the level.
+enum Fsc : uint8_t {
+  kFscAddressSize = 0x00,
+  kFscTranslation = 0x04,
+  kFscAccessFlag = 0x08,
+  kFscPermission = 0x0c,
+  kFscExternal = 0x10,
+  kFscExternalOnWalk = 0x14,
+  kFscAlignment = 0x21,
+  kFscDebug = 0x22,
+  kFscTlbConflict = 0x30,
+  kFscUnsupportedExclusive = 0x35,
+};
+
+// SCTLR_EL1, D17.2.118.
+enum Sctlr : uint64_t {
+  kSctlrM = 1 << 0,
+  kSctlrA = 1 << 1,
+  kSctlrC = 1 << 2,
+  kSctlrSa = 1 << 3,
+  kSctlrSa0 = 1 << 4,
+  kSctlrUma = 1 << 9,
+  kSctlrI = 1 << 12,
+  kSctlrDze = 1 << 14,
+  kSctlrUct = 1 << 15,
+  kSctlrNtwi = 1 << 16,
+  kSctlrNtwe = 1 << 18,
+  kSctlrWxn = 1 << 19,
+  kSctlrSpan = 1 << 23,
+  kSctlrE0e = 1 << 24,
+  kSctlrEe = 1 << 25,
+  kSctlrUci = 1 << 26,
+};
+
+// The output-address bits of TCR_EL1.IPS (ID_AA64MMFR0_EL1.PARange has the same encoding), capped
+// at what is implemented: the reserved values act as the largest (D17.2.131).
+constexpr unsigned output_address_bits(uint64_t tcr) {
+  constexpr unsigned kBits[8] = {32, 36, 40, 42, 44, 48, 48, 48};
+  const unsigned bits = kBits[tcr >> 32 & 7];
+  return bits < Stage2::kIpaBits ? bits : Stage2::kIpaBits;
+}
+
+// One half of the address space as TCR_EL1 configures it.
+struct TranslationRegion {
+  uint64_t ttbr = 0;
+  uint8_t input_bits = 48;  // 64 - TnSZ
+  uint8_t granule_log2 = 12;
+  bool top_byte_ignore = false;
+  bool disabled = false;   // EPDn
+  bool valid_size = true;  // TnSZ is in range for the granule
+};
+
+// Bit 55 of the address chooses (D8.2.4).
+constexpr bool upper_region(uint64_t va) { return (va >> 55 & 1) != 0; }
+
+constexpr TranslationRegion translation_region(const TranslationRegs& regs, bool upper) {
+  TranslationRegion region;
+  const uint64_t tcr = regs.tcr;
+  unsigned tsz, tg;
+  if (upper) {
+    region.ttbr = regs.ttbr1;
+    tsz = tcr >> 16 & 63;
+    // TG1: 01 16 KiB, 10 4 KiB, 11 64 KiB; the reserved value acts as 4 KiB.
+    const unsigned tg1 = tcr >> 30 & 3;
+    tg = tg1 == 1 ? 14 : tg1 == 3 ? 16 : 12;
+    region.top_byte_ignore = (tcr >> 38 & 1) != 0;
+    region.disabled = (tcr >> 23 & 1) != 0;
+  } else {
+    region.ttbr = regs.ttbr0;
+    tsz = tcr & 63;
+    // TG0: 00 4 KiB, 01 64 KiB, 10 16 KiB; the reserved value acts as 4 KiB.
+    const unsigned tg0 = tcr >> 14 & 3;
+    tg = tg0 == 1 ? 16 : tg0 == 2 ? 14 : 12;
+    region.top_byte_ignore = (tcr >> 37 & 1) != 0;
+    region.disabled = (tcr >> 7 & 1) != 0;
+  }
+  region.granule_log2 = static_cast<uint8_t>(tg);
+  // Without FEAT_LVA and FEAT_TTST 16..39 is legal. Outside it is CONSTRAINED UNPREDICTABLE whether
+  // the value is clamped or every address faults (D8.2.3): we fault.
+  region.valid_size = tsz >= 16 && tsz <= 39;
+  region.input_bits = static_cast<uint8_t>(region.valid_size ? 64 - tsz : 48);
+  return region;
+}
+
+constexpr bool top_byte_ignored(const TranslationRegs& regs, uint64_t va) {
+  return (regs.tcr >> (upper_region(va) ? 38 : 37) & 1) != 0;
+}
+
+// The address without its tag: bits 63:56 copy bit 55 (AArch64.BranchAddr and friends).
+constexpr uint64_t strip_tag(const TranslationRegs& regs, uint64_t va) {
+  if (!top_byte_ignored(regs, va)) return va;
+  return static_cast<uint64_t>(static_cast<int64_t>(va << 8) >> 8);
+}
+
+namespace walk_internal {
+
+// MAIR attribute: 0b0000xxxx is Device; so are the UNPREDICTABLE encodings, for safety.
+constexpr bool attribute_is_device(uint64_t mair, unsigned index) {
+  return (mair >> (index * 8) & 0xf0) == 0;
+}
+
+// The access permissions at the EL asked for, D8.4.1: AP[2:1], XN bits, WXN, PAN.
+struct Rights {
+  bool read, write, execute;
+};
+constexpr Rights stage1_rights(const TranslationRegs& regs, unsigned ap, bool uxn, bool pxn,
+                               bool el0) {
+  const bool user = (ap & 1) != 0;       // AP[1]: EL0 may access
+  const bool read_only = (ap & 2) != 0;  // AP[2]
+  const bool wxn = (regs.sctlr & kSctlrWxn) != 0;
+  Rights rights{};
+  if (el0) {
+    rights.read = user;
+    rights.write = user && !read_only;
+    rights.execute = !uxn && !(wxn && rights.write);
+  } else {
+    rights.read = true;
+    rights.write = !read_only;
+    // What EL0 may write, EL1 never executes (D8.4.1.2.3), whatever PXN says.
+    rights.execute = !pxn && !(user && !read_only) && !(wxn && rights.write);
+    if (user && regs.pan) rights.read = rights.write = false;
+  }
+  return rights;
+}
+
+}  // namespace walk_internal
+
+template <typename ReadDescriptor>
+Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
+                       ReadDescriptor&& read) {
+  Stage1Walk out;
+  auto fault = [&out](unsigned fsc, unsigned level) {
+    out.status = Stage1Walk::Status::kFault;
+    out.fsc = static_cast<uint8_t>(fsc | (level & 3));
+    out.level = static_cast<int8_t>(level);
+    return out;
+  };
+  const uint64_t address = strip_tag(regs, va);
+
+  if ((regs.sctlr & kSctlrM) == 0) {
+    // D8.2.10: the output is the input; anything above the implemented size is an address size
+    // fault at level 0. Data is Device-nGnRnE, fetches are Normal. Bits 63:56 are ignored by TBI.
+    const uint64_t flat =
+        top_byte_ignored(regs, va) ? address & ((uint64_t{1} << 56) - 1) : address;
+    if (flat >> Stage2::kIpaBits != 0) return fault(kFscAddressSize, 0);
+    out.status = Stage1Walk::Status::kOk;
+    out.device = purpose != WalkFor::kFetch;
+    out.readable = out.writable = out.executable = true;
+    out.ipa = flat;
+    return out;
+  }
+
+  const bool upper = upper_region(va);
+  const TranslationRegion region = translation_region(regs, upper);
+  const unsigned bits = region.input_bits;
+  const unsigned granule = region.granule_log2;
+  const unsigned stride = granule - 3;  // bits an entry index resolves
+  // All bits above the region's size must equal bit 55 (those of a stripped tag do).
+  const bool in_range = upper ? (~address >> bits) == 0 : (address >> bits) == 0;
+  if (!region.valid_size || !in_range || region.disabled) return fault(kFscTranslation, 0);
+
+  // The first level is the highest one whose index is not empty (D8.2.7).
+  const unsigned levels = (bits - granule + stride - 1) / stride;
+  unsigned level = 4 - levels;
+  const unsigned output_bits = output_address_bits(regs.tcr);
+  const uint64_t output_mask = ~uint64_t{0} << output_bits;
+  constexpr uint64_t kAddressMask = 0x0000'ffff'ffff'ffff;
+
+  // TTBR: the base is aligned to the table's size; bit 0 is CnP, 63:48 the ASID.
+  const unsigned first_bits = bits - (granule + (3 - level) * stride);
+  uint64_t table = region.ttbr & kAddressMask & (~uint64_t{0} << (first_bits + 3));
+  if ((region.ttbr & kAddressMask & output_mask) != 0) return fault(kFscAddressSize, 0);
+
+  unsigned index_bits = first_bits;
+  bool table_no_user = false, table_read_only = false, table_uxn = false, table_pxn = false;
+  for (;; ++level, index_bits = stride) {
+    const unsigned shift = granule + (3 - level) * stride;
+    const uint64_t index = address >> shift & ((uint64_t{1} << index_bits) - 1);
+    const uint64_t entry = table + index * 8;
+    uint64_t descriptor = 0;
+    out.level = static_cast<int8_t>(level);
+    if (!read(entry, descriptor)) {
+      out.status = Stage1Walk::Status::kTableFault;
+      out.table_ipa = entry;
+      return out;
+    }
+    out.descriptor_ipa[out.table_loads] = entry;
+    out.descriptor[out.table_loads++] = descriptor;
+    if ((regs.sctlr & kSctlrEe) != 0) descriptor = __builtin_bswap64(descriptor);
+
+    if ((descriptor & 1) == 0) return fault(kFscTranslation, level);
+    const bool table_or_page = (descriptor & 2) != 0;
+    const uint64_t output =
+        descriptor & kAddressMask & (~uint64_t{0} << granule);  // 47:granule of any descriptor
+    if (table_or_page && level < 3) {
+      if ((output & output_mask) != 0) return fault(kFscAddressSize, level);
+      // Hierarchical permissions only ever take rights away (D8.4.3).
+      table_no_user |= (descriptor >> 61 & 1) != 0;
+      table_read_only |= (descriptor >> 62 & 1) != 0;
+      table_uxn |= (descriptor >> 60 & 1) != 0;
+      table_pxn |= (descriptor >> 59 & 1) != 0;
+      table = output;
+      continue;
+    }
+    if (!table_or_page) {
+      // Blocks: level 1 and 2 with 4 KiB, level 2 with 16 and 64 KiB; elsewhere reserved.
+      const bool block = level == 2 || (level == 1 && granule == 12);
+      if (!block) return fault(kFscTranslation, level);
+    }
+    const uint64_t leaf_mask = (uint64_t{1} << shift) - 1;
+    const uint64_t base = output & ~leaf_mask;
+    if ((base & output_mask) != 0) return fault(kFscAddressSize, level);
+    if ((descriptor >> 10 & 1) == 0) return fault(kFscAccessFlag, level);
+
+    out.attr_index = static_cast<uint8_t>(descriptor >> 2 & 7);
+    out.device = walk_internal::attribute_is_device(regs.mair, out.attr_index);
+    out.global = (descriptor >> 11 & 1) == 0;
+    out.page_log2 = static_cast<uint8_t>(shift);
+    out.ipa = base | (address & leaf_mask);
+    unsigned ap = descriptor >> 6 & 3;
+    if (table_no_user) ap &= ~1u;
+    if (table_read_only) ap |= 2;
+    const bool uxn = table_uxn || (descriptor >> 54 & 1) != 0;
+    const bool pxn = table_pxn || (descriptor >> 53 & 1) != 0;
+    const auto rights = walk_internal::stage1_rights(regs, ap, uxn, pxn, el0);
+    out.readable = rights.read;
+    out.writable = rights.write;
+    out.executable = rights.execute;
+    break;
+  }
+
+  const bool needs_read = purpose == WalkFor::kRead || purpose == WalkFor::kReadWrite;
+  const bool needs_write = purpose == WalkFor::kWrite || purpose == WalkFor::kReadWrite;
+  if ((needs_read && !out.readable) || (needs_write && !out.writable) ||
+      (purpose == WalkFor::kFetch && !out.executable)) {
+    return fault(kFscPermission, level);
+  }
+  out.status = Stage1Walk::Status::kOk;
+  return out;
+}
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_WALK_INL_H_
