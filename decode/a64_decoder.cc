@@ -133,19 +133,20 @@ inline DecodeStatus ordered_pair(uint32_t w, Access& a) {
   return DecodeStatus::kAccess;
 }
 
-// CPY*: three different registers, none of them 31 (UNDEFINED otherwise).
+// CPY*: three different registers; address registers are not 31 (UNDEFINED otherwise). A size in
+// XZR is accepted: see the table of CONSTRAINED UNPREDICTABLE choices in README.md.
 inline DecodeStatus copy(uint32_t w, Access& a) {
   if (a.rt == a.rs || a.rs == a.rn || a.rt == a.rn) return DecodeStatus::kUnallocated;
-  if (a.rt == 31 || a.rs == 31 || a.rn == 31) return DecodeStatus::kUnallocated;
+  if (a.rt == 31 || a.rs == 31) return DecodeStatus::kUnallocated;
   a.imm = static_cast<int32_t>(field(w, 15, 12));
   return DecodeStatus::kAccess;
 }
 
-// SET*: as CPY*, but the value may be XZR. op2<3:2> is the stage.
+// SET*: as CPY*; the value, in rs, may be XZR too. op2<3:2> is the stage.
 inline DecodeStatus set(uint32_t w, Access& a) {
   const unsigned stage = field(w, 15, 14);
   if (stage == 3 || a.rt == a.rs || a.rs == a.rn || a.rt == a.rn) return DecodeStatus::kUnallocated;
-  if (a.rt == 31 || a.rn == 31) return DecodeStatus::kUnallocated;
+  if (a.rt == 31) return DecodeStatus::kUnallocated;
   a.op = static_cast<Op>(static_cast<unsigned>(a.op) + stage);
   a.imm = static_cast<int32_t>(field(w, 13, 12));
   return DecodeStatus::kAccess;
