@@ -17,6 +17,19 @@ const char* why_accepted(uint32_t word, const Access&) {
   return nullptr;
 }
 
+// LLVM's text names a memory operand: "[x", "[sp" or "[z" at the start of an operand.
+bool names_memory(const std::string& text) {
+  if (canonical(text).starts_with("adr ")) return false;  // a vector of addresses, no access
+  for (size_t at = text.find('['); at != std::string::npos; at = text.find('[', at + 1)) {
+    if (at == 0 || at + 1 >= text.size()) continue;
+    const char before = text[at - 1], after = text[at + 1];
+    if ((before == ' ' || before == '\t') && (after == 'x' || after == 's' || after == 'z')) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 void Coverage::note(Buckets& buckets, const std::string& key, uint32_t word,
