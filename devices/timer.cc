@@ -1,1 +1,303 @@
-// In work.
+#include "devices/timer.h"
+
+namespace trapline {
+namespace {
+
+constexpr uint32_t kStateVersion = 1;
+
+constexpr SysregId kCntfrq = sysreg_id(3, 3, 14, 0, 0);
+constexpr SysregId kCntpct = sysreg_id(3, 3, 14, 0, 1);
+constexpr SysregId kCntvct = sysreg_id(3, 3, 14, 0, 2);
+constexpr SysregId kCntpTval = sysreg_id(3, 3, 14, 2, 0);
+constexpr SysregId kCntpCtl = sysreg_id(3, 3, 14, 2, 1);
+constexpr SysregId kCntpCval = sysreg_id(3, 3, 14, 2, 2);
+constexpr SysregId kCntvTval = sysreg_id(3, 3, 14, 3, 0);
+constexpr SysregId kCntvCtl = sysreg_id(3, 3, 14, 3, 1);
+constexpr SysregId kCntvCval = sysreg_id(3, 3, 14, 3, 2);
+
+constexpr uint64_t with_half(uint64_t old, unsigned half, uint32_t value) {
+  const unsigned shift = half * 32;
+  return (old & ~(uint64_t{0xffff'ffff} << shift)) | uint64_t{value} << shift;
+}
+
+}  // namespace
+
+// --- CompareTimer
+// ------------------------------------------------------------------------------------
+
+void CompareTimer::set_line(bool level) {
+  if (level == level_) return;
+  level_ = level;
+  if (line_ != nullptr) line_->set(level);
+}
+
+Clock::Handle CompareTimer::update() {
+  if ((control_ & (kEnable | kImask)) != kEnable) {
+    set_line(false);
+    return 0;  // an armed alarm finds nothing to do
+  }
+  const uint64_t now = clock_.now();
+  const uint64_t count = now - offset_;
+  if (count >= compare_) {
+    set_line(true);
+    return 0;
+  }
+  set_line(false);
+  const uint64_t wait = compare_ - count;
+  return wait > Alarm::kHorizon ? 0 : alarm_.arm(now, now + wait);
+}
+
+void CompareTimer::fire(void* self, uint64_t generation) {
+  auto* timer = static_cast<CompareTimer*>(self);
+  std::lock_guard lock(timer->mutex_);
+  if (!timer->alarm_.accept(generation)) return;
+  // Nothing is armed now, so nothing becomes stale.
+  (void)timer->update();
+}
+
+uint32_t CompareTimer::control() {
+  std::lock_guard lock(mutex_);
+  if ((control_ & kEnable) == 0) return control_;
+  return control_ | (clock_.now() - offset_ >= compare_ ? kIstatus : 0u);
+}
+
+uint64_t CompareTimer::compare() {
+  std::lock_guard lock(mutex_);
+  return compare_;
+}
+
+uint64_t CompareTimer::offset() {
+  std::lock_guard lock(mutex_);
+  return offset_;
+}
+
+uint32_t CompareTimer::remaining() {
+  std::lock_guard lock(mutex_);
+  return static_cast<uint32_t>(compare_ - (clock_.now() - offset_));
+}
+
+void CompareTimer::set_control(uint32_t value) {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    control_ = value & (kEnable | kImask);
+    stale = update();
+  }
+  alarm_.cancel(stale);
+}
+
+void CompareTimer::set_compare(uint64_t value) {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    compare_ = value;
+    stale = update();
+  }
+  alarm_.cancel(stale);
+}
+
+void CompareTimer::set_compare_half(unsigned half, uint32_t value) {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    compare_ = with_half(compare_, half, value);
+    stale = update();
+  }
+  alarm_.cancel(stale);
+}
+
+void CompareTimer::set_remaining(uint32_t value) {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    const auto delta = static_cast<uint64_t>(int64_t{static_cast<int32_t>(value)});
+    compare_ = clock_.now() - offset_ + delta;
+    stale = update();
+  }
+  alarm_.cancel(stale);
+}
+
+void CompareTimer::set_offset(uint64_t value) {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    offset_ = value;
+    stale = update();
+  }
+  alarm_.cancel(stale);
+}
+
+void CompareTimer::set_offset_half(unsigned half, uint32_t value) {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    offset_ = with_half(offset_, half, value);
+    stale = update();
+  }
+  alarm_.cancel(stale);
+}
+
+void CompareTimer::reset() {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    control_ = 0;
+    compare_ = 0;
+    offset_ = 0;
+    stale = alarm_.disarm();
+    level_ = true;  // whatever the wire says now, say low
+    set_line(false);
+  }
+  alarm_.cancel(stale);
+}
+
+void CompareTimer::save(StateWriter& out) const {
+  std::lock_guard lock(mutex_);
+  out.put(control_);
+  out.put(compare_);
+  out.put(offset_);
+}
+
+bool CompareTimer::load(StateReader& in) {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    control_ = in.get<uint32_t>() & (kEnable | kImask);
+    compare_ = in.get<uint64_t>();
+    offset_ = in.get<uint64_t>();
+    stale = alarm_.disarm();
+    (void)update();  // nothing is armed now, so nothing becomes stale
+  }
+  alarm_.cancel(stale);
+  return in.ok();
+}
+
+// --- GenericTimer
+// ------------------------------------------------------------------------------------
+
+GenericTimer::GenericTimer(Clock& clock, unsigned num_cpus) : clock_(clock) {
+  for (unsigned n = 0; n < num_cpus; ++n) cpus_.emplace_back(clock);
+}
+
+void GenericTimer::connect(unsigned cpu, IrqLine* virtual_line, IrqLine* physical_line) {
+  cpus_[cpu].virt.connect(virtual_line);
+  cpus_[cpu].physical.connect(physical_line);
+}
+
+bool GenericTimer::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
+  if (vcpu >= cpus_.size()) return false;
+  Cpu& cpu = cpus_[vcpu];
+  switch (id) {
+    case kCntvCtl:
+      value = cpu.virt.control();
+      return true;
+    case kCntvCval:
+      value = cpu.virt.compare();
+      return true;
+    case kCntvTval:
+      value = cpu.virt.remaining();
+      return true;
+    case kCntpCtl:
+      value = cpu.physical.control();
+      return true;
+    case kCntpCval:
+      value = cpu.physical.compare();
+      return true;
+    case kCntpTval:
+      value = cpu.physical.remaining();
+      return true;
+    case kCntvct:
+    case kCntpct:
+      value = clock_.now();
+      return true;
+    case kCntfrq:
+      value = Clock::kFrequency;
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool GenericTimer::sysreg_write(SysregId id, unsigned vcpu, uint64_t value) {
+  if (vcpu >= cpus_.size()) return false;
+  Cpu& cpu = cpus_[vcpu];
+  switch (id) {
+    case kCntvCtl:
+      cpu.virt.set_control(static_cast<uint32_t>(value));
+      return true;
+    case kCntvCval:
+      cpu.virt.set_compare(value);
+      return true;
+    case kCntvTval:
+      cpu.virt.set_remaining(static_cast<uint32_t>(value));
+      return true;
+    case kCntpCtl:
+      cpu.physical.set_control(static_cast<uint32_t>(value));
+      return true;
+    case kCntpCval:
+      cpu.physical.set_compare(value);
+      return true;
+    case kCntpTval:
+      cpu.physical.set_remaining(static_cast<uint32_t>(value));
+      return true;
+    case kCntfrq:
+      // Writable at the highest EL, which is EL1 here. It never changes the counter's rate
+      // (D11.1.2), and what it reads as is fixed.
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string_view GenericTimer::register_name(SysregId id) const {
+  switch (id) {
+    case kCntfrq:
+      return "CNTFRQ_EL0";
+    case kCntpct:
+      return "CNTPCT_EL0";
+    case kCntvct:
+      return "CNTVCT_EL0";
+    case kCntpTval:
+      return "CNTP_TVAL_EL0";
+    case kCntpCtl:
+      return "CNTP_CTL_EL0";
+    case kCntpCval:
+      return "CNTP_CVAL_EL0";
+    case kCntvTval:
+      return "CNTV_TVAL_EL0";
+    case kCntvCtl:
+      return "CNTV_CTL_EL0";
+    case kCntvCval:
+      return "CNTV_CVAL_EL0";
+    default:
+      return {};
+  }
+}
+
+void GenericTimer::reset() {
+  for (unsigned n = 0; n < cpus_.size(); ++n) reset_cpu(n);
+}
+
+void GenericTimer::reset_cpu(unsigned cpu) {
+  cpus_[cpu].physical.reset();
+  cpus_[cpu].virt.reset();
+}
+
+void GenericTimer::save(StateWriter& out) const {
+  out.put(kStateVersion);
+  out.put(static_cast<uint32_t>(cpus_.size()));
+  for (const Cpu& cpu : cpus_) {
+    cpu.physical.save(out);
+    cpu.virt.save(out);
+  }
+}
+
+bool GenericTimer::load(StateReader& in) {
+  if (in.get<uint32_t>() != kStateVersion || in.get<uint32_t>() != cpus_.size()) return false;
+  for (Cpu& cpu : cpus_) {
+    if (!cpu.physical.load(in) || !cpu.virt.load(in)) return false;
+  }
+  return true;
+}
+
+}  // namespace trapline

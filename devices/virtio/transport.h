@@ -32,8 +32,7 @@ enum Status : uint32_t {
 };
 
 // Feature bits that belong to the ring and the transport, 6.
-inline constexpr uint64_t kNotifyOnEmpty = uint64_t{1} << 24;  // legacy
-inline constexpr uint64_t kAnyLayout = uint64_t{1} << 27;      // legacy
+inline constexpr uint64_t kAnyLayout = uint64_t{1} << 27;  // legacy
 inline constexpr uint64_t kIndirectDesc = uint64_t{1} << 28;
 inline constexpr uint64_t kEventIdx = uint64_t{1} << 29;
 inline constexpr uint64_t kVersion1 = uint64_t{1} << 32;
@@ -59,7 +58,7 @@ class Transport final : public Device, private Host {
   void reset() override;
   // Parks the I/O thread with nothing in flight; resume() lets it go on.
   void quiesce() override;
-  void resume();
+  void resume() override;
   void save(StateWriter& out) const override;
   bool load(StateReader& in) override;
   std::string_view name() const override { return options_.name; }
@@ -100,13 +99,15 @@ class Transport final : public Device, private Host {
   void write_config(uint64_t offset, unsigned size, uint64_t value);
   void write_status(uint32_t value);
   void write_queue(uint64_t offset, uint32_t value);
-  void write_legacy_queue(uint64_t offset, uint32_t value);
+  void write_pfn(uint32_t value);
   void write_driver_features(uint32_t value);
   void enable_queue(QueueState& q);
   void disable_queue(QueueState& q);
   void notify(uint32_t index);
   void reset_device();
+  void cancel(QueueState& q);
   void raise(uint32_t bits);
+  void refuse(std::string_view what) { report_.add(what); }
   // The thread that processes queues is stopped / let go.
   void stop_work();
   void start_work();
@@ -141,6 +142,22 @@ class Transport final : public Device, private Host {
   uint32_t interrupt_status_ = 0;
 
   std::unique_ptr<IoThread> thread_;  // null when deterministic
+};
+
+// A slot without a device: DeviceID 0, which drivers skip (4.2.2).
+class EmptySlot final : public Device {
+ public:
+  explicit EmptySlot(bool legacy) : legacy_(legacy) {}
+  MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
+  MmioResult write(uint64_t, unsigned, uint64_t, unsigned) override { return {}; }
+  void reset() override {}
+  void save(StateWriter&) const override {}
+  bool load(StateReader&) override { return true; }
+  std::string_view name() const override { return "virtio-empty"; }
+  std::string_view register_name(uint64_t offset) const override;
+
+ private:
+  const bool legacy_;
 };
 
 }  // namespace trapline::virtio

@@ -1,0 +1,639 @@
+#include "devices/virtio/transport.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace trapline::virtio {
+namespace {
+
+// 4.2.2, table 4.1, and 4.2.4 for the legacy ones.
+enum Register : uint64_t {
+  kMagicValue = 0x000,
+  kVersion = 0x004,
+  kDeviceId = 0x008,
+  kVendorId = 0x00c,
+  kDeviceFeatures = 0x010,
+  kDeviceFeaturesSel = 0x014,
+  kDriverFeatures = 0x020,
+  kDriverFeaturesSel = 0x024,
+  kGuestPageSize = 0x028,  // legacy
+  kQueueSel = 0x030,
+  kQueueNumMax = 0x034,
+  kQueueNum = 0x038,
+  kQueueAlign = 0x03c,  // legacy
+  kQueuePfn = 0x040,    // legacy
+  kQueueReady = 0x044,
+  kQueueNotify = 0x050,
+  kInterruptStatus = 0x060,
+  kInterruptAck = 0x064,
+  kStatus = 0x070,
+  kQueueDescLow = 0x080,
+  kQueueDescHigh = 0x084,
+  kQueueDriverLow = 0x090,
+  kQueueDriverHigh = 0x094,
+  kQueueDeviceLow = 0x0a0,
+  kQueueDeviceHigh = 0x0a4,
+  kShmSel = 0x0ac,
+  kShmLenLow = 0x0b0,
+  kShmLenHigh = 0x0b4,
+  kShmBaseLow = 0x0b8,
+  kShmBaseHigh = 0x0bc,
+  kQueueReset = 0x0c0,
+  kConfigGeneration = 0x0fc,
+  kConfig = 0x100,
+};
+
+struct RegisterName {
+  Register offset;
+  std::string_view name;
+};
+constexpr RegisterName kRegisterNames[] = {
+    {kMagicValue, "MagicValue"},
+    {kVersion, "Version"},
+    {kDeviceId, "DeviceID"},
+    {kVendorId, "VendorID"},
+    {kDeviceFeatures, "DeviceFeatures"},
+    {kDeviceFeaturesSel, "DeviceFeaturesSel"},
+    {kDriverFeatures, "DriverFeatures"},
+    {kDriverFeaturesSel, "DriverFeaturesSel"},
+    {kGuestPageSize, "GuestPageSize"},
+    {kQueueSel, "QueueSel"},
+    {kQueueNumMax, "QueueNumMax"},
+    {kQueueNum, "QueueNum"},
+    {kQueueAlign, "QueueAlign"},
+    {kQueuePfn, "QueuePFN"},
+    {kQueueReady, "QueueReady"},
+    {kQueueNotify, "QueueNotify"},
+    {kInterruptStatus, "InterruptStatus"},
+    {kInterruptAck, "InterruptACK"},
+    {kStatus, "Status"},
+    {kQueueDescLow, "QueueDescLow"},
+    {kQueueDescHigh, "QueueDescHigh"},
+    {kQueueDriverLow, "QueueDriverLow"},
+    {kQueueDriverHigh, "QueueDriverHigh"},
+    {kQueueDeviceLow, "QueueDeviceLow"},
+    {kQueueDeviceHigh, "QueueDeviceHigh"},
+    {kShmSel, "SHMSel"},
+    {kShmLenLow, "SHMLenLow"},
+    {kShmLenHigh, "SHMLenHigh"},
+    {kShmBaseLow, "SHMBaseLow"},
+    {kShmBaseHigh, "SHMBaseHigh"},
+    {kQueueReset, "QueueReset"},
+    {kConfigGeneration, "ConfigGeneration"},
+};
+
+constexpr uint32_t kMagic = 0x74726976;   // "virt"
+constexpr uint32_t kVendor = 0x554d4551;  // as QEMU's, which drivers may have seen
+constexpr uint32_t kUsedBuffer = 1;       // InterruptStatus
+constexpr uint32_t kConfigChange = 2;
+constexpr uint32_t kStateVersion = 1;
+
+std::string_view find_name(uint64_t offset) {
+  if (offset >= kConfig) return "Config";
+  for (const RegisterName& r : kRegisterNames) {
+    if (r.offset == offset) return r.name;
+  }
+  return {};
+}
+
+void set_half(uint64_t& value, bool high, uint32_t half) {
+  const unsigned shift = high ? 32 : 0;
+  value = (value & ~(uint64_t{0xffffffff} << shift)) | uint64_t{half} << shift;
+}
+
+}  // namespace
+
+Transport::Transport(Options options, std::unique_ptr<Function> function)
+    : options_(std::move(options)), function_(std::move(function)), report_(options_.name) {
+  function_->bind(this);
+  for (unsigned i = 0; i < function_->queue_count(); ++i) {
+    queues_.push_back(std::make_unique<QueueState>());
+  }
+  if (!options_.io.is_deterministic()) {
+    thread_ = std::make_unique<IoThread>(*function_, options_.name);
+  }
+}
+
+Transport::~Transport() {
+  for (auto& q : queues_) cancel(*q);
+  thread_.reset();  // before the function and the queues that it uses
+}
+
+std::string_view Transport::register_name(uint64_t offset) const { return find_name(offset); }
+
+uint64_t Transport::offered() const {
+  const uint64_t common = function_->features() | kIndirectDesc | kEventIdx;
+  // Legacy drivers see 32 bits; the layout of requests was never assumed here.
+  if (options_.legacy) return (common | kAnyLayout) & 0xffffffff;
+  return common | kVersion1 | kRingReset;
+}
+
+Transport::QueueState* Transport::selected() {
+  return queue_sel_ < queues_.size() ? queues_[queue_sel_].get() : nullptr;
+}
+
+// --- reads ---------------------------------------------------------------------------------------
+
+MmioResult Transport::read(uint64_t offset, unsigned size, unsigned) {
+  if (offset >= kConfig) return read_config(offset - kConfig, size);
+  // 4.2.2.2: control registers are 32 bits wide and accessed so.
+  if (size != 4 || offset % 4 != 0) {
+    refuse("register read that is not of 32 aligned bits");
+    return {};
+  }
+  return {.value = read_register(offset)};
+}
+
+uint32_t Transport::read_register(uint64_t offset) {
+  const bool legacy = options_.legacy;
+  switch (offset) {  // those that need no lock, or only the interrupt's
+    case kMagicValue:
+      return kMagic;
+    case kVersion:
+      return legacy ? 1 : 2;
+    case kDeviceId:
+      return function_->device_id();
+    case kVendorId:
+      return kVendor;
+    case kInterruptStatus: {
+      std::lock_guard lock(irq_mutex_);
+      return interrupt_status_;
+    }
+    case kStatus:
+      return status_.load(std::memory_order_acquire);
+    case kConfigGeneration:
+      return generation_.load(std::memory_order_acquire);
+    case kShmLenLow:  // 4.2.2: no such region: all ones
+    case kShmLenHigh:
+    case kShmBaseLow:
+    case kShmBaseHigh:
+      return legacy ? 0 : 0xffffffff;
+    default:
+      break;
+  }
+  std::lock_guard lock(mutex_);
+  QueueState* q = selected();
+  switch (offset) {
+    case kDeviceFeatures:
+      if (device_features_sel_ > 1) return 0;
+      return static_cast<uint32_t>(offered() >> (32 * device_features_sel_));
+    case kQueueNumMax:
+      return q != nullptr ? function_->queue_max(queue_sel_) : 0;
+    case kQueuePfn:
+      return legacy && q != nullptr ? static_cast<uint32_t>(q->pfn) : 0;
+    case kQueueReady:
+      return !legacy && q != nullptr && q->ready ? 1 : 0;
+    case kQueueReset:  // a reset is complete when its write returns
+      return 0;
+    default:
+      // Write-only and reserved registers.
+      return 0;
+  }
+}
+
+MmioResult Transport::read_config(uint64_t offset, unsigned size) {
+  const uint64_t bytes = function_->config_bytes();
+  uint64_t value = 0;
+  if (offset < bytes) {
+    std::lock_guard lock(mutex_);
+    const auto n = static_cast<unsigned>(std::min<uint64_t>(size, bytes - offset));
+    function_->config_read(static_cast<unsigned>(offset), &value, n);
+  }
+  return {.value = value};
+}
+
+// --- writes --------------------------------------------------------------------------------------
+
+MmioResult Transport::write(uint64_t offset, unsigned size, uint64_t value, unsigned) {
+  if (offset >= kConfig) {
+    write_config(offset - kConfig, size, value);
+  } else if (size != 4 || offset % 4 != 0) {
+    refuse("register write that is not of 32 aligned bits");
+  } else {
+    write_register(offset, static_cast<uint32_t>(value));
+  }
+  return {};
+}
+
+void Transport::write_config(uint64_t offset, unsigned size, uint64_t value) {
+  const uint64_t bytes = function_->config_bytes();
+  if (offset >= bytes) return;
+  std::lock_guard lock(mutex_);
+  const auto n = static_cast<unsigned>(std::min<uint64_t>(size, bytes - offset));
+  function_->config_write(static_cast<unsigned>(offset), &value, n);
+}
+
+void Transport::write_register(uint64_t offset, uint32_t value) {
+  switch (offset) {  // the frequent ones, without the register lock
+    case kQueueNotify:
+      return notify(value);
+    case kInterruptAck: {
+      std::lock_guard lock(irq_mutex_);
+      interrupt_status_ &= ~value;
+      options_.irq->set(interrupt_status_ != 0);
+      return;
+    }
+    default:
+      break;
+  }
+  std::lock_guard lock(mutex_);
+  switch (offset) {
+    case kDeviceFeaturesSel:
+      device_features_sel_ = value;
+      return;
+    case kDriverFeaturesSel:
+      driver_features_sel_ = value;
+      return;
+    case kDriverFeatures:
+      return write_driver_features(value);
+    case kGuestPageSize:
+      if (options_.legacy) guest_page_size_ = value;
+      return;
+    case kQueueSel:
+      queue_sel_ = value;
+      return;
+    case kStatus:
+      return write_status(value);
+    case kQueuePfn:
+      if (options_.legacy) write_pfn(value);
+      return;
+    case kQueueNum:
+    case kQueueAlign:
+    case kQueueReady:
+    case kQueueDescLow:
+    case kQueueDescHigh:
+    case kQueueDriverLow:
+    case kQueueDriverHigh:
+    case kQueueDeviceLow:
+    case kQueueDeviceHigh:
+    case kQueueReset:
+      return write_queue(offset, value);
+    default:
+      return;  // read-only and reserved registers ignore writes
+  }
+}
+
+void Transport::write_driver_features(uint32_t value) {
+  // 2.2: not after FEATURES_OK. A legacy driver has no such step: not after DRIVER_OK.
+  const uint32_t closed = options_.legacy ? kDriverOk : kFeaturesOk;
+  if ((status_.load() & closed) != 0) return refuse("features written after negotiation");
+  if (driver_features_sel_ > 1) {
+    if (value != 0) refuse("feature bits beyond 63");
+    return;
+  }
+  set_half(driver_features_, driver_features_sel_ == 1, value);
+  if (options_.legacy) driver_features_ &= offered();
+}
+
+void Transport::write_status(uint32_t value) {
+  value &= 0xff;
+  if (value == 0) return reset_device();
+  const uint32_t old = status_.load();
+  // 2.1.1: a driver does not clear bits but by a reset; DEVICE_NEEDS_RESET is ours.
+  uint32_t added = value & ~old & (kAcknowledge | kDriver | kDriverOk | kFeaturesOk | kFailed);
+  if ((added & kFeaturesOk) != 0 && !options_.legacy) {
+    const bool acceptable =
+        (driver_features_ & ~offered()) == 0 && (driver_features_ & kVersion1) != 0;
+    if (!acceptable) {
+      // 3.1.1: the driver reads the status back and sees that the bit did not stay.
+      refuse("driver's features are not a subset of ours with VERSION_1");
+      added &= ~static_cast<uint32_t>(kFeaturesOk);
+    }
+  }
+  if ((added & kDriverOk) != 0 && !options_.legacy && ((old | added) & kFeaturesOk) == 0) {
+    refuse("DRIVER_OK without FEATURES_OK");
+    added &= ~static_cast<uint32_t>(kDriverOk);
+  }
+  if ((added & kFailed) != 0) stop_work();
+  if ((added & kDriverOk) != 0) {
+    function_->start(driver_features_, options_.legacy);
+    // Rings were mapped when they became ready; their options are known only now for legacy.
+    if (options_.legacy) {
+      for (auto& q : queues_) {
+        if (q->ready) enable_queue(*q);
+      }
+    }
+  }
+  status_.fetch_or(added);
+  if ((added & kDriverOk) != 0) start_work();
+}
+
+void Transport::write_queue(uint64_t offset, uint32_t value) {
+  QueueState* q = selected();
+  if (q == nullptr) return refuse("access to a queue that does not exist");
+  if (options_.legacy != (offset == kQueueAlign) && offset != kQueueNum) return;
+  if (offset == kQueueReady) {
+    if ((value & 1) == 0) {
+      disable_queue(*q);
+    } else if (!q->ready) {
+      // 2.1: queues are set up between FEATURES_OK and DRIVER_OK, or after a queue reset.
+      if ((status_.load() & kFeaturesOk) == 0) return refuse("queue made ready before FEATURES_OK");
+      q->ready = true;
+      enable_queue(*q);
+    }
+    return;
+  }
+  if (offset == kQueueReset) {
+    if ((value & 1) == 0) return;
+    if (!negotiated(kRingReset)) return refuse("queue reset was not negotiated");
+    disable_queue(*q);
+    q->layout = {};
+    return;
+  }
+  if (q->ready) return refuse("queue changed while ready");
+  switch (offset) {
+    case kQueueNum:
+      // Kept as 16 bits: what does not fit is as wrong as 0, and refused when made ready.
+      q->layout.size = value <= Queue::kMaxSize ? static_cast<uint16_t>(value) : 0;
+      break;
+    case kQueueAlign:
+      q->align = value;
+      break;
+    case kQueueDescLow:
+    case kQueueDescHigh:
+      set_half(q->layout.descriptors, offset == kQueueDescHigh, value);
+      break;
+    case kQueueDriverLow:
+    case kQueueDriverHigh:
+      set_half(q->layout.available, offset == kQueueDriverHigh, value);
+      break;
+    case kQueueDeviceLow:
+    case kQueueDeviceHigh:
+      set_half(q->layout.used, offset == kQueueDeviceHigh, value);
+      break;
+    default:
+      break;
+  }
+}
+
+// Legacy: one register places all three parts, 2.7.2.
+void Transport::write_pfn(uint32_t value) {
+  QueueState* q = selected();
+  if (q == nullptr) return refuse("access to a queue that does not exist");
+  disable_queue(*q);
+  q->pfn = value;
+  if (value == 0) return;
+  if (!std::has_single_bit(guest_page_size_) || !std::has_single_bit(q->align) ||
+      q->align > 65536) {
+    return fail("queue page size or alignment is not a power of two");
+  }
+  Queue::Layout& layout = q->layout;
+  layout.descriptors = uint64_t{value} * guest_page_size_;
+  layout.available = layout.descriptors + 16 * uint64_t{layout.size};
+  const uint64_t end = layout.available + 4 + 2 * uint64_t{layout.size} + 2;
+  layout.used = (end + q->align - 1) & ~uint64_t{q->align - 1};
+  q->ready = true;
+  enable_queue(*q);
+}
+
+// Maps a queue that the driver calls ready.
+void Transport::enable_queue(QueueState& q) {
+  const bool resume = working_;
+  stop_work();
+  const auto index = static_cast<unsigned>(
+      std::find_if(queues_.begin(), queues_.end(), [&](auto& p) { return p.get() == &q; }) -
+      queues_.begin());
+  const char* error = "queue is larger than QueueNumMax";
+  if (q.layout.size <= function_->queue_max(index)) {
+    error =
+        q.queue.enable(*options_.dma, q.layout, negotiated(kEventIdx), negotiated(kIndirectDesc));
+  }
+  if (error != nullptr) {
+    q.ready = false;
+    fail(error);
+  }
+  if (resume) start_work();
+}
+
+void Transport::disable_queue(QueueState& q) {
+  if (!q.ready && !q.queue.enabled()) return;
+  const bool resume = working_;
+  stop_work();
+  cancel(q);
+  q.queue.disable();
+  q.ready = false;
+  q.pfn = 0;
+  if (resume) start_work();
+}
+
+// --- work ----------------------------------------------------------------------------------------
+
+void Transport::notify(uint32_t index) {
+  notifies_.fetch_add(1, std::memory_order_relaxed);
+  if (index >= queues_.size()) return refuse("notification of a queue that does not exist");
+  // 3.1.1: nothing is consumed before DRIVER_OK; start_work() looks at all queues.
+  if (live()) kick(index);
+}
+
+void Transport::kick(unsigned index) {
+  if (thread_ != nullptr) {
+    thread_->kick(index);
+    return;
+  }
+  if (!queues_[index]->scheduled) {
+    schedule(index, options_.io.clock->now() + options_.io.delay);
+  }
+}
+
+void Transport::schedule(unsigned index, uint64_t deadline) {
+  QueueState& q = *queues_[index];
+  q.scheduled = true;
+  q.deadline = deadline;
+  q.timer = options_.io.clock->at(deadline, [this, index] { run_scheduled(index); });
+}
+
+void Transport::run_scheduled(unsigned index) {
+  QueueState& q = *queues_[index];
+  q.scheduled = false;
+  q.timer = 0;
+  if (live() && function_->process(index)) kick(index);
+}
+
+void Transport::cancel(QueueState& q) {
+  if (q.scheduled) options_.io.clock->cancel(q.timer);
+  q.scheduled = false;
+  q.timer = 0;
+}
+
+void Transport::stop_work() {
+  if (!working_) return;
+  working_ = false;
+  if (thread_ != nullptr) thread_->park();
+}
+
+void Transport::start_work() {
+  if (working_ || quiesced_ || !live()) return;
+  working_ = true;
+  // Chains may have been made available, and notified, while nobody looked.
+  for (unsigned i = 0; i < queues_.size(); ++i) {
+    if (queues_[i]->queue.enabled()) kick(i);
+  }
+  if (thread_ != nullptr) thread_->unpark();
+}
+
+void Transport::publish(unsigned index) {
+  if (queues_[index]->queue.publish()) raise(kUsedBuffer);
+}
+
+void Transport::raise(uint32_t bits) {
+  interrupts_.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard lock(irq_mutex_);
+  interrupt_status_ |= bits;
+  options_.irq->set(true);
+}
+
+void Transport::fail(const char* why) {
+  report_.add(why);
+  // 2.1.2: a driver that runs is told by a configuration change.
+  if ((status_.fetch_or(kNeedsReset) & kDriverOk) != 0) raise(kConfigChange);
+}
+
+void Transport::config_changed() {
+  generation_.fetch_add(1, std::memory_order_release);
+  if (live()) raise(kConfigChange);
+}
+
+// --- life ----------------------------------------------------------------------------------------
+
+// Called with mutex_ held, or with all vCPUs stopped.
+void Transport::reset_device() {
+  stop_work();
+  for (auto& q : queues_) {
+    cancel(*q);
+    q->queue.disable();
+    q->layout = {};
+    q->pfn = 0;
+    q->align = 0;
+    q->ready = false;
+  }
+  function_->reset();
+  driver_features_ = 0;
+  device_features_sel_ = driver_features_sel_ = queue_sel_ = 0;
+  guest_page_size_ = 0;
+  status_.store(0);
+  std::lock_guard lock(irq_mutex_);
+  interrupt_status_ = 0;
+  options_.irq->set(false);
+}
+
+void Transport::reset() {
+  std::lock_guard lock(mutex_);
+  reset_device();
+  generation_.store(0);
+}
+
+void Transport::quiesce() {
+  std::lock_guard lock(mutex_);
+  quiesced_ = true;
+  // Deterministic work has no thread to park: what is scheduled is saved as a deadline.
+  if (thread_ != nullptr) stop_work();
+}
+
+void Transport::resume() {
+  std::lock_guard lock(mutex_);
+  quiesced_ = false;
+  if (thread_ != nullptr) start_work();
+}
+
+void Transport::save(StateWriter& out) const {
+  out.put(kStateVersion);
+  out.put(status_.load());
+  out.put(driver_features_);
+  out.put(device_features_sel_);
+  out.put(driver_features_sel_);
+  out.put(queue_sel_);
+  out.put(guest_page_size_);
+  out.put(generation_.load());
+  out.put(interrupt_status_);
+  out.put(static_cast<uint32_t>(queues_.size()));
+  for (const auto& q : queues_) {
+    out.put(q->layout.size);
+    out.put(q->layout.descriptors);
+    out.put(q->layout.available);
+    out.put(q->layout.used);
+    out.put(q->pfn);
+    out.put(q->align);
+    out.put(uint8_t{q->ready});
+    out.put(uint8_t{q->scheduled});
+    out.put(q->deadline);
+    q->queue.save(out);
+  }
+  function_->save(out);
+}
+
+bool Transport::load(StateReader& in) {
+  std::lock_guard lock(mutex_);
+  reset_device();
+  if (in.get<uint32_t>() != kStateVersion) return false;
+  const auto status = in.get<uint32_t>();
+  driver_features_ = in.get<uint64_t>();
+  device_features_sel_ = in.get<uint32_t>();
+  driver_features_sel_ = in.get<uint32_t>();
+  queue_sel_ = in.get<uint32_t>();
+  guest_page_size_ = in.get<uint32_t>();
+  generation_ = in.get<uint32_t>();
+  const auto interrupt_status = in.get<uint32_t>();
+  if (in.get<uint32_t>() != queues_.size() || (driver_features_ & ~offered()) != 0) {
+    reset_device();
+    return false;
+  }
+  bool good = true;
+  for (unsigned i = 0; i < queues_.size(); ++i) {
+    QueueState& q = *queues_[i];
+    q.layout.size = in.get<uint16_t>();
+    q.layout.descriptors = in.get<uint64_t>();
+    q.layout.available = in.get<uint64_t>();
+    q.layout.used = in.get<uint64_t>();
+    q.pfn = in.get<uint64_t>();
+    q.align = in.get<uint32_t>();
+    q.ready = in.get<uint8_t>() != 0;
+    const bool scheduled = in.get<uint8_t>() != 0;
+    const auto deadline = in.get<uint64_t>();
+    if (q.ready) {
+      good = good && q.layout.size <= function_->queue_max(i) &&
+             q.queue.enable(*options_.dma, q.layout, negotiated(kEventIdx),
+                            negotiated(kIndirectDesc)) == nullptr;
+    }
+    q.queue.load(in);
+    if (scheduled && thread_ == nullptr && in.ok()) schedule(i, deadline);
+  }
+  if ((status & kDriverOk) != 0) function_->start(driver_features_, options_.legacy);
+  good = function_->load(in) && good && in.ok();
+  if (!good) {
+    reset_device();
+    return false;
+  }
+  status_.store(status);
+  {
+    std::lock_guard irq_lock(irq_mutex_);
+    interrupt_status_ = interrupt_status;
+    options_.irq->set(interrupt_status != 0);
+  }
+  if (thread_ != nullptr) {
+    start_work();
+  } else {
+    working_ = live();
+  }
+  return true;
+}
+
+// --- an empty slot -------------------------------------------------------------------------------
+
+MmioResult EmptySlot::read(uint64_t offset, unsigned size, unsigned) {
+  if (size != 4) return {};
+  switch (offset) {
+    case kMagicValue:
+      return {.value = kMagic};
+    case kVersion:
+      return {.value = legacy_ ? 1u : 2u};
+    case kVendorId:
+      return {.value = kVendor};
+    default:
+      return {};
+  }
+}
+
+std::string_view EmptySlot::register_name(uint64_t offset) const { return find_name(offset); }
+
+}  // namespace trapline::virtio
