@@ -53,7 +53,8 @@ Result<std::vector<uint8_t>> gunzip(const std::string& path, const std::vector<u
     stream.avail_out = kMiB;
     status = inflate(&stream, Z_NO_FLUSH);
     out.resize(out.size() - stream.avail_out);
-    if (status == Z_BUF_ERROR || (status == Z_OK && stream.avail_in == 0 && stream.avail_out != 0)) {
+    if (status == Z_BUF_ERROR ||
+        (status == Z_OK && stream.avail_in == 0 && stream.avail_out != 0)) {
       break;
     }
   }
@@ -99,8 +100,8 @@ Result<Range> plan_elf(const std::string& path, const std::vector<uint8_t>& file
     }
     if (segment.p_paddr < platform::kRamBase || segment.p_paddr > ram_end ||
         segment.p_memsz > ram_end - segment.p_paddr) {
-      return Error{fmt::format("{}: ELF segment at {:#x} lies outside memory ({:#x} to {:#x})", path,
-                               segment.p_paddr, platform::kRamBase, ram_end)};
+      return Error{fmt::format("{}: ELF segment at {:#x} lies outside memory ({:#x} to {:#x})",
+                               path, segment.p_paddr, platform::kRamBase, ram_end)};
     }
     Blob blob{path, segment.p_paddr, {}, segment.p_memsz};
     auto begin = file.begin() + static_cast<ptrdiff_t>(segment.p_offset);
@@ -115,8 +116,8 @@ Result<Range> plan_elf(const std::string& path, const std::vector<uint8_t>& file
   return all;
 }
 
-// The bytes that the sections of an Image's PE header (its EFI stub) occupy in the file; exact, where
-// image_size also counts BSS. ~0 if the header itself is cut off.
+// The bytes that the sections of an Image's PE header (its EFI stub) occupy in the file; exact,
+// where image_size also counts BSS. ~0 if the header itself is cut off.
 uint64_t pe_file_size(const std::vector<uint8_t>& file) {
   auto get = [&file](uint64_t at, unsigned bytes) {
     uint64_t value = ~uint64_t{0};
@@ -151,8 +152,8 @@ Result<Range> plan_image(const std::string& path, std::vector<uint8_t> file, con
   uint64_t expected = header.pe_offset == 0 ? header.image_size - header.image_size / 4
                                             : std::max<uint64_t>(pe_file_size(file), 64);
   if (file.size() < expected) {
-    return Error{fmt::format("{}: truncated Image: {} bytes of at least {}", path, file.size(),
-                             expected)};
+    return Error{
+        fmt::format("{}: truncated Image: {} bytes of at least {}", path, file.size(), expected)};
   }
   if (offset > options.memory || reserved > options.memory - offset) {
     return does_not_fit(path, reserved + offset, options.memory);
@@ -205,7 +206,8 @@ Result<BootPlan> plan_boot(const Options& options) {
   uint64_t ram_end = platform::kRamBase + options.memory;
 
   if (!options.firmware.empty()) {
-    // The flash holds the firmware (machine assembly puts it there); it finds the tree at RAM's start.
+    // The flash holds the firmware (machine assembly puts it there); it finds the tree at RAM's
+    // start.
     plan.entry = platform::kFlash[0].base;
     plan.dtb_ipa = platform::kRamBase;
     return plan;
@@ -230,7 +232,8 @@ Result<BootPlan> plan_boot(const Options& options) {
     image = *range;
   }
 
-  uint64_t next = std::max(image.end, platform::kRamBase + std::min(options.memory / 2, 128 * kMiB));
+  uint64_t next =
+      std::max(image.end, platform::kRamBase + std::min(options.memory / 2, 128 * kMiB));
   next = align_up(next, 2 * kMiB);
   if (!options.initrd.empty()) {
     auto file = read_file(options.initrd);

@@ -105,7 +105,8 @@ uint64_t IcountClock::budget() const {
 
 void IcountClock::fire_due() {
   Handle handle = 0;
-  // A callback may add deadlines, but none before now(): a guest-programmed past one fires once here.
+  // A callback may add deadlines, but none before now(): a guest-programmed past one fires once
+  // here.
   while (auto callback = queue_.take_due(now(), handle)) callback();
 }
 

@@ -51,13 +51,17 @@ Console::Console() {
   if (pipe(wake_) != 0) std::perror("trapline: pipe");
 }
 
-Console::~Console() {
+void Console::stop() {
   stop_ = true;
   input_wanted();
   if (reader_.joinable()) reader_.join();
   if (flusher_.joinable()) flusher_.join();
   flush();
   restore_terminal();
+}
+
+Console::~Console() {
+  stop();
   close(wake_[0]);
   close(wake_[1]);
 }

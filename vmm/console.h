@@ -19,9 +19,9 @@ void restore_terminal();
 class Console {
  public:
   struct Hooks {
-    std::function<size_t()> input_space;                        // bytes the UART takes now
-    std::function<void(const uint8_t*, size_t)> input;          // at most input_space() bytes
-    std::function<void()> quit;                                 // Ctrl-A x
+    std::function<size_t()> input_space;                // bytes the UART takes now
+    std::function<void(const uint8_t*, size_t)> input;  // at most input_space() bytes
+    std::function<void()> quit;                         // Ctrl-A x
   };
 
   Console();
@@ -29,9 +29,11 @@ class Console {
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
 
-  // Starts reading. With `polled`, no thread: poll() reads (icount, where input must come between two
-  // instructions).
+  // Starts reading. With `polled`, no thread: poll() reads (icount, where input must come between
+  // two instructions).
   void start(Hooks hooks, bool polled);
+  // Ends reading and writes what is left: the hooks are not called any more.
+  void stop();
   // The UART has space again: any thread.
   void input_wanted();
   // Takes what input there is, without waiting longer than `timeout_ms`.

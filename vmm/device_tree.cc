@@ -16,8 +16,8 @@ namespace trapline {
 namespace {
 
 constexpr uint32_t kPhandleGic = 1, kPhandleClock = 2;
-constexpr uint32_t kSpi = 0, kPpi = 1;                     // first interrupt cell
-constexpr uint32_t kEdgeRising = 1, kLevelHigh = 4;        // third interrupt cell
+constexpr uint32_t kSpi = 0, kPpi = 1;               // first interrupt cell
+constexpr uint32_t kEdgeRising = 1, kLevelHigh = 4;  // third interrupt cell
 
 // libfdt's sequential writer, with nodes as scopes.
 class Writer {

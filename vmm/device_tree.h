@@ -16,9 +16,9 @@ struct DeviceTreeInput {
   const BootPlan* plan = nullptr;
   bool flash = false;
   bool fw_cfg = false;
-  bool virtio = false;                // list all virtio-mmio slots
-  std::vector<uint8_t> rng_seed;      // 32 bytes
-  std::vector<uint8_t> kaslr_seed;    // 8 bytes or none
+  bool virtio = false;              // list all virtio-mmio slots
+  std::vector<uint8_t> rng_seed;    // 32 bytes
+  std::vector<uint8_t> kaslr_seed;  // 8 bytes or none
 };
 
 // The blob; never fails for valid options (broken invariants abort).

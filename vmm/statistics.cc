@@ -51,9 +51,8 @@ uint64_t Histogram::quantile(double q) const {
 }
 
 const char* exit_class_name(ExitClass c) {
-  static constexpr const char* kNames[] = {"data_abort.isv1", "data_abort.isv0", "prefetch_abort",
-                                           "sysreg",          "hvc",             "wfx",
-                                           "other"};
+  static constexpr const char* kNames[] = {
+      "data_abort.isv1", "data_abort.isv0", "prefetch_abort", "sysreg", "hvc", "wfx", "other"};
   static_assert(std::size(kNames) == static_cast<size_t>(ExitClass::kCount));
   return kNames[static_cast<size_t>(c)];
 }
@@ -70,7 +69,8 @@ void VcpuStatistics::enable_timing() {
   latency = std::make_unique<std::array<Latency, static_cast<size_t>(ExitClass::kCount)>>();
 }
 
-// Open addressing over a fixed table: a guest that sprays addresses fills it and lands in overflow_.
+// Open addressing over a fixed table: a guest that sprays addresses fills it and lands in
+// overflow_.
 VcpuStatistics::RegisterCount& VcpuStatistics::slot(uint32_t key, uint64_t offset) {
   uint32_t tag = key + 1;
   for (size_t i = (key * 0x9e3779b1u) >> 20, probe = 0; probe < 16; ++probe, i = (i + 1) % kSlots) {
@@ -145,23 +145,40 @@ std::vector<VcpuStatistics::RegisterCount> VcpuStatistics::register_counts() con
 
 std::string sysreg_name(SysregId id) {
   static const std::map<SysregId, const char*> kNames = {
-      {sysreg_id(3, 0, 4, 6, 0), "ICC_PMR_EL1"},     {sysreg_id(3, 0, 12, 8, 0), "ICC_IAR0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 1), "ICC_EOIR0_EL1"},  {sysreg_id(3, 0, 12, 8, 2), "ICC_HPPIR0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 3), "ICC_BPR0_EL1"},   {sysreg_id(3, 0, 12, 8, 4), "ICC_AP0R0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 5), "ICC_AP0R1_EL1"},  {sysreg_id(3, 0, 12, 8, 6), "ICC_AP0R2_EL1"},
-      {sysreg_id(3, 0, 12, 8, 7), "ICC_AP0R3_EL1"},  {sysreg_id(3, 0, 12, 9, 0), "ICC_AP1R0_EL1"},
-      {sysreg_id(3, 0, 12, 9, 1), "ICC_AP1R1_EL1"},  {sysreg_id(3, 0, 12, 9, 2), "ICC_AP1R2_EL1"},
-      {sysreg_id(3, 0, 12, 9, 3), "ICC_AP1R3_EL1"},  {sysreg_id(3, 0, 12, 11, 1), "ICC_DIR_EL1"},
-      {sysreg_id(3, 0, 12, 11, 3), "ICC_RPR_EL1"},   {sysreg_id(3, 0, 12, 11, 5), "ICC_SGI1R_EL1"},
-      {sysreg_id(3, 0, 12, 11, 6), "ICC_ASGI1R_EL1"}, {sysreg_id(3, 0, 12, 11, 7), "ICC_SGI0R_EL1"},
-      {sysreg_id(3, 0, 12, 12, 0), "ICC_IAR1_EL1"},  {sysreg_id(3, 0, 12, 12, 1), "ICC_EOIR1_EL1"},
-      {sysreg_id(3, 0, 12, 12, 2), "ICC_HPPIR1_EL1"}, {sysreg_id(3, 0, 12, 12, 3), "ICC_BPR1_EL1"},
-      {sysreg_id(3, 0, 12, 12, 4), "ICC_CTLR_EL1"},  {sysreg_id(3, 0, 12, 12, 5), "ICC_SRE_EL1"},
-      {sysreg_id(3, 0, 12, 12, 6), "ICC_IGRPEN0_EL1"}, {sysreg_id(3, 0, 12, 12, 7), "ICC_IGRPEN1_EL1"},
-      {sysreg_id(3, 3, 14, 0, 0), "CNTFRQ_EL0"},     {sysreg_id(3, 3, 14, 0, 1), "CNTPCT_EL0"},
-      {sysreg_id(3, 3, 14, 0, 2), "CNTVCT_EL0"},     {sysreg_id(3, 3, 14, 2, 0), "CNTP_TVAL_EL0"},
-      {sysreg_id(3, 3, 14, 2, 1), "CNTP_CTL_EL0"},   {sysreg_id(3, 3, 14, 2, 2), "CNTP_CVAL_EL0"},
-      {sysreg_id(3, 3, 14, 3, 0), "CNTV_TVAL_EL0"},  {sysreg_id(3, 3, 14, 3, 1), "CNTV_CTL_EL0"},
+      {sysreg_id(3, 0, 4, 6, 0), "ICC_PMR_EL1"},
+      {sysreg_id(3, 0, 12, 8, 0), "ICC_IAR0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 1), "ICC_EOIR0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 2), "ICC_HPPIR0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 3), "ICC_BPR0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 4), "ICC_AP0R0_EL1"},
+      {sysreg_id(3, 0, 12, 8, 5), "ICC_AP0R1_EL1"},
+      {sysreg_id(3, 0, 12, 8, 6), "ICC_AP0R2_EL1"},
+      {sysreg_id(3, 0, 12, 8, 7), "ICC_AP0R3_EL1"},
+      {sysreg_id(3, 0, 12, 9, 0), "ICC_AP1R0_EL1"},
+      {sysreg_id(3, 0, 12, 9, 1), "ICC_AP1R1_EL1"},
+      {sysreg_id(3, 0, 12, 9, 2), "ICC_AP1R2_EL1"},
+      {sysreg_id(3, 0, 12, 9, 3), "ICC_AP1R3_EL1"},
+      {sysreg_id(3, 0, 12, 11, 1), "ICC_DIR_EL1"},
+      {sysreg_id(3, 0, 12, 11, 3), "ICC_RPR_EL1"},
+      {sysreg_id(3, 0, 12, 11, 5), "ICC_SGI1R_EL1"},
+      {sysreg_id(3, 0, 12, 11, 6), "ICC_ASGI1R_EL1"},
+      {sysreg_id(3, 0, 12, 11, 7), "ICC_SGI0R_EL1"},
+      {sysreg_id(3, 0, 12, 12, 0), "ICC_IAR1_EL1"},
+      {sysreg_id(3, 0, 12, 12, 1), "ICC_EOIR1_EL1"},
+      {sysreg_id(3, 0, 12, 12, 2), "ICC_HPPIR1_EL1"},
+      {sysreg_id(3, 0, 12, 12, 3), "ICC_BPR1_EL1"},
+      {sysreg_id(3, 0, 12, 12, 4), "ICC_CTLR_EL1"},
+      {sysreg_id(3, 0, 12, 12, 5), "ICC_SRE_EL1"},
+      {sysreg_id(3, 0, 12, 12, 6), "ICC_IGRPEN0_EL1"},
+      {sysreg_id(3, 0, 12, 12, 7), "ICC_IGRPEN1_EL1"},
+      {sysreg_id(3, 3, 14, 0, 0), "CNTFRQ_EL0"},
+      {sysreg_id(3, 3, 14, 0, 1), "CNTPCT_EL0"},
+      {sysreg_id(3, 3, 14, 0, 2), "CNTVCT_EL0"},
+      {sysreg_id(3, 3, 14, 2, 0), "CNTP_TVAL_EL0"},
+      {sysreg_id(3, 3, 14, 2, 1), "CNTP_CTL_EL0"},
+      {sysreg_id(3, 3, 14, 2, 2), "CNTP_CVAL_EL0"},
+      {sysreg_id(3, 3, 14, 3, 0), "CNTV_TVAL_EL0"},
+      {sysreg_id(3, 3, 14, 3, 1), "CNTV_CTL_EL0"},
       {sysreg_id(3, 3, 14, 3, 2), "CNTV_CVAL_EL0"},
   };
   if (auto it = kNames.find(id); it != kNames.end()) return it->second;
@@ -182,7 +199,9 @@ std::vector<Row> register_rows(const RunReport& report) {
     if ((count.key & VcpuStatistics::kSysregBit) != 0) {
       auto id = static_cast<SysregId>(count.key);
       std::string name = sysreg_name(id);
-      std::string device = name.starts_with("ICC") ? "gicc" : name.starts_with("CNT") ? "timer" : "sysreg";
+      std::string device = name.starts_with("ICC")   ? "gicc"
+                           : name.starts_with("CNT") ? "timer"
+                                                     : "sysreg";
       rows.push_back({device, name, count.reads, count.writes});
       continue;
     }
@@ -291,7 +310,8 @@ nlohmann::json report_json(const RunReport& report) {
       json entry = histogram_json(l.total, report.ns_per_cycle);
       json stages = json::object();
       for (size_t s = 0; s < l.stages.size(); ++s) {
-        stages[stage_name(static_cast<Stage>(s))] = histogram_json(l.stages[s], report.ns_per_cycle);
+        stages[stage_name(static_cast<Stage>(s))] =
+            histogram_json(l.stages[s], report.ns_per_cycle);
       }
       entry["stages"] = stages;
       latency[exit_class_name(static_cast<ExitClass>(i))] = entry;
@@ -318,11 +338,12 @@ std::string report_table(const RunReport& report) {
   for (size_t i = 0; i < report.total.exits.size(); ++i) {
     uint64_t n = report.total.exits[i];
     if (n == 0) continue;
-    std::string text = fmt::format("  {:<24}{:>14}{:>7.1f}%", exit_class_name(static_cast<ExitClass>(i)),
-                                   n, share(n, total));
+    std::string text = fmt::format("  {:<24}{:>14}{:>7.1f}%",
+                                   exit_class_name(static_cast<ExitClass>(i)), n, share(n, total));
     if (timed) {
       const Histogram& h = (*report.total.latency)[i].total;
-      text += fmt::format("{:>11.0f}{:>11.0f}", static_cast<double>(h.quantile(0.5)) * report.ns_per_cycle,
+      text += fmt::format("{:>11.0f}{:>11.0f}",
+                          static_cast<double>(h.quantile(0.5)) * report.ns_per_cycle,
                           static_cast<double>(h.quantile(0.99)) * report.ns_per_cycle);
     }
     line(text);
@@ -345,20 +366,23 @@ std::string report_table(const RunReport& report) {
     line(fmt::format("  {:<24}{:>14}{:>14}", rows[i].device + " " + rows[i].name, rows[i].reads,
                      rows[i].writes));
   }
-  if (rows.size() > kBusiest) line(fmt::format("  ... and {} more (--stats lists all)", rows.size() - kBusiest));
+  if (rows.size() > kBusiest)
+    line(fmt::format("  ... and {} more (--stats lists all)", rows.size() - kBusiest));
 
   uint64_t isv0 = exits_of(report, ExitClass::kDataAbortIsv0);
   uint64_t aborts = isv0 + exits_of(report, ExitClass::kDataAbortIsv1);
-  line(fmt::format("  ISV=0 share of data aborts {:.1f}% ({} of {})", share(isv0, aborts), isv0, aborts));
+  line(fmt::format("  ISV=0 share of data aborts {:.1f}% ({} of {})", share(isv0, aborts), isv0,
+                   aborts));
   uint64_t lookups = report.icache.hits + report.icache.misses;
   line(fmt::format("  icache {}: hit rate {:.2f}% ({} of {}), {} invalidations, {} mismatches",
-                   report.icache_policy, share(report.icache.hits, lookups), report.icache.hits, lookups,
-                   report.icache.invalidations, report.icache.mismatches));
+                   report.icache_policy, share(report.icache.hits, lookups), report.icache.hits,
+                   lookups, report.icache.invalidations, report.icache.mismatches));
   if (c.retries + c.external_aborts + c.unsupported_accesses + c.undefined != 0) {
-    line(fmt::format("  retries {} (disagreements {}), external aborts {}, unmapped {}, unsupported {}, "
-                     "undefined sysregs {}",
-                     c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses,
-                     c.unsupported_accesses, c.undefined));
+    line(fmt::format(
+        "  retries {} (disagreements {}), external aborts {}, unmapped {}, unsupported {}, "
+        "undefined sysregs {}",
+        c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses, c.unsupported_accesses,
+        c.undefined));
   }
   line(fmt::format("  instructions {}, wall {:.3f} s, {:.0f} million a second", report.instructions,
                    report.wall_seconds,

@@ -75,7 +75,7 @@ struct ExitCounters {
   uint64_t external_aborts = 0;  // delivered to the guest, all causes
   uint64_t unmapped_accesses = 0;
   uint64_t unsupported_accesses = 0;
-  uint64_t undefined = 0;        // system registers nobody answers for
+  uint64_t undefined = 0;  // system registers nobody answers for
 };
 
 class VcpuStatistics final : public AccessObserver {

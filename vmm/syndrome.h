@@ -9,17 +9,17 @@
 namespace trapline {
 
 struct DataAbort {
-  bool valid;        // ISV: the fields down to `acquire_release` describe the access
-  uint8_t size_log2; // SAS
-  bool sign_extend;  // SSE
-  uint8_t rt;        // SRT
-  bool sixty_four;   // SF
-  bool acquire_release;  // AR
-  bool far_not_valid;  // FnV
-  bool external;     // EA
+  bool valid;              // ISV: the fields down to `acquire_release` describe the access
+  uint8_t size_log2;       // SAS
+  bool sign_extend;        // SSE
+  uint8_t rt;              // SRT
+  bool sixty_four;         // SF
+  bool acquire_release;    // AR
+  bool far_not_valid;      // FnV
+  bool external;           // EA
   bool cache_maintenance;  // CM
-  bool s1ptw;        // the fault is on a stage-1 table walk
-  bool write;        // WnR
+  bool s1ptw;              // the fault is on a stage-1 table walk
+  bool write;              // WnR
   uint8_t dfsc;
 
   static constexpr DataAbort from_esr(uint64_t esr) {

@@ -128,8 +128,8 @@ class Vcpu {
   virtual void kick() = 0;
   // An interrupt is waiting (masked or not): a WFI would not wait.
   virtual bool wakeup_pending() = 0;
-  // Blocks the vCPU's own thread, outside run(), until wakeup_pending(), a kick(), the timeout (host
-  // ns) or, with `wfe`, an event (SEV). Never consumes a kick.
+  // Blocks the vCPU's own thread, outside run(), until wakeup_pending(), a kick(), the timeout
+  // (host ns) or, with `wfe`, an event (SEV). Never consumes a kick.
   virtual void wait_for_event(uint64_t timeout_ns, bool wfe = false) = 0;
 
   // --- state -----------------------------------------------------------------------------------

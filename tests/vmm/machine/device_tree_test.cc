@@ -1,0 +1,76 @@
+#include "vmm/device_tree.h"
+
+#include <gtest/gtest.h>
+
+extern "C" {
+#include <libfdt.h>
+}
+
+#include "vmm/platform.h"
+
+namespace trapline {
+namespace {
+
+class DeviceTreeTest : public testing::Test {
+ protected:
+  std::vector<uint8_t> build() {
+    in_.options = &options_;
+    in_.plan = &plan_;
+    in_.rng_seed.assign(32, 0x11);
+    return build_device_tree(in_);
+  }
+  static int node(const std::vector<uint8_t>& tree, const char* path) {
+    return fdt_path_offset(tree.data(), path);
+  }
+  static uint64_t u64(const std::vector<uint8_t>& tree, const char* path, const char* name) {
+    int size = 0;
+    const void* data = fdt_getprop(tree.data(), node(tree, path), name, &size);
+    if (data == nullptr || size < 8) return ~uint64_t{0};
+    return fdt64_ld(static_cast<const fdt64_t*>(data));
+  }
+
+  Options options_;
+  BootPlan plan_;
+  DeviceTreeInput in_;
+};
+
+TEST_F(DeviceTreeTest, DescribesThePlatform) {
+  options_.cpus = 4;
+  options_.append = "console=ttyAMA0";
+  plan_.initrd_start = 0x48000000;
+  plan_.initrd_end = 0x48123456;
+  std::vector<uint8_t> tree = build();
+  ASSERT_EQ(fdt_check_full(tree.data(), tree.size()), 0);
+  EXPECT_EQ(u64(tree, "/memory@40000000", "reg"), platform::kRamBase);
+  EXPECT_EQ(u64(tree, "/chosen", "linux,initrd-end"), 0x48123456u);
+  EXPECT_STREQ(static_cast<const char*>(
+                   fdt_getprop(tree.data(), node(tree, "/chosen"), "bootargs", nullptr)),
+               "console=ttyAMA0");
+  EXPECT_EQ(u64(tree, "/intc@8000000", "reg"), platform::kGicd.base);
+  EXPECT_EQ(u64(tree, "/pl011@9000000", "reg"), platform::kUart.base);
+  EXPECT_EQ(u64(tree, "/pl031@9010000", "reg"), platform::kRtc.base);
+  EXPECT_EQ(u64(tree, "/timer@a100000/frame@a110000", "reg"), platform::kTimerFrame0.base);
+  EXPECT_GE(node(tree, "/cpus/cpu@3"), 0);
+  EXPECT_LT(node(tree, "/cpus/cpu@4"), 0);
+  EXPECT_GE(node(tree, "/psci"), 0);
+  EXPECT_NE(fdt_getprop(tree.data(), node(tree, "/chosen"), "rng-seed", nullptr), nullptr);
+  EXPECT_EQ(fdt_getprop(tree.data(), node(tree, "/chosen"), "kaslr-seed", nullptr), nullptr);
+  EXPECT_NE(fdt_getprop(tree.data(), node(tree, "/timer"), "always-on", nullptr), nullptr);
+}
+
+TEST_F(DeviceTreeTest, OptionalNodes) {
+  std::vector<uint8_t> tree = build();
+  EXPECT_LT(node(tree, "/flash@0"), 0);
+  EXPECT_LT(node(tree, "/virtio_mmio@a000000"), 0);
+  in_.flash = in_.virtio = in_.fw_cfg = true;
+  tree = build();
+  ASSERT_EQ(fdt_check_full(tree.data(), tree.size()), 0);
+  EXPECT_GE(node(tree, "/flash@0"), 0);
+  EXPECT_GE(node(tree, "/fw-cfg@9020000"), 0);
+  EXPECT_GE(node(tree, "/virtio_mmio@a000000"), 0);
+  EXPECT_GE(node(tree, "/virtio_mmio@a003e00"), 0);
+  EXPECT_EQ(fdt_num_mem_rsv(tree.data()), 0);
+}
+
+}  // namespace
+}  // namespace trapline

@@ -1,0 +1,301 @@
+// The exit loop against a scripted vCPU: every way through ExitHandler, and design rule 1.
+#include "vmm/exit.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace trapline {
+namespace {
+
+constexpr uint64_t kPc = 0x40001000, kDeviceVa = 0xffff'0000'0900'0000, kDeviceIpa = 0x09000000;
+
+class FakeView : public CpuView {
+ public:
+  Translation translate(uint64_t va, unsigned, Direction, bool) override {
+    ++translations;
+    Translation t{};
+    t.status = Translation::Status::kOk;
+    t.ipa = va & 0xffff'ffff;
+    return t;
+  }
+  uint8_t* ram(uint64_t, Direction) override { return nullptr; }
+  void ram_written(uint64_t, unsigned) override {}
+  int translations = 0;
+};
+
+class FakeVcpu : public Vcpu {
+ public:
+  FakeVcpu() {
+    view_.regs = &registers;
+    view_.v = vectors;
+    view_.monitor = &monitor;
+  }
+  Exit run(uint64_t) override { return {}; }
+  Exit step() override { return {}; }
+  void set_breakpoints(const uint64_t*, unsigned) override {}
+  CpuView& view(const Exit& exit, const Access&) override {
+    view_.pc = exit.pc;
+    return view_;
+  }
+  void complete(const Exit&, const Access&, const Outcome& outcome) override {
+    completed.push_back(outcome.status);
+    fault = outcome.fault;
+  }
+  void inject_external_abort(const Exit&) override { ++external_aborts; }
+  void inject_undefined(const Exit&) override { ++undefined; }
+  Fetched fetch(uint64_t pc) override {
+    ++fetches;
+    Fetched f;
+    f.ok = code_mapped;
+    f.word = word;
+    f.ipa = pc;
+    f.word_host = &word;
+    return f;
+  }
+  const TranslationRegs& translation_regs() override { return regs; }
+  void complete_sysreg(const Exit&, uint64_t value) override { sysreg_value = value; }
+  void set_irq(bool) override {}
+  void set_fiq(bool) override {}
+  void kick() override {}
+  bool wakeup_pending() override { return false; }
+  void wait_for_event(uint64_t, bool) override {}
+  void reset(uint64_t, uint64_t) override {}
+  uint64_t get_register(unsigned i) override { return registers.x[i]; }
+  void get_registers(uint64_t mask, uint64_t* out) override {
+    for (unsigned i = 0; i < 33; ++i) {
+      if ((mask >> i & 1) != 0) *out++ = registers.x[i];
+    }
+  }
+  void set_register(unsigned i, uint64_t value) override { registers.x[i] = value; }
+  Vreg get_vector(unsigned i) override { return vectors[i]; }
+  void set_vector(unsigned i, Vreg value) override { vectors[i] = value; }
+  uint64_t get_sysreg(SysregId) override { return 0; }
+  uint64_t retired() const override { return 0; }
+  void save(StateWriter&) override {}
+  bool load(StateReader&) override { return false; }
+
+  GeneralRegisters registers{};
+  Vreg vectors[32]{};
+  ExclusiveMonitor monitor;
+  FakeView view_;
+  TranslationRegs regs;
+  uint32_t word = 0;
+  bool code_mapped = true;
+  std::vector<Outcome::Status> completed;
+  GuestFault fault{};
+  int external_aborts = 0, undefined = 0, fetches = 0;
+  uint64_t sysreg_value = 0;
+};
+
+class Recorder : public Device {
+ public:
+  struct Op {
+    bool write;
+    uint64_t offset;
+    unsigned size;
+    uint64_t value;
+    friend bool operator==(const Op&, const Op&) = default;
+  };
+  MmioResult read(uint64_t offset, unsigned size, unsigned) override {
+    ops.push_back({false, offset, size, 0});
+    return {0xa5a5a5a5a5a5a5a5 >> (64 - 8 * size), false};
+  }
+  MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned) override {
+    ops.push_back({true, offset, size, value});
+    return {};
+  }
+  void reset() override {}
+  void save(StateWriter&) const override {}
+  bool load(StateReader&) override { return true; }
+  std::string_view name() const override { return "recorder"; }
+  std::vector<Op> ops;
+};
+
+class ExitTest : public testing::TestWithParam<CachePolicy> {
+ protected:
+  ExitTest() {
+    EXPECT_EQ(bus_.add(kDeviceIpa, 0x1000, &device_), "");
+    services_.bus = &bus_;
+    services_.gate = &gate_;
+    services_.icount = true;
+    handler_ = std::make_unique<ExitHandler>(
+        vcpu_, services_,
+        InstructionSource::Choice{DecoderChoice::kNative, GetParam(), false, nullptr});
+  }
+
+  // A translation fault at level 3 on the device page.
+  Exit abort(bool wnr, uint64_t offset, uint64_t iss = 0) {
+    Exit exit;
+    exit.kind = ExitKind::kDataAbort;
+    exit.esr = uint64_t{0x24} << 26 | 1u << 25 | iss | unsigned{wnr} << 6 | 0x07;
+    exit.far = kDeviceVa + offset;
+    exit.ipa = kDeviceIpa + offset;
+    exit.valid_mask = Exit::kEsr | Exit::kFar | Exit::kIpa;
+    exit.pc = kPc;
+    return exit;
+  }
+  const ExitCounters& counters() { return handler_->statistics().counters; }
+
+  FakeVcpu vcpu_;
+  Recorder device_;
+  Bus bus_;
+  DeviceGate gate_;
+  ExitServices services_;
+  std::unique_ptr<ExitHandler> handler_;
+};
+
+constexpr uint32_t kStrPost = 0xb8004401;   // str w1, [x0], #4
+constexpr uint32_t kLdrPost = 0xb8404401;   // ldr w1, [x0], #4
+constexpr uint32_t kStrOther = 0xb8004461;  // str w1, [x3], #4
+constexpr uint32_t kLdpW = 0x29400801;      // ldp w1, w2, [x0]
+constexpr uint32_t kAdd = 0x8b010000;       // add x0, x0, x1
+constexpr uint32_t kSveLoad = 0xa5e0a000;   // ld1d {z0.d}, p0/z, [x0]
+
+TEST_P(ExitTest, Isv1LoadNeedsNoInstruction) {
+  vcpu_.registers.x[5] = ~uint64_t{0};
+  // 4-byte load to w5
+  handler_->handle(abort(false, 0x10, 1u << 24 | 2u << 22 | 5u << 16));
+  EXPECT_EQ(device_.ops, (std::vector<Recorder::Op>{{false, 0x10, 4, 0}}));
+  EXPECT_EQ(vcpu_.registers.x[5], 0xa5a5a5a5u);
+  EXPECT_EQ(vcpu_.fetches, 0);
+  EXPECT_EQ(vcpu_.view_.translations, 0);
+  EXPECT_EQ(vcpu_.completed, std::vector<Outcome::Status>{Outcome::Status::kDone});
+}
+
+TEST_P(ExitTest, Isv0StoreWithWriteBack) {
+  vcpu_.word = kStrPost;
+  vcpu_.registers.x[0] = kDeviceVa + 8;
+  vcpu_.registers.x[1] = 0x1'2345'6789;
+  for (int i = 0; i < 3; ++i) handler_->handle(abort(true, 8 + 4 * i));
+  EXPECT_EQ(vcpu_.registers.x[0], kDeviceVa + 20);
+  EXPECT_EQ(device_.ops,
+            (std::vector<Recorder::Op>{
+                {true, 8, 4, 0x23456789}, {true, 12, 4, 0x23456789}, {true, 16, 4, 0x23456789}}));
+  CacheCounters cache = handler_->instructions().cache_counters();
+  EXPECT_EQ(cache.hits, GetParam() == CachePolicy::kOff       ? 0u
+                        : GetParam() == CachePolicy::kProtect ? 0u  // nothing can be watched here
+                                                              : 2u);
+  EXPECT_EQ(vcpu_.view_.translations, 0);
+}
+
+TEST_P(ExitTest, UnknownIpaIsWalked) {
+  vcpu_.word = kStrPost;
+  vcpu_.registers.x[0] = kDeviceVa;
+  Exit exit = abort(true, 0);
+  exit.valid_mask = Exit::kEsr | Exit::kFar;
+  exit.ipa = 0xdeadbeef;
+  handler_->handle(exit);
+  EXPECT_EQ(device_.ops.size(), 1u);
+  EXPECT_EQ(vcpu_.view_.translations, 1);
+}
+
+// Rule 1: never emulate what did not trap.
+TEST_P(ExitTest, RewrittenInstructionIsNotEmulated) {
+  struct {
+    const char* what;
+    uint32_t word;
+    bool wnr;
+    uint64_t offset;
+  } const kCases[] = {
+      {"trapped as a load, is a store now", kStrPost, false, 0},
+      {"trapped as a store, is a load now", kLdrPost, true, 0},
+      {"another base", kStrOther, true, 0},
+      {"the address computed is not FAR's", kStrPost, true, 0x20},
+      {"FAR outside both elements", kLdpW, false, 8},
+      {"not a memory instruction", kAdd, true, 0},
+      {"not an instruction", 0, true, 0},
+  };
+  for (const auto& c : kCases) {
+    vcpu_.completed.clear();
+    vcpu_.word = c.word;
+    vcpu_.registers.x[0] = kDeviceVa;
+    vcpu_.registers.x[3] = kDeviceVa + 0x100;
+    uint64_t before = counters().disagreements;
+    handler_->handle(abort(c.wnr, c.offset));
+    EXPECT_EQ(vcpu_.completed, std::vector<Outcome::Status>{Outcome::Status::kRetry}) << c.what;
+    EXPECT_EQ(counters().disagreements, before + 1) << c.what;
+    EXPECT_TRUE(device_.ops.empty()) << c.what;
+    EXPECT_EQ(vcpu_.registers.x[0], kDeviceVa) << c.what;
+    EXPECT_EQ(vcpu_.external_aborts, 0) << c.what;
+  }
+}
+
+TEST_P(ExitTest, RewriteAfterAHitIsNotEmulated) {
+  vcpu_.registers.x[0] = kDeviceVa;
+  vcpu_.word = kStrPost;
+  handler_->handle(abort(true, 0));
+  ASSERT_EQ(device_.ops.size(), 1u);
+  // The entry is warm, the instruction that traps now is a load at the same PC.
+  vcpu_.registers.x[0] = kDeviceVa;
+  vcpu_.word = kLdrPost;
+  handler_->handle(abort(false, 0));  // a stale hit must end in a retry, never in a store
+  if (vcpu_.completed.back() == Outcome::Status::kRetry) handler_->handle(abort(false, 0));
+  EXPECT_EQ(vcpu_.completed.back(), Outcome::Status::kDone);
+  ASSERT_EQ(device_.ops.size(), 2u);
+  EXPECT_FALSE(device_.ops[1].write);
+}
+
+TEST_P(ExitTest, UnmappedCodePageRetriesThenAborts) {
+  vcpu_.code_mapped = false;
+  vcpu_.registers.x[0] = kDeviceVa;
+  for (int i = 0; i < 1000; ++i) handler_->handle(abort(true, 0));
+  EXPECT_EQ(vcpu_.external_aborts, 0);
+  handler_->handle(abort(true, 0));
+  EXPECT_EQ(vcpu_.external_aborts, 1);
+  EXPECT_EQ(counters().stuck_aborts, 1u);
+  EXPECT_TRUE(device_.ops.empty());
+}
+
+TEST_P(ExitTest, ProgressRenewsPatience) {
+  vcpu_.registers.x[0] = kDeviceVa;
+  for (int i = 0; i < 5000; ++i) {
+    vcpu_.code_mapped = i % 900 == 899;  // a break-before-make that ends in time
+    vcpu_.word = kLdpW;
+    handler_->handle(abort(false, 0));
+  }
+  EXPECT_EQ(vcpu_.external_aborts, 0);
+}
+
+TEST_P(ExitTest, TableWalkAbortIsNeverEmulated) {
+  vcpu_.word = kStrPost;
+  vcpu_.registers.x[0] = kDeviceVa;
+  // S1PTW wins over CM and over a valid syndrome.
+  handler_->handle(abort(true, 0, 1u << 7));
+  handler_->handle(abort(true, 0, 1u << 7 | 1u << 8));
+  handler_->handle(abort(true, 0, 1u << 7 | 1u << 24));
+  EXPECT_EQ(vcpu_.external_aborts, 3);
+  EXPECT_TRUE(device_.ops.empty());
+}
+
+TEST_P(ExitTest, CacheMaintenanceIsSkipped) {
+  handler_->handle(abort(true, 0, 1u << 8));
+  EXPECT_EQ(vcpu_.completed, std::vector<Outcome::Status>{Outcome::Status::kDone});
+  EXPECT_TRUE(device_.ops.empty());
+}
+
+TEST_P(ExitTest, UnsupportedInstructionAborts) {
+  vcpu_.word = kSveLoad;
+  handler_->handle(abort(false, 0));
+  EXPECT_EQ(vcpu_.external_aborts, 1);
+  EXPECT_EQ(counters().decode_unsupported, 1u);
+}
+
+TEST_P(ExitTest, HoleIsAnExternalAbort) {
+  Exit exit = abort(true, 0, 1u << 24 | 2u << 22 | 1u << 16);
+  exit.far += 0x5000;
+  exit.ipa += 0x5000;
+  handler_->handle(exit);
+  EXPECT_EQ(vcpu_.completed, std::vector<Outcome::Status>{Outcome::Status::kFault});
+  EXPECT_EQ(vcpu_.fault.fsc, 0x10);
+  EXPECT_TRUE(vcpu_.fault.write);
+  EXPECT_EQ(vcpu_.fault.far, exit.far);
+  EXPECT_EQ(counters().unmapped_accesses, 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Policies, ExitTest,
+                         testing::Values(CachePolicy::kOff, CachePolicy::kRewalk,
+                                         CachePolicy::kRecheck, CachePolicy::kProtect));
+
+}  // namespace
+}  // namespace trapline

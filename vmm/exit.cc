@@ -1,0 +1,289 @@
+#include "vmm/exit.h"
+
+#include <atomic>
+#include <chrono>
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdio>
+
+#include "mmio/agree.h"
+
+namespace trapline {
+namespace {
+
+// Rule 1: a legal guest may contradict itself for a moment (break-before-make, a stale predecoded
+// word). An external abort comes only after this long without progress.
+constexpr uint64_t kPatienceNs = 1'000'000'000;
+constexpr uint64_t kPatienceRounds = 1000;
+
+uint64_t steady_ns() {
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+constexpr uint64_t kPageOffset = 0xfff;
+constexpr uint8_t kExternal = 0x10;  // DFSC: synchronous external abort
+
+ExitClass class_of(const Exit& exit) {
+  switch (exit.kind) {
+    case ExitKind::kDataAbort:
+      return (exit.esr >> 24 & 1) != 0 ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0;
+    case ExitKind::kPrefetchAbort:
+      return ExitClass::kPrefetchAbort;
+    case ExitKind::kSysreg:
+      return ExitClass::kSysreg;
+    case ExitKind::kHvc:
+      return ExitClass::kHvc;
+    case ExitKind::kWfi:
+    case ExitKind::kWfe:
+      return ExitClass::kWfx;
+    default:
+      return ExitClass::kOther;
+  }
+}
+
+}  // namespace
+
+void log_guest(const char* format, ...) {
+  // A token bucket: eight lines at once, then two a second.
+  static std::atomic<uint64_t> next_ns{0};
+  constexpr uint64_t kPeriod = 500'000'000, kBurst = 8;
+  uint64_t now = steady_ns(), next = next_ns.load(std::memory_order_relaxed), base;
+  do {
+    base = next + kBurst * kPeriod < now ? now - kBurst * kPeriod : next;
+    if (base > now) return;
+  } while (!next_ns.compare_exchange_weak(next, base + kPeriod));
+  va_list args;
+  va_start(args, format);
+  char line[512];
+  std::vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  std::fprintf(stderr, "trapline: guest: %s\n", line);
+}
+
+// Laps between the stages of one exit; nothing but a null test when timing is off.
+class ExitHandler::StageTimer {
+ public:
+  StageTimer(VcpuStatistics& statistics, ExitClass c)
+      : latency_(statistics.latency == nullptr ? nullptr
+                                               : &(*statistics.latency)[static_cast<size_t>(c)]) {
+    if (latency_ != nullptr) start_ = last_ = host_cycles();
+  }
+  ~StageTimer() {
+    if (latency_ != nullptr) latency_->total.record(host_cycles() - start_);
+  }
+  StageTimer(const StageTimer&) = delete;
+  StageTimer& operator=(const StageTimer&) = delete;
+
+  VcpuStatistics::Latency* latency() { return latency_; }
+  void lap(Stage stage) {
+    if (latency_ == nullptr) return;
+    uint64_t now = host_cycles();
+    latency_->stages[static_cast<size_t>(stage)].record(now - last_);
+    last_ = now;
+  }
+
+ private:
+  VcpuStatistics::Latency* latency_;
+  uint64_t start_ = 0, last_ = 0;
+};
+
+ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice)
+    : vcpu_(vcpu), services_(services), instructions_(vcpu, choice) {
+  emulate_.gate = services.gate;
+  emulate_.observer = &statistics_;
+}
+
+AfterExit ExitHandler::handle(const Exit& exit) {
+  switch (exit.kind) {
+    case ExitKind::kBudget:
+      return AfterExit::kBudget;
+    case ExitKind::kKicked:
+      return AfterExit::kKicked;
+    case ExitKind::kDebug:
+      return AfterExit::kDebug;
+    default:
+      break;
+  }
+  ExitClass exit_class = class_of(exit);
+  statistics_.exit(exit_class);
+  StageTimer timer(statistics_, exit_class);
+  switch (exit.kind) {
+    case ExitKind::kDataAbort:
+      data_abort(exit, DataAbort::from_esr(exit.esr), timer);
+      return AfterExit::kResume;
+    case ExitKind::kSysreg:
+      sysreg(exit);
+      return AfterExit::kResume;
+    case ExitKind::kHvc:
+      return hvc(exit);
+    case ExitKind::kWfi:
+      return AfterExit::kWait;
+    case ExitKind::kWfe:
+      return AfterExit::kWaitEvent;
+    case ExitKind::kPrefetchAbort:
+      log_guest("vcpu %u: instruction fetch from %#" PRIx64 ", where there is no memory", exit.vcpu,
+                exit.pc);
+      external_abort(exit);
+      return AfterExit::kResume;
+    case ExitKind::kShutdown:
+      return AfterExit::kSystemOff;
+    case ExitKind::kReset:
+      return AfterExit::kSystemReset;
+    case ExitKind::kCrashed:
+      return AfterExit::kCrashed;
+    default:
+      return AfterExit::kFailed;
+  }
+}
+
+void ExitHandler::data_abort(const Exit& exit, const DataAbort& abort, StageTimer& timer) {
+  // A table walk is never emulated: tables do not live in devices (design: test S1PTW before CM).
+  if (abort.s1ptw) {
+    external_abort(exit);
+    return;
+  }
+  Access access{};
+  if (abort.cache_maintenance) {
+    access.op = Op::kCacheMaintenance;
+    vcpu_.complete(exit, access, Outcome{});
+    return;
+  }
+  if (abort.valid) {
+    access = access_from_syndrome(abort);
+  } else {
+    const auto status = instructions_.find(exit.pc, access, statistics_, timer.latency());
+    if (status == InstructionSource::Status::kRetry) return retry(exit, access, true);
+    if (status == InstructionSource::Status::kUnsupported) {
+      ++statistics_.counters.unsupported_accesses;
+      log_guest("vcpu %u: unsupported instruction %08x accesses a device at pc %#" PRIx64,
+                exit.vcpu, instructions_.last_word(), exit.pc);
+      return external_abort(exit);
+    }
+  }
+
+  CpuView& view = vcpu_.view(exit, access);
+  uint64_t va = exit.far;
+  if (abort.valid) {
+    if ((exit.valid_mask & Exit::kFar) == 0) va = exit.ipa;  // the view identity-maps
+  } else {
+    va = effective_address(access, view);
+    if (!agrees_with_syndrome(access, va, abort.write, (exit.valid_mask & Exit::kFar) != 0,
+                              exit.far, view)) {
+      return retry(exit, access, true);
+    }
+  }
+  // The page of the fault is translated already: by the hardware, for this very access.
+  constexpr uint8_t kBoth = Exit::kFar | Exit::kIpa;
+  if ((exit.valid_mask & kBoth) == kBoth && !abort.far_not_valid) {
+    view.known_va_page = exit.far & ~kPageOffset;
+    view.known_ipa_page = exit.ipa & ~kPageOffset;
+  } else {
+    view.known_va_page = ~uint64_t{0};
+  }
+
+  Outcome outcome = emulate(access, va, view, services_.bus, emulate_);
+  timer.lap(Stage::kEmulate);
+
+  switch (outcome.status) {
+    case Outcome::Status::kRetry:
+      return retry(exit, access, false);
+    case Outcome::Status::kUnsupported:
+      ++statistics_.counters.unsupported_accesses;
+      log_guest("vcpu %u: unsupported access to a device at pc %#" PRIx64 ", address %#" PRIx64,
+                exit.vcpu, exit.pc, va);
+      return external_abort(exit);
+    case Outcome::Status::kFault:
+      if (outcome.fault.ec == 0x24 && outcome.fault.fsc == kExternal) {
+        ++statistics_.counters.external_aborts;
+        log_guest("vcpu %u: external abort: %s %#" PRIx64 " at pc %#" PRIx64, exit.vcpu,
+                  outcome.fault.write ? "write to" : "read of", va, exit.pc);
+      }
+      break;
+    default:
+      break;
+  }
+  stuck_pc_ = ~uint64_t{0};
+  vcpu_.complete(exit, access, outcome);
+}
+
+// Nothing is emulated: what was remembered of this PC goes, and the guest runs the instruction
+// again.
+void ExitHandler::retry(const Exit& exit, const Access& access, bool disagreement) {
+  ++statistics_.counters.retries;
+  if (disagreement) ++statistics_.counters.disagreements;
+  instructions_.drop(exit.pc);
+  if (patience_is_over(exit)) {
+    ++statistics_.counters.stuck_aborts;
+    log_guest("vcpu %u: no progress at pc %#" PRIx64 ": external abort", exit.vcpu, exit.pc);
+    return external_abort(exit);
+  }
+  Outcome outcome;
+  outcome.status = Outcome::Status::kRetry;
+  vcpu_.complete(exit, access, outcome);
+}
+
+bool ExitHandler::patience_is_over(const Exit& exit) {
+  if (stuck_pc_ != exit.pc) {
+    stuck_pc_ = exit.pc;
+    stuck_rounds_ = 0;
+    if (!services_.icount) stuck_since_ns_ = steady_ns();
+    return false;
+  }
+  ++stuck_rounds_;
+  bool over = services_.icount ? stuck_rounds_ >= kPatienceRounds
+                               : steady_ns() - stuck_since_ns_ >= kPatienceNs;
+  if (over) stuck_pc_ = ~uint64_t{0};
+  return over;
+}
+
+void ExitHandler::external_abort(const Exit& exit) {
+  ++statistics_.counters.external_aborts;
+  vcpu_.inject_external_abort(exit);
+}
+
+void ExitHandler::sysreg(const Exit& exit) {
+  statistics_.sysreg_access(exit.sysreg, exit.sysreg_write);
+  // ICC_* have CRn 4 (PMR) or 12; CNT* have CRn 14.
+  SysregDevice* device = (exit.sysreg >> 7 & 15) == 14 ? services_.timer : services_.gic;
+  uint64_t value = 0;
+  bool known = exit.sysreg_write ? device->sysreg_write(exit.sysreg, exit.vcpu, exit.sysreg_value)
+                                 : device->sysreg_read(exit.sysreg, exit.vcpu, value);
+  if (known) {
+    vcpu_.complete_sysreg(exit, value);
+  } else {
+    ++statistics_.counters.undefined;
+    vcpu_.inject_undefined(exit);
+  }
+}
+
+AfterExit ExitHandler::hvc(const Exit& exit) {
+  constexpr uint64_t kNotSupported = ~uint64_t{0};
+  if ((exit.esr & 0xffff) != 0) {
+    vcpu_.set_register(0, kNotSupported);
+    return AfterExit::kResume;
+  }
+  uint64_t args[4];
+  vcpu_.get_registers(0xf, args);
+  PsciResult result = psci_call(*services_.power, args);
+  switch (result.action) {
+    case PsciResult::Action::kReturn:
+      vcpu_.set_register(0, result.value);
+      return AfterExit::kResume;
+    case PsciResult::Action::kSuspend:
+      vcpu_.set_register(0, result.value);
+      return AfterExit::kSuspend;
+    case PsciResult::Action::kSuspendEntry:
+      restart_entry_ = result.entry;
+      restart_context_ = result.context;
+      return AfterExit::kRestart;
+    case PsciResult::Action::kCpuOff:
+      return AfterExit::kCpuOff;
+    case PsciResult::Action::kSystemOff:
+      return AfterExit::kSystemOff;
+    case PsciResult::Action::kSystemReset:
+      return AfterExit::kSystemReset;
+  }
+  return AfterExit::kResume;
+}
+
+}  // namespace trapline

@@ -1,0 +1,436 @@
+#include "vmm/machine.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <ctime>
+#include <thread>
+#include <utility>
+
+#include "vmm/device_tree.h"
+
+namespace trapline {
+namespace {
+
+// Under icount everything that a guest could tell two runs apart by is fixed.
+constexpr uint64_t kFixedEpoch = 1'767'225'600;  // 2026-01-01 00:00:00 UTC
+constexpr uint64_t kQuantum = 100'000;           // instructions a vCPU runs in turn
+constexpr uint64_t kSlice = 20'000'000;          // with --max-insns and threads: between two looks
+
+std::vector<uint8_t> seed_bytes(size_t size, bool fixed) {
+  std::vector<uint8_t> bytes(size);
+  if (fixed) {
+    for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(0x5a + 37 * i);
+  } else if (getrandom(bytes.data(), size, 0) != static_cast<ssize_t>(size)) {
+    std::fprintf(stderr, "trapline: no entropy from the host for rng-seed\n");
+  }
+  return bytes;
+}
+
+// The interrupt inputs of a vCPU, as the GIC sees them.
+class CpuLine final : public IrqLine {
+ public:
+  CpuLine(Vcpu& vcpu, bool fiq) : vcpu_(vcpu), fiq_(fiq) {}
+  void set(bool level) override { fiq_ ? vcpu_.set_fiq(level) : vcpu_.set_irq(level); }
+
+ private:
+  Vcpu& vcpu_;
+  bool fiq_;
+};
+
+}  // namespace
+
+struct Machine::Cpu {
+  Cpu(unsigned n, Vcpu& v, const ExitServices& services, InstructionSource::Choice choice)
+      : index(n), vcpu(v), exits(v, services, choice), irq(v, false), fiq(v, true) {}
+
+  unsigned index;
+  Vcpu& vcpu;
+  ExitHandler exits;
+  CpuLine irq, fiq;
+  // Guarded by power_mutex_ for others; the CPU's own thread moves kOnPending to kOn.
+  std::atomic<Power> power{Power::kOff};
+  uint64_t entry = 0, context = 0;
+  bool waiting = false;  // in turn: in WFI
+  bool restart = false;  // WFI ends in a restart (PSCI power-down suspend)
+  std::thread thread;
+};
+
+Machine::Machine(const Options& options, Console& console) : options_(options), console_(console) {}
+
+Machine::~Machine() {
+  // Devices that hold deadlines go before the clock; vCPUs before what they run on.
+  cpus_.clear();
+}
+
+Result<std::unique_ptr<Machine>> Machine::create(const Options& options, Console& console) {
+  std::unique_ptr<Machine> machine(new Machine(options, console));
+  auto plan = plan_boot(options);
+  if (!plan) return Error{plan.error()};
+  machine->plan_ = std::move(*plan);
+  if (std::string error = machine->assemble(); !error.empty()) return Error{error};
+  return machine;
+}
+
+std::string Machine::assemble() {
+  if (std::string error = memory_.add(platform::kRamBase, options_.memory, true); !error.empty()) {
+    return "--memory: " + error;
+  }
+  if (options_.icount) {
+    auto clock = std::make_unique<IcountClock>();
+    icount_clock_ = clock.get();
+    clock_ = std::move(clock);
+  } else {
+    auto clock = std::make_unique<HostClock>();
+    host_clock_ = clock.get();
+    clock_ = std::move(clock);
+  }
+  for (const GuestMemory::Slot& slot : memory_.slots()) {
+    stage2_.map(slot.base, slot.size, slot.host, kS2Read | kS2Write | kS2Exec | kS2Walk);
+  }
+  backend_ = soft::make_soft_machine(memory_, stage2_, *clock_, options_.cpus, options_.isv_never);
+  if (icount_clock_ != nullptr) {
+    icount_clock_->set_source([this] { return instructions(); });
+  }
+  gic_ = std::make_unique<Gicv3>(options_.cpus, platform::kSpis);
+  timer_ = std::make_unique<GenericTimer>(*clock_, options_.cpus);
+
+  ExitServices services;
+  services.bus = &bus_;
+  services.gate = &gate_;
+  services.gic = &gic_->cpu_interface();
+  services.timer = timer_.get();
+  services.power = this;
+  services.icount = options_.icount;
+  InstructionSource::Choice choice{options_.decoder, options_.icache, options_.icache_check,
+                                    &backend_->backend()};
+  for (unsigned i = 0; i < options_.cpus; ++i) {
+    cpus_.push_back(std::make_unique<Cpu>(i, backend_->vcpu(i), services, choice));
+    Cpu& cpu = *cpus_.back();
+    if (!options_.stats.empty()) cpu.exits.statistics().enable_timing();
+    gic_->connect_cpu(i, &cpu.irq, &cpu.fiq);
+    timer_->connect(i, &gic_->ppi(i, Gicv3::kVirtualTimerIntid),
+                    &gic_->ppi(i, Gicv3::kPhysicalTimerIntid));
+  }
+  memory_.add_observer(this);
+  if (std::string error = add_devices(); !error.empty()) return error;
+
+  DeviceTreeInput tree;
+  tree.options = &options_;
+  tree.plan = &plan_;
+  tree.rng_seed = seed_bytes(32, options_.icount);
+  if (options_.kaslr_seed) tree.kaslr_seed = seed_bytes(8, options_.icount);
+  device_tree_ = build_device_tree(tree);
+  return {};
+}
+
+std::string Machine::add_devices() {
+  std::string error;
+  auto add = [&](platform::Window window, Device& device) {
+    if (error.empty()) error = bus_.add(window.base, window.size, &device);
+    devices_.push_back(&device);
+  };
+  add(platform::kGicd, gic_->distributor());
+  add({platform::kGicr.base, platform::kGicr.size * options_.cpus}, gic_->redistributors());
+
+  uart_ = std::make_unique<Pl011>([this](uint8_t byte) { console_.output(byte); },
+                                  &gic_->spi(platform::kUartSpi));
+  uart_->on_rx_space([this] { console_.input_wanted(); });
+  add(platform::kUart, *uart_);
+
+  uint64_t epoch = options_.icount ? kFixedEpoch : static_cast<uint64_t>(std::time(nullptr));
+  rtc_ = std::make_unique<Pl031>(*clock_, epoch, &gic_->spi(platform::kRtcSpi));
+  add(platform::kRtc, *rtc_);
+
+  timer_frames_ = std::make_unique<MemoryMappedTimer>(*clock_);
+  timer_frames_->connect(&gic_->spi(platform::kTimerFrameSpi));
+  add(platform::kTimerCtl, timer_frames_->control());
+  add(platform::kTimerFrame0, timer_frames_->frame());
+  return error;
+}
+
+// A cache entry made from these bytes is stale (policy `protect`).
+void Machine::memory_written(uint64_t ipa, uint64_t size) {
+  for (auto& cpu : cpus_) cpu->exits.instructions().memory_written(ipa, size);
+}
+
+// --- start, reset, end
+// -----------------------------------------------------------------------------
+
+void Machine::load_memory() {
+  for (const Blob& blob : plan_.blobs) {
+    memory_.write(blob.ipa, blob.bytes.data(), blob.bytes.size());
+  }
+  memory_.write(plan_.dtb_ipa, device_tree_.data(), device_tree_.size());
+}
+
+void Machine::reset() {
+  for (Device* device : devices_) device->quiesce();
+  for (Device* device : devices_) device->reset();
+  timer_->reset();
+  load_memory();
+  std::lock_guard lock(power_mutex_);
+  for (auto& cpu : cpus_) {
+    cpu->power = Power::kOff;
+    cpu->waiting = cpu->restart = false;
+  }
+  Cpu& boot = *cpus_[0];
+  boot.entry = plan_.entry;
+  boot.context = plan_.dtb_ipa;
+  boot.power = Power::kOnPending;
+}
+
+int Machine::run() {
+  auto start = std::chrono::steady_clock::now();
+  uint64_t start_cycles = host_cycles();
+  console_.start({.input_space = [this] { return uart_->rx_space(); },
+                  .input =
+                      [this](const uint8_t* p, size_t n) {
+                        uart_->receive({p, n});
+                      },
+                  .quit = [this] { stop(kPoweredOff); }},
+                 options_.icount);
+  do {
+    reset();
+    phase_ = Phase::kRunning;
+    options_.icount ? run_in_turn() : run_threads();
+  } while (phase_ == Phase::kReset && !options_.no_reboot);
+  console_.stop();
+  wall_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  cycles_ = host_cycles() - start_cycles;
+  return status_;
+}
+
+void Machine::stop(int status) { enter(Phase::kStopped, status); }
+
+// The first reason wins.
+void Machine::enter(Phase phase, int status) {
+  Phase expected = Phase::kRunning;
+  int before = status_.exchange(status);
+  if (!phase_.compare_exchange_strong(expected, phase)) {
+    status_ = before;
+    return;
+  }
+  wake_all();
+}
+
+void Machine::wake_all() {
+  for (auto& cpu : cpus_) cpu->vcpu.kick();
+  std::lock_guard lock(power_mutex_);
+  power_changed_.notify_all();
+}
+
+uint64_t Machine::instructions() const {
+  uint64_t total = 0;
+  for (const auto& cpu : cpus_) total += cpu->vcpu.retired();
+  return total;
+}
+
+uint64_t Machine::slice(uint64_t most) const {
+  if (options_.max_insns == 0) return most;
+  uint64_t done = instructions();
+  return done >= options_.max_insns ? 0 : std::min(most, options_.max_insns - done);
+}
+
+// --- PSCI
+// --------------------------------------------------------------------------------------------
+
+PowerControl::Power Machine::power(unsigned cpu) { return cpus_[cpu]->power; }
+
+bool Machine::cpu_on(unsigned index, uint64_t entry, uint64_t context) {
+  std::lock_guard lock(power_mutex_);
+  Cpu& cpu = *cpus_[index];
+  if (cpu.power != Power::kOff) return false;
+  cpu.entry = entry;
+  cpu.context = context;
+  cpu.power = Power::kOnPending;
+  power_changed_.notify_all();
+  return true;
+}
+
+// --- running
+// -----------------------------------------------------------------------------------------
+
+bool Machine::step(Cpu& cpu, uint64_t budget, bool& waiting) {
+  waiting = false;
+  if (cpu.power == Power::kOnPending) {
+    gic_->reset_cpu_interface(cpu.index);
+    timer_->reset_cpu(cpu.index);
+    cpu.vcpu.reset(cpu.entry, cpu.context);
+    cpu.power = Power::kOn;
+  }
+  switch (cpu.exits.handle(cpu.vcpu.run(budget))) {
+    case AfterExit::kResume:
+    case AfterExit::kKicked:
+    case AfterExit::kBudget:
+      return true;
+    case AfterExit::kRestart:
+      cpu.restart = true;
+      waiting = true;
+      return true;
+    case AfterExit::kWait:
+    case AfterExit::kSuspend:
+      waiting = true;
+      return true;
+    case AfterExit::kWaitEvent:
+      if (options_.cpus > 1) std::this_thread::yield();
+      return true;
+    case AfterExit::kCpuOff: {
+      std::lock_guard lock(power_mutex_);
+      cpu.power = Power::kOff;
+      return false;
+    }
+    case AfterExit::kSystemOff:
+      enter(Phase::kStopped, kPoweredOff);
+      return false;
+    case AfterExit::kSystemReset:
+      enter(Phase::kReset, kPoweredOff);
+      return false;
+    case AfterExit::kCrashed:
+      crash_report(cpu);
+      enter(Phase::kStopped, kGuestFailed);
+      return false;
+    case AfterExit::kDebug:
+      return true;
+    case AfterExit::kFailed:
+      std::fprintf(stderr, "trapline: vcpu %u: the backend cannot go on\n", cpu.index);
+      enter(Phase::kStopped, kGuestFailed);
+      return false;
+  }
+  return true;
+}
+
+// One thread a vCPU; this one waits.
+void Machine::run_threads() {
+  for (auto& cpu : cpus_) cpu->thread = std::thread([this, &cpu] { cpu_thread(*cpu); });
+  for (auto& cpu : cpus_) cpu->thread.join();
+}
+
+void Machine::cpu_thread(Cpu& cpu) {
+  constexpr uint64_t kLongWait = 1'000'000'000;  // ns
+  while (running()) {
+    if (cpu.power == Power::kOff) {
+      std::unique_lock lock(power_mutex_);
+      power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || !running(); });
+      continue;
+    }
+    uint64_t budget = options_.max_insns == 0 ? ~uint64_t{0} : slice(kSlice);
+    if (budget == 0) {
+      std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
+      enter(Phase::kStopped, kLimitReached);
+      return;
+    }
+    bool waiting;
+    if (!step(cpu, budget, waiting)) continue;
+    if (!waiting) continue;
+    while (running() && !cpu.vcpu.wakeup_pending()) cpu.vcpu.wait_for_event(kLongWait);
+    if (std::exchange(cpu.restart, false)) {
+      cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
+    }
+  }
+}
+
+// All vCPUs in turn on this thread, a quantum each; time is what they executed.
+void Machine::run_in_turn() {
+  constexpr int kIdlePollMs = 10;
+  while (running()) {
+    console_.poll(0);
+    bool ran = false;
+    for (auto& each : cpus_) {
+      Cpu& cpu = *each;
+      uint64_t left = kQuantum;
+      while (left != 0 && running() && cpu.power != Power::kOff) {
+        icount_clock_->fire_due();
+        if (cpu.waiting) {
+          if (!cpu.vcpu.wakeup_pending()) break;
+          cpu.waiting = false;
+          if (std::exchange(cpu.restart, false)) {
+            cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
+          }
+        }
+        uint64_t budget = slice(std::min(left, icount_clock_->budget()));
+        if (budget == 0) {
+          if (slice(1) != 0) continue;  // a deadline is due
+          std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
+          enter(Phase::kStopped, kLimitReached);
+          break;
+        }
+        uint64_t before = cpu.vcpu.retired();
+        bool waiting;
+        step(cpu, budget, waiting);
+        cpu.waiting = waiting;
+        uint64_t executed = cpu.vcpu.retired() - before;
+        left -= std::min(left, executed == 0 ? 1 : executed);
+        ran = true;
+      }
+    }
+    if (ran) continue;
+    // Everybody waits. On a terminal real time passes with virtual time; otherwise jump.
+    if (console_.interactive()) console_.poll(kIdlePollMs);
+    if (!icount_clock_->skip_to_next()) console_.poll(kIdlePollMs);
+    icount_clock_->fire_due();
+  }
+}
+
+// --- reports
+// -----------------------------------------------------------------------------------------
+
+void Machine::crash_report(Cpu& cpu) {
+  std::string out = fmt::format(
+      "trapline: vcpu {}: the guest is beyond help: 1,000 exceptions in a row at its vectors with "
+      "nothing executed\n",
+      cpu.index);
+  uint64_t x[33];
+  cpu.vcpu.get_registers((uint64_t{1} << 33) - 1, x);
+  for (unsigned i = 0; i < 31; ++i) {
+    out += fmt::format("  x{:<2} {:016x}{}", i, x[i], i % 4 == 3 ? "\n" : "");
+  }
+  out += fmt::format("  sp  {:016x}\n", x[kRegSp]);
+  out +=
+      fmt::format("  pc  {:016x}  pstate {:08x}\n", x[kRegPc], cpu.vcpu.get_register(kRegPstate));
+  static constexpr struct {
+    const char* name;
+    SysregId id;
+  } kShown[] = {
+      {"ESR_EL1", sysreg_id(3, 0, 5, 2, 0)},   {"FAR_EL1", sysreg_id(3, 0, 6, 0, 0)},
+      {"ELR_EL1", sysreg_id(3, 0, 4, 0, 1)},   {"SPSR_EL1", sysreg_id(3, 0, 4, 0, 0)},
+      {"VBAR_EL1", sysreg_id(3, 0, 12, 0, 0)}, {"SCTLR_EL1", sysreg_id(3, 0, 1, 0, 0)},
+      {"TCR_EL1", sysreg_id(3, 0, 2, 0, 2)},   {"TTBR0_EL1", sysreg_id(3, 0, 2, 0, 0)},
+      {"TTBR1_EL1", sysreg_id(3, 0, 2, 0, 1)}, {"MAIR_EL1", sysreg_id(3, 0, 10, 2, 0)},
+  };
+  unsigned column = 0;
+  for (const auto& reg : kShown) {
+    out += fmt::format("  {:<9} {:016x}{}", reg.name, cpu.vcpu.get_sysreg(reg.id),
+                       ++column % 3 == 0 ? "\n" : "");
+  }
+  out += column % 3 == 0 ? "" : "\n";
+  std::fputs(out.c_str(), stderr);
+}
+
+RunReport Machine::report() {
+  RunReport report;
+  for (auto& cpu : cpus_) {
+    report.total.merge(cpu->exits.statistics());
+    CacheCounters c = cpu->exits.instructions().cache_counters();
+    report.icache.hits += c.hits;
+    report.icache.misses += c.misses;
+    report.icache.invalidations += c.invalidations;
+    report.icache.mismatches += c.mismatches;
+  }
+  report.instructions = instructions();
+  report.wall_seconds = wall_seconds_;
+  report.ns_per_cycle = cycles_ == 0 ? 1 : wall_seconds_ * 1e9 / static_cast<double>(cycles_);
+  report.cpus = options_.cpus;
+  static constexpr const char* kPolicies[] = {"off", "rewalk", "recheck", "protect"};
+  report.icache_policy = kPolicies[static_cast<size_t>(options_.icache)];
+  report.decoder = options_.decoder == DecoderChoice::kNative ? "native" : "capstone";
+  report.backend = "soft";
+  report.clock = options_.icount ? "icount" : "host";
+  report.bus = &bus_;
+  return report;
+}
+
+}  // namespace trapline

@@ -1,0 +1,112 @@
+// A whole virtual machine: memory, stage 2, devices on the bus, vCPUs, and how they run.
+#ifndef TRAPLINE_VMM_MACHINE_H_
+#define TRAPLINE_VMM_MACHINE_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "devices/gicv3/gicv3.h"
+#include "devices/pl011.h"
+#include "devices/pl031.h"
+#include "devices/timer.h"
+#include "mmio/bus.h"
+#include "vmm/boot.h"
+#include "vmm/clocks.h"
+#include "vmm/console.h"
+#include "vmm/exit.h"
+#include "vmm/guest_memory.h"
+#include "vmm/options.h"
+#include "vmm/platform.h"
+#include "vmm/psci.h"
+#include "vmm/result.h"
+#include "vmm/soft/soft_vcpu.h"
+#include "vmm/stage2.h"
+#include "vmm/statistics.h"
+
+namespace trapline {
+
+// Exit statuses of the program (design.md, "The command line").
+enum ExitStatus : int { kPoweredOff = 0, kBadInput = 1, kGuestFailed = 2, kLimitReached = 124 };
+
+class Machine final : public PowerControl, private GuestMemory::Observer {
+ public:
+  // Assembles the machine; all that a user can get wrong is found here.
+  static Result<std::unique_ptr<Machine>> create(const Options& options, Console& console);
+  ~Machine() override;
+
+  // Runs to the end; the program's exit status.
+  int run();
+  // Any thread: ends run() soon with this status.
+  void stop(int status);
+
+  RunReport report();
+  const std::vector<uint8_t>& device_tree() const { return device_tree_; }
+
+  // PowerControl
+  unsigned cpu_count() const override { return options_.cpus; }
+  Power power(unsigned cpu) override;
+  bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
+  bool is_guest_memory(uint64_t ipa) const override { return memory_.slot(ipa) != nullptr; }
+
+ private:
+  struct Cpu;
+  void memory_written(uint64_t ipa, uint64_t size) override;
+  enum class Phase : uint8_t { kRunning, kReset, kStopped };
+
+  Machine(const Options& options, Console& console);
+  std::string assemble();
+  std::string add_devices();
+  void reset();
+  void load_memory();
+
+  void run_threads();
+  void cpu_thread(Cpu& cpu);
+  void run_in_turn();
+  // One exit: what both ways of running have in common. False: the vCPU has nothing to run.
+  bool step(Cpu& cpu, uint64_t budget, bool& waiting);
+  uint64_t slice(uint64_t most) const;  // instructions that --max-insns still allows
+  void enter(Phase phase, int status);
+  void wake_all();
+  bool running() const { return phase_.load(std::memory_order_relaxed) == Phase::kRunning; }
+  uint64_t instructions() const;
+  void crash_report(Cpu& cpu);
+
+  Options options_;
+  Console& console_;
+  BootPlan plan_;
+  std::vector<uint8_t> device_tree_;
+
+  GuestMemory memory_;
+  Stage2 stage2_;
+  HostClock* host_clock_ = nullptr;
+  IcountClock* icount_clock_ = nullptr;
+  std::unique_ptr<Clock> clock_;
+  std::unique_ptr<soft::SoftMachine> backend_;
+
+  Bus bus_;
+  DeviceGate gate_;
+  std::unique_ptr<Gicv3> gic_;
+  std::unique_ptr<GenericTimer> timer_;
+  std::unique_ptr<MemoryMappedTimer> timer_frames_;
+  std::unique_ptr<Pl011> uart_;
+  std::unique_ptr<Pl031> rtc_;
+  std::vector<Device*> devices_;  // all on the bus, once each
+
+  std::vector<std::unique_ptr<Cpu>> cpus_;
+  std::mutex power_mutex_;
+  std::condition_variable power_changed_;
+  std::atomic<Phase> phase_{Phase::kStopped};
+  std::atomic<int> status_{kPoweredOff};
+  uint64_t instructions_before_ = 0;
+  double wall_seconds_ = 0;
+  uint64_t cycles_ = 0;
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_MACHINE_H_
