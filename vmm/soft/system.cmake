@@ -1,1 +1,2 @@
-target_sources(trapline_soft PRIVATE mmu.cc exception.cc)
+target_sources(trapline_soft PRIVATE mmu.cc exception.cc sysreg.cc sysreg_table.cc
+               sysreg_instructions.cc)

@@ -1,0 +1,359 @@
+#include "vmm/soft/sysreg_table.h"
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+#include "vmm/soft/id_registers.h"
+
+namespace trapline::soft {
+namespace {
+
+using Gate = SysregGate;
+using Effect = SysregEffect;
+
+constexpr uint8_t kRo1 = kEl1Read;
+constexpr uint8_t kRw1 = kEl1Read | kEl1Write;
+constexpr uint8_t kRoAll = kEl1Read | kEl0Read;
+constexpr uint8_t kRwAll = kRw1 | kEl0Read | kEl0Write;
+constexpr uint64_t kAll = ~uint64_t{0};
+constexpr uint64_t kLow32 = 0xffff'ffff;
+
+// SCTLR_EL1 bits that do something here; D17.2.118.
+constexpr uint64_t kSctlrWritable = 0x1f | 1 << 9 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 |
+                                    1 << 18 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
+// TCR_EL1 without HA, HD, HPDn, HWU, TBIDn, E0PDn (D17.2.131); bits 6 and 35 are RES0.
+constexpr uint64_t kTcrWritable = 0x77'ffff'ffbf;
+// SPSR_EL1: NZCV, PAN, SS, IL, DAIF, M.
+constexpr uint64_t kSpsrWritable = 0xf070'03df;
+// FPCR: AHP, DN, FZ, RMode; the trap enables read as zero. FPSR: QC and the cumulative flags.
+constexpr uint64_t kFpcrWritable = 0x07c0'0000;
+constexpr uint64_t kFpsrWritable = 0x0800'009f;
+// MDSCR_EL1: SS, ERR, TDCC, KDE, HDE, MDE, SC2, TDA, INTdis, RXO, TXU, TXfull, RXfull.
+constexpr uint64_t kMdscrWritable = 0x6cea'f041;
+
+constexpr SysregRow constant(SysregId id, const char* name, uint8_t access, uint64_t value,
+                             Gate gate = Gate::kNone) {
+  SysregRow row;
+  row.id = id;
+  row.name = name;
+  row.access = access;
+  row.gate = gate;
+  row.ones = value;
+  return row;
+}
+
+constexpr SysregRow stored(SysregId id, const char* name, uint8_t access, size_t offset,
+                           uint64_t mask, Effect effect = Effect::kNone, uint64_t ones = 0) {
+  SysregRow row;
+  row.id = id;
+  row.name = name;
+  row.access = access;
+  row.offset = static_cast<int16_t>(offset);
+  row.mask = mask;
+  row.ones = ones;
+  row.effect = effect;
+  return row;
+}
+
+constexpr SysregRow computed(SysregId id, const char* name, uint8_t access,
+                             uint64_t (*get)(const Cpu&), void (*set)(Cpu&, uint64_t) = nullptr,
+                             Gate gate = Gate::kNone, Effect effect = Effect::kNone) {
+  SysregRow row;
+  row.id = id;
+  row.name = name;
+  row.access = access;
+  row.get = get;
+  row.set = set;
+  row.gate = gate;
+  row.effect = effect;
+  return row;
+}
+
+constexpr SysregRow device(SysregId id, const char* name, uint8_t access, Gate gate = Gate::kNone) {
+  SysregRow row = constant(id, name, access, 0, gate);
+  row.effect = Effect::kDevice;
+  return row;
+}
+
+void ignore(Cpu&, uint64_t) {}
+
+uint64_t read_ccsidr(const Cpu& cpu) {
+  // CSSELR_EL1: level - 1 in bits 3:1, InD in bit 0.
+  switch (cpu.sys.csselr_el1 & 15) {
+    case 0:
+    case 1:
+      return id::kCcsidrL1;
+    case 2:
+      return id::kCcsidrL2;
+    default:
+      return 0;
+  }
+}
+
+uint64_t read_isr(const Cpu& cpu) {
+  const uint32_t lines = cpu.attention.load(std::memory_order_relaxed);
+  return ((lines & Cpu::kIrq) != 0 ? 1u << 7 : 0) | ((lines & Cpu::kFiq) != 0 ? 1u << 6 : 0);
+}
+
+uint64_t read_dczid(const Cpu& cpu) {
+  // DZP: DC ZVA is prohibited at the current EL.
+  const bool prohibited = cpu.ps.el == 0 && (cpu.sys.mmu.sctlr >> 14 & 1) == 0;
+  return id::kDczid | (prohibited ? 1 << 4 : 0);
+}
+
+uint64_t read_sp_el0(const Cpu& cpu) {
+  return cpu.ps.el == 0 || cpu.ps.sp_sel == 0 ? cpu.r.x[kSlotSp] : cpu.sys.sp_el0;
+}
+
+uint64_t read_counter(const Cpu& cpu) { return cpu.clock != nullptr ? cpu.clock->now() : 0; }
+
+void write_pan(Cpu& cpu, uint64_t value) {
+  cpu.ps.pan = (value >> 22 & 1) != 0;
+  cpu.sys.mmu.pan = cpu.ps.pan;
+}
+
+// clang-format off
+#define SYS(field) offsetof(SystemRegisters, field)
+constexpr SysregRow kFixedRows[] = {
+    // --- identification ---
+    constant(sysreg_id(3, 0, 0, 0, 0), "MIDR_EL1", kRo1, id::kMidr),
+    stored(sysreg_id(3, 0, 0, 0, 5), "MPIDR_EL1", kRo1, SYS(mpidr_el1), 0),
+    constant(sysreg_id(3, 0, 0, 0, 6), "REVIDR_EL1", kRo1, 0),
+    constant(sysreg_id(3, 0, 0, 4, 0), "ID_AA64PFR0_EL1", kRo1, id::kAa64Pfr0),
+    constant(sysreg_id(3, 0, 0, 4, 1), "ID_AA64PFR1_EL1", kRo1, 0),
+    constant(sysreg_id(3, 0, 0, 5, 0), "ID_AA64DFR0_EL1", kRo1, id::kAa64Dfr0),
+    constant(sysreg_id(3, 0, 0, 5, 1), "ID_AA64DFR1_EL1", kRo1, 0),
+    constant(sysreg_id(3, 0, 0, 6, 0), "ID_AA64ISAR0_EL1", kRo1, id::kAa64Isar0),
+    constant(sysreg_id(3, 0, 0, 6, 1), "ID_AA64ISAR1_EL1", kRo1, 0),
+    constant(sysreg_id(3, 0, 0, 6, 2), "ID_AA64ISAR2_EL1", kRo1, 0),
+    constant(sysreg_id(3, 0, 0, 7, 0), "ID_AA64MMFR0_EL1", kRo1, id::kAa64Mmfr0),
+    constant(sysreg_id(3, 0, 0, 7, 1), "ID_AA64MMFR1_EL1", kRo1, id::kAa64Mmfr1),
+    constant(sysreg_id(3, 0, 0, 7, 2), "ID_AA64MMFR2_EL1", kRo1, 0),
+    constant(sysreg_id(3, 1, 0, 0, 1), "CLIDR_EL1", kRo1, id::kClidr),
+    computed(sysreg_id(3, 1, 0, 0, 0), "CCSIDR_EL1", kRo1, read_ccsidr),
+    constant(sysreg_id(3, 1, 0, 0, 7), "AIDR_EL1", kRo1, 0),
+    stored(sysreg_id(3, 2, 0, 0, 0), "CSSELR_EL1", kRw1, SYS(csselr_el1), 0xf),
+    constant(sysreg_id(3, 3, 0, 0, 1), "CTR_EL0", kRoAll, id::kCtr, Gate::kUct),
+    computed(sysreg_id(3, 3, 0, 0, 7), "DCZID_EL0", kRoAll, read_dczid),
+
+    // --- control and translation ---
+    stored(sysreg_id(3, 0, 1, 0, 0), "SCTLR_EL1", kRw1, SYS(mmu.sctlr), kSctlrWritable,
+           Effect::kTranslation, id::kSctlrRes1),
+    stored(sysreg_id(3, 0, 1, 0, 1), "ACTLR_EL1", kRw1, SYS(actlr_el1), kAll),
+    stored(sysreg_id(3, 0, 1, 0, 2), "CPACR_EL1", kRw1, SYS(cpacr_el1), 3 << 20,
+           Effect::kTranslation),
+    stored(sysreg_id(3, 0, 2, 0, 0), "TTBR0_EL1", kRw1, SYS(mmu.ttbr0), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 0, 2, 0, 1), "TTBR1_EL1", kRw1, SYS(mmu.ttbr1), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 0, 2, 0, 2), "TCR_EL1", kRw1, SYS(mmu.tcr), kTcrWritable,
+           Effect::kTranslation),
+    stored(sysreg_id(3, 0, 10, 2, 0), "MAIR_EL1", kRw1, SYS(mmu.mair), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 0, 10, 3, 0), "AMAIR_EL1", kRw1, SYS(amair_el1), kAll),
+    stored(sysreg_id(3, 0, 13, 0, 1), "CONTEXTIDR_EL1", kRw1, SYS(contextidr_el1), kLow32),
+
+    // --- exceptions ---
+    stored(sysreg_id(3, 0, 4, 0, 0), "SPSR_EL1", kRw1, SYS(spsr_el1), kSpsrWritable),
+    stored(sysreg_id(3, 0, 4, 0, 1), "ELR_EL1", kRw1, SYS(elr_el1), kAll),
+    stored(sysreg_id(3, 0, 5, 1, 0), "AFSR0_EL1", kRw1, SYS(afsr0_el1), kAll),
+    stored(sysreg_id(3, 0, 5, 1, 1), "AFSR1_EL1", kRw1, SYS(afsr1_el1), kAll),
+    stored(sysreg_id(3, 0, 5, 2, 0), "ESR_EL1", kRw1, SYS(esr_el1), kLow32),
+    stored(sysreg_id(3, 0, 6, 0, 0), "FAR_EL1", kRw1, SYS(far_el1), kAll),
+    stored(sysreg_id(3, 0, 7, 4, 0), "PAR_EL1", kRw1, SYS(par_el1), kAll),
+    stored(sysreg_id(3, 0, 12, 0, 0), "VBAR_EL1", kRw1, SYS(vbar_el1), ~uint64_t{0x7ff}),
+    constant(sysreg_id(3, 0, 12, 0, 1), "RVBAR_EL1", kRo1, 0),
+    computed(sysreg_id(3, 0, 12, 1, 0), "ISR_EL1", kRo1, read_isr),
+
+    // --- PSTATE and stack pointers ---
+    computed(sysreg_id(3, 0, 4, 1, 0), "SP_EL0", kRw1, read_sp_el0,
+             [](Cpu& cpu, uint64_t value) { cpu.sys.sp_el0 = value; }),
+    computed(sysreg_id(3, 0, 4, 2, 0), "SPSel", kRw1,
+             [](const Cpu& cpu) { return uint64_t{cpu.ps.sp_sel}; },
+             [](Cpu& cpu, uint64_t value) { set_el_and_spsel(cpu, 1, value & 1); }),
+    computed(sysreg_id(3, 0, 4, 2, 2), "CurrentEL", kRo1,
+             [](const Cpu& cpu) { return uint64_t{cpu.ps.el} << 2; }),
+    computed(sysreg_id(3, 0, 4, 2, 3), "PAN", kRw1,
+             [](const Cpu& cpu) { return uint64_t{cpu.ps.pan} << 22; }, write_pan, Gate::kNone,
+             Effect::kTranslation),
+    computed(sysreg_id(3, 3, 4, 2, 0), "NZCV", kRwAll,
+             [](const Cpu& cpu) { return uint64_t{cpu.nzcv & 0xf000'0000}; },
+             [](Cpu& cpu, uint64_t value) { cpu.nzcv = value & 0xf000'0000; }),
+    computed(sysreg_id(3, 3, 4, 2, 1), "DAIF", kRwAll,
+             [](const Cpu& cpu) { return uint64_t{cpu.ps.daif} << 6; },
+             [](Cpu& cpu, uint64_t value) { cpu.ps.daif = value >> 6 & 15; }, Gate::kUma,
+             Effect::kNewBlock),
+    computed(sysreg_id(3, 3, 4, 4, 0), "FPCR", kRwAll,
+             [](const Cpu& cpu) { return uint64_t{cpu.fpcr}; },
+             [](Cpu& cpu, uint64_t value) { cpu.fpcr = value & kFpcrWritable; }, Gate::kFpen),
+    computed(sysreg_id(3, 3, 4, 4, 1), "FPSR", kRwAll,
+             [](const Cpu& cpu) { return uint64_t{cpu.fpsr}; },
+             [](Cpu& cpu, uint64_t value) { cpu.fpsr = value & kFpsrWritable; }, Gate::kFpen),
+
+    // --- thread pointers ---
+    stored(sysreg_id(3, 0, 13, 0, 4), "TPIDR_EL1", kRw1, SYS(tpidr_el1), kAll),
+    stored(sysreg_id(3, 3, 13, 0, 2), "TPIDR_EL0", kRwAll, SYS(tpidr_el0), kAll),
+    stored(sysreg_id(3, 3, 13, 0, 3), "TPIDRRO_EL0", kRw1 | kEl0Read, SYS(tpidrro_el0), kAll),
+
+    // --- counter and timers ---
+    stored(sysreg_id(3, 0, 14, 1, 0), "CNTKCTL_EL1", kRw1, SYS(cntkctl_el1), 0x3ff),
+    // EL1 is the highest level, so it may write the frequency; the counter runs as it runs.
+    computed(sysreg_id(3, 3, 14, 0, 0), "CNTFRQ_EL0", kRw1 | kEl0Read,
+             [](const Cpu&) { return Clock::kFrequency; }, ignore, Gate::kFrq),
+    computed(sysreg_id(3, 3, 14, 0, 1), "CNTPCT_EL0", kRoAll, read_counter, nullptr, Gate::kPct),
+    computed(sysreg_id(3, 3, 14, 0, 2), "CNTVCT_EL0", kRoAll, read_counter, nullptr, Gate::kVct),
+    device(sysreg_id(3, 3, 14, 2, 0), "CNTP_TVAL_EL0", kRwAll, Gate::kPtimer),
+    device(sysreg_id(3, 3, 14, 2, 1), "CNTP_CTL_EL0", kRwAll, Gate::kPtimer),
+    device(sysreg_id(3, 3, 14, 2, 2), "CNTP_CVAL_EL0", kRwAll, Gate::kPtimer),
+    device(sysreg_id(3, 3, 14, 3, 0), "CNTV_TVAL_EL0", kRwAll, Gate::kVtimer),
+    device(sysreg_id(3, 3, 14, 3, 1), "CNTV_CTL_EL0", kRwAll, Gate::kVtimer),
+    device(sysreg_id(3, 3, 14, 3, 2), "CNTV_CVAL_EL0", kRwAll, Gate::kVtimer),
+
+    // --- the GIC's CPU interface: direction and side effects are the device's business ---
+    device(sysreg_id(3, 0, 4, 6, 0), "ICC_PMR_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 8, 0), "ICC_IAR0_EL1", kRo1),
+    device(sysreg_id(3, 0, 12, 8, 1), "ICC_EOIR0_EL1", kEl1Write),
+    device(sysreg_id(3, 0, 12, 8, 2), "ICC_HPPIR0_EL1", kRo1),
+    device(sysreg_id(3, 0, 12, 8, 3), "ICC_BPR0_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 8, 4), "ICC_AP0R0_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 8, 5), "ICC_AP0R1_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 8, 6), "ICC_AP0R2_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 8, 7), "ICC_AP0R3_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 9, 0), "ICC_AP1R0_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 9, 1), "ICC_AP1R1_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 9, 2), "ICC_AP1R2_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 9, 3), "ICC_AP1R3_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 11, 1), "ICC_DIR_EL1", kEl1Write),
+    device(sysreg_id(3, 0, 12, 11, 3), "ICC_RPR_EL1", kRo1),
+    device(sysreg_id(3, 0, 12, 11, 5), "ICC_SGI1R_EL1", kEl1Write),
+    device(sysreg_id(3, 0, 12, 11, 6), "ICC_ASGI1R_EL1", kEl1Write),
+    device(sysreg_id(3, 0, 12, 11, 7), "ICC_SGI0R_EL1", kEl1Write),
+    device(sysreg_id(3, 0, 12, 12, 0), "ICC_IAR1_EL1", kRo1),
+    device(sysreg_id(3, 0, 12, 12, 1), "ICC_EOIR1_EL1", kEl1Write),
+    device(sysreg_id(3, 0, 12, 12, 2), "ICC_HPPIR1_EL1", kRo1),
+    device(sysreg_id(3, 0, 12, 12, 3), "ICC_BPR1_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 12, 4), "ICC_CTLR_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 12, 5), "ICC_SRE_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 12, 6), "ICC_IGRPEN0_EL1", kRw1),
+    device(sysreg_id(3, 0, 12, 12, 7), "ICC_IGRPEN1_EL1", kRw1),
+
+    // --- self-hosted debug; there is no external debugger behind the DCC ---
+    computed(sysreg_id(2, 0, 0, 0, 2), "OSDTRRX_EL1", kRw1, [](const Cpu&) { return uint64_t{0}; },
+             ignore),
+    stored(sysreg_id(2, 0, 0, 2, 0), "MDCCINT_EL1", kRw1, SYS(mdccint_el1), 3 << 29),
+    stored(sysreg_id(2, 0, 0, 2, 2), "MDSCR_EL1", kRw1, SYS(mdscr_el1), kMdscrWritable,
+           Effect::kDebug),
+    computed(sysreg_id(2, 0, 0, 3, 2), "OSDTRTX_EL1", kRw1, [](const Cpu&) { return uint64_t{0}; },
+             ignore),
+    computed(sysreg_id(2, 0, 0, 6, 2), "OSECCR_EL1", kRw1, [](const Cpu&) { return uint64_t{0}; },
+             ignore),
+    constant(sysreg_id(2, 0, 1, 0, 0), "MDRAR_EL1", kRo1, 0),
+    computed(sysreg_id(2, 0, 1, 0, 4), "OSLAR_EL1", kEl1Write, nullptr,
+             [](Cpu& cpu, uint64_t value) { cpu.sys.oslar_locked = value & 1; }, Gate::kNone,
+             Effect::kDebug),
+    // OSLM = 0b10 (OS lock implemented), OSLK.
+    computed(sysreg_id(2, 0, 1, 1, 4), "OSLSR_EL1", kRo1,
+             [](const Cpu& cpu) { return uint64_t{8} | (cpu.sys.oslar_locked & 1) << 1; }),
+    stored(sysreg_id(2, 0, 1, 3, 4), "OSDLR_EL1", kRw1, SYS(osdlr_el1), 1),
+    computed(sysreg_id(2, 0, 1, 4, 4), "DBGPRCR_EL1", kRw1, [](const Cpu&) { return uint64_t{0}; },
+             ignore),
+    computed(sysreg_id(2, 0, 7, 8, 6), "DBGCLAIMSET_EL1", kRw1,
+             [](const Cpu&) { return uint64_t{0xff}; }, ignore),
+    computed(sysreg_id(2, 0, 7, 9, 6), "DBGCLAIMCLR_EL1", kRw1,
+             [](const Cpu&) { return uint64_t{0}; }, ignore),
+    constant(sysreg_id(2, 0, 7, 14, 6), "DBGAUTHSTATUS_EL1", kRo1, 0),
+    constant(sysreg_id(2, 3, 0, 1, 0), "MDCCSR_EL0", kRoAll, 0, Gate::kTdcc),
+    computed(sysreg_id(2, 3, 0, 4, 0), "DBGDTR_EL0", kRwAll, [](const Cpu&) { return uint64_t{0}; },
+             ignore, Gate::kTdcc),
+    computed(sysreg_id(2, 3, 0, 5, 0), "DBGDTRRX_EL0", kRwAll,
+             [](const Cpu&) { return uint64_t{0}; }, ignore, Gate::kTdcc),
+};
+#undef SYS
+// clang-format on
+
+constexpr const char* kBreakpointNames[id::kBreakpoints][2] = {
+    {"DBGBVR0_EL1", "DBGBCR0_EL1"}, {"DBGBVR1_EL1", "DBGBCR1_EL1"}, {"DBGBVR2_EL1", "DBGBCR2_EL1"},
+    {"DBGBVR3_EL1", "DBGBCR3_EL1"}, {"DBGBVR4_EL1", "DBGBCR4_EL1"}, {"DBGBVR5_EL1", "DBGBCR5_EL1"}};
+constexpr const char* kWatchpointNames[id::kWatchpoints][2] = {{"DBGWVR0_EL1", "DBGWCR0_EL1"},
+                                                               {"DBGWVR1_EL1", "DBGWCR1_EL1"},
+                                                               {"DBGWVR2_EL1", "DBGWCR2_EL1"},
+                                                               {"DBGWVR3_EL1", "DBGWCR3_EL1"}};
+
+constexpr size_t kRowCount = std::size(kFixedRows) + 2 * id::kBreakpoints + 2 * id::kWatchpoints;
+
+constexpr std::array<SysregRow, kRowCount> make_rows() {
+  std::array<SysregRow, kRowCount> rows{};
+  size_t n = 0;
+  for (const SysregRow& row : kFixedRows) rows[n++] = row;
+  // DBGBCR: BAS is RES1 without AArch32 (D17.3.2). DBGWCR: D17.3.10.
+  constexpr uint64_t kBcrWritable = 0x00ff'e007, kBcrRes1 = 0x1e0, kWcrWritable = 0x1f1f'ffff;
+  constexpr uint64_t kAddressWritable = ~uint64_t{3};
+  for (unsigned i = 0; i < id::kBreakpoints; ++i) {
+    rows[n++] = stored(sysreg_id(2, 0, 0, i, 4), kBreakpointNames[i][0], kRw1,
+                       offsetof(SystemRegisters, dbgbvr) + 8 * i, kAddressWritable, Effect::kDebug);
+    rows[n++] =
+        stored(sysreg_id(2, 0, 0, i, 5), kBreakpointNames[i][1], kRw1,
+               offsetof(SystemRegisters, dbgbcr) + 8 * i, kBcrWritable, Effect::kDebug, kBcrRes1);
+  }
+  for (unsigned i = 0; i < id::kWatchpoints; ++i) {
+    rows[n++] = stored(sysreg_id(2, 0, 0, i, 6), kWatchpointNames[i][0], kRw1,
+                       offsetof(SystemRegisters, dbgwvr) + 8 * i, kAddressWritable, Effect::kDebug);
+    rows[n++] = stored(sysreg_id(2, 0, 0, i, 7), kWatchpointNames[i][1], kRw1,
+                       offsetof(SystemRegisters, dbgwcr) + 8 * i, kWcrWritable, Effect::kDebug);
+  }
+  return rows;
+}
+constexpr auto kRows = make_rows();
+
+// Open addressing at less than half load; 0 is empty, else row index + 1.
+constexpr unsigned kHashLog2 = 9;
+static_assert(kRowCount * 2 < (1u << kHashLog2));
+constexpr unsigned hash(SysregId id) {
+  return static_cast<uint32_t>(id * 0x9e37'79b1u) >> (32 - kHashLog2);
+}
+constexpr auto make_index() {
+  std::array<uint8_t, 1u << kHashLog2> index{};
+  for (size_t i = 0; i < kRowCount; ++i) {
+    unsigned slot = hash(kRows[i].id);
+    while (index[slot] != 0) slot = (slot + 1) & (index.size() - 1);
+    index[slot] = static_cast<uint8_t>(i + 1);
+  }
+  return index;
+}
+static_assert(kRowCount < 255);
+constexpr auto kIndex = make_index();
+
+}  // namespace
+
+const SysregRow* find_sysreg(SysregId id) {
+  for (unsigned slot = hash(id); kIndex[slot] != 0; slot = (slot + 1) & (kIndex.size() - 1)) {
+    const SysregRow& row = kRows[kIndex[slot] - 1];
+    if (row.id == id) return &row;
+  }
+  return nullptr;
+}
+
+std::span<const SysregRow> sysreg_rows() { return kRows; }
+
+const char* sysreg_name(SysregId id) {
+  const SysregRow* row = find_sysreg(id);
+  return row != nullptr ? row->name : nullptr;
+}
+
+uint64_t sysreg_value(const Cpu& cpu, const SysregRow& row) {
+  if (row.offset >= 0) {
+    uint64_t value;
+    std::memcpy(&value, reinterpret_cast<const uint8_t*>(&cpu.sys) + row.offset, sizeof value);
+    return value;
+  }
+  return row.get != nullptr ? row.get(cpu) : row.ones;
+}
+
+void set_sysreg_value(Cpu& cpu, const SysregRow& row, uint64_t value) {
+  if (row.offset >= 0) {
+    value = (value & row.mask) | row.ones;
+    std::memcpy(reinterpret_cast<uint8_t*>(&cpu.sys) + row.offset, &value, sizeof value);
+  } else if (row.set != nullptr) {
+    row.set(cpu, value);
+  }
+}
+
+}  // namespace trapline::soft
