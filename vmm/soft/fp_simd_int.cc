@@ -1,0 +1,198 @@
+// Advanced SIMD integer arithmetic of equal-sized lanes: three registers same (vector, scalar and
+// by element), FEAT_RDM.
+#include "vmm/soft/fp_lanes.h"
+
+namespace trapline::soft::fp {
+namespace {
+
+// Arithmetic that must not overflow in `int` or a signed type is done in these.
+template <class T>
+using Modular = std::conditional_t<sizeof(T) == 8, u64, u32>;
+template <class T>
+using Bigger = std::conditional_t<sizeof(T) == 8, s128, s64>;
+
+constexpr auto kAdd = []<class T>(T a, T b) -> T { return T(Modular<T>(a) + Modular<T>(b)); };
+constexpr auto kSub = []<class T>(T a, T b) -> T { return T(Modular<T>(a) - Modular<T>(b)); };
+constexpr auto kMul = []<class T>(T a, T b) -> T { return T(Modular<T>(a) * Modular<T>(b)); };
+constexpr auto kMla = []<class T>(T d, T a, T b) -> T {
+  return T(Modular<T>(d) + Modular<T>(a) * Modular<T>(b));
+};
+constexpr auto kMls = []<class T>(T d, T a, T b) -> T {
+  return T(Modular<T>(d) - Modular<T>(a) * Modular<T>(b));
+};
+constexpr auto kHadd = []<class T>(T a, T b) -> T { return T((s64{a} + s64{b}) >> 1); };
+constexpr auto kRhadd = []<class T>(T a, T b) -> T { return T((s64{a} + s64{b} + 1) >> 1); };
+constexpr auto kHsub = []<class T>(T a, T b) -> T { return T((s64{a} - s64{b}) >> 1); };
+constexpr auto kMax = []<class T>(T a, T b) -> T { return a > b ? a : b; };
+constexpr auto kMin = []<class T>(T a, T b) -> T { return a < b ? a : b; };
+constexpr auto kAbd = []<class T>(T a, T b) -> T {
+  return T(a > b ? Modular<T>(a) - Modular<T>(b) : Modular<T>(b) - Modular<T>(a));
+};
+constexpr auto kAba = []<class T>(T d, T a, T b) -> T {
+  return T(Modular<T>(d) + (a > b ? Modular<T>(a) - Modular<T>(b) : Modular<T>(b) - Modular<T>(a)));
+};
+constexpr auto kGt = []<class T>(T a, T b) -> T { return a > b ? T(-1) : T(0); };
+constexpr auto kGe = []<class T>(T a, T b) -> T { return a >= b ? T(-1) : T(0); };
+constexpr auto kEq = []<class T>(T a, T b) -> T { return a == b ? T(-1) : T(0); };
+constexpr auto kTst = []<class T>(T a, T b) -> T { return (a & b) ? T(-1) : T(0); };
+constexpr auto kAnd = [](u64 a, u64 b) -> u64 { return a & b; };
+constexpr auto kBic = [](u64 a, u64 b) -> u64 { return a & ~b; };
+constexpr auto kOrr = [](u64 a, u64 b) -> u64 { return a | b; };
+constexpr auto kOrn = [](u64 a, u64 b) -> u64 { return a | ~b; };
+constexpr auto kEor = [](u64 a, u64 b) -> u64 { return a ^ b; };
+constexpr auto kBsl = [](u64 d, u64 a, u64 b) -> u64 { return b ^ ((b ^ a) & d); };
+constexpr auto kBit = [](u64 d, u64 a, u64 b) -> u64 { return d ^ ((d ^ a) & b); };
+constexpr auto kBif = [](u64 d, u64 a, u64 b) -> u64 { return d ^ ((d ^ a) & ~b); };
+constexpr auto kSatAdd = []<class T>(Cpu& c, T a, T b) -> T { return add_sat(c, a, b); };
+constexpr auto kSatSub = []<class T>(Cpu& c, T a, T b) -> T { return sub_sat(c, a, b); };
+
+// SSHL and its family: the shift is the signed low byte of the second operand.
+template <bool kRounding>
+constexpr auto kShl = []<class T>(T a, T b) -> T {
+  const int shift = static_cast<s8>(b);
+  if (shift >= 0) return shift >= int{kBits<T>} ? T(0) : T(Modular<T>(a) << shift);
+  return kRounding ? shr_round(a, -shift) : shr(a, -shift);
+};
+template <bool kRounding>
+constexpr auto kSatShl = []<class T>(Cpu& c, T a, T b) -> T {
+  const int shift = static_cast<s8>(b);
+  if (shift < 0) return kRounding ? shr_round(a, -shift) : shr(a, -shift);
+  if (a == 0) return 0;
+  if (shift >= int{kBits<T>}) return saturated<T>(c, a < 0);
+  const T r = T(Modular<T>(a) << shift);
+  return T(r >> shift) == a ? r : saturated<T>(c, a < 0);
+};
+
+// SQDMULH, SQRDMULH: the doubled product's high half; only min * min saturates.
+template <bool kRounding>
+constexpr auto kDmulh = []<class T>(Cpu& c, T a, T b) -> T {
+  constexpr unsigned kShift = kBits<T> - 1;
+  const s64 round = kRounding ? s64{1} << (kShift - 1) : 0;
+  return saturate<T>(c, (s64{a} * b + round) >> kShift);
+};
+// SQRDMLAH, SQRDMLSH (FEAT_RDM): the accumulator enters at full precision before the rounding.
+template <bool kSubtract>
+constexpr auto kRdmla = []<class T>(Cpu& c, T d, T a, T b) -> T {
+  constexpr unsigned kShift = kBits<T> - 1;
+  const Bigger<s64> product = Bigger<s64>{a} * b;
+  const Bigger<s64> sum = (Bigger<s64>{d} << kShift) + (kSubtract ? -product : product) +
+                          (Bigger<s64>{1} << (kShift - 1));
+  return saturate<T>(c, sum >> kShift);
+};
+
+constexpr auto kPmul = [](u8 a, u8 b) -> u8 {
+  unsigned r = 0;
+  for (unsigned i = 0; i < 8; ++i) r ^= (b >> i & 1) ? unsigned{a} << i : 0;
+  return static_cast<u8>(r);
+};
+
+template <class H>
+constexpr auto kBytes = kOver<H, u8>;
+template <class H>
+constexpr auto kWhole = kOver<H, u64>;
+
+// clang-format off
+constexpr Row kRows[] = {
+    // three same, U=0
+    {"0q0 01110 zz 1 mmmmm 00000 1 nnnnn ddddd", kSignedBhs<Map3<kHadd>>},
+    {"0Q0 01110 zz 1 mmmmm 00001 1 nnnnn ddddd", kSignedBhsd<Map3<kSatAdd>>},
+    {"0q0 01110 zz 1 mmmmm 00010 1 nnnnn ddddd", kSignedBhs<Map3<kRhadd>>},
+    {"0q0 01110 00 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kAnd>>},
+    {"0q0 01110 01 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kBic>>},
+    {"0q0 01110 10 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kOrr>>},
+    {"0q0 01110 11 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kOrn>>},
+    {"0q0 01110 zz 1 mmmmm 00100 1 nnnnn ddddd", kSignedBhs<Map3<kHsub>>},
+    {"0Q0 01110 zz 1 mmmmm 00101 1 nnnnn ddddd", kSignedBhsd<Map3<kSatSub>>},
+    {"0Q0 01110 zz 1 mmmmm 00110 1 nnnnn ddddd", kSignedBhsd<Map3<kGt>>},
+    {"0Q0 01110 zz 1 mmmmm 00111 1 nnnnn ddddd", kSignedBhsd<Map3<kGe>>},
+    {"0Q0 01110 zz 1 mmmmm 01000 1 nnnnn ddddd", kSignedBhsd<Map3<kShl<false>>>},
+    {"0Q0 01110 zz 1 mmmmm 01001 1 nnnnn ddddd", kSignedBhsd<Map3<kSatShl<false>>>},
+    {"0Q0 01110 zz 1 mmmmm 01010 1 nnnnn ddddd", kSignedBhsd<Map3<kShl<true>>>},
+    {"0Q0 01110 zz 1 mmmmm 01011 1 nnnnn ddddd", kSignedBhsd<Map3<kSatShl<true>>>},
+    {"0q0 01110 zz 1 mmmmm 01100 1 nnnnn ddddd", kSignedBhs<Map3<kMax>>},
+    {"0q0 01110 zz 1 mmmmm 01101 1 nnnnn ddddd", kSignedBhs<Map3<kMin>>},
+    {"0q0 01110 zz 1 mmmmm 01110 1 nnnnn ddddd", kSignedBhs<Map3<kAbd>>},
+    {"0q0 01110 zz 1 mmmmm 01111 1 nnnnn ddddd", kSignedBhs<Map3<kAba>>},
+    {"0Q0 01110 zz 1 mmmmm 10000 1 nnnnn ddddd", kUnsignedBhsd<Map3<kAdd>>},
+    {"0Q0 01110 zz 1 mmmmm 10001 1 nnnnn ddddd", kUnsignedBhsd<Map3<kTst>>},
+    {"0q0 01110 zz 1 mmmmm 10010 1 nnnnn ddddd", kUnsignedBhs<Map3<kMla>>},
+    {"0q0 01110 zz 1 mmmmm 10011 1 nnnnn ddddd", kUnsignedBhs<Map3<kMul>>},
+    {"0q0 01110 zz 1 mmmmm 10100 1 nnnnn ddddd", kSignedBhs<Pairwise<kMax>>},
+    {"0q0 01110 zz 1 mmmmm 10101 1 nnnnn ddddd", kSignedBhs<Pairwise<kMin>>},
+    {"0q0 01110 zz 1 mmmmm 10110 1 nnnnn ddddd", kSignedHs<Map3<kDmulh<false>>>},
+    {"0Q0 01110 zz 1 mmmmm 10111 1 nnnnn ddddd", kUnsignedBhsd<Pairwise<kAdd>>},
+    // three same, U=1
+    {"0q1 01110 zz 1 mmmmm 00000 1 nnnnn ddddd", kUnsignedBhs<Map3<kHadd>>},
+    {"0Q1 01110 zz 1 mmmmm 00001 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatAdd>>},
+    {"0q1 01110 zz 1 mmmmm 00010 1 nnnnn ddddd", kUnsignedBhs<Map3<kRhadd>>},
+    {"0q1 01110 00 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kEor>>},
+    {"0q1 01110 01 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kBsl>>},
+    {"0q1 01110 10 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kBit>>},
+    {"0q1 01110 11 1 mmmmm 00011 1 nnnnn ddddd", kWhole<Map3<kBif>>},
+    {"0q1 01110 zz 1 mmmmm 00100 1 nnnnn ddddd", kUnsignedBhs<Map3<kHsub>>},
+    {"0Q1 01110 zz 1 mmmmm 00101 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatSub>>},
+    {"0Q1 01110 zz 1 mmmmm 00110 1 nnnnn ddddd", kUnsignedBhsd<Map3<kGt>>},
+    {"0Q1 01110 zz 1 mmmmm 00111 1 nnnnn ddddd", kUnsignedBhsd<Map3<kGe>>},
+    {"0Q1 01110 zz 1 mmmmm 01000 1 nnnnn ddddd", kUnsignedBhsd<Map3<kShl<false>>>},
+    {"0Q1 01110 zz 1 mmmmm 01001 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatShl<false>>>},
+    {"0Q1 01110 zz 1 mmmmm 01010 1 nnnnn ddddd", kUnsignedBhsd<Map3<kShl<true>>>},
+    {"0Q1 01110 zz 1 mmmmm 01011 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatShl<true>>>},
+    {"0q1 01110 zz 1 mmmmm 01100 1 nnnnn ddddd", kUnsignedBhs<Map3<kMax>>},
+    {"0q1 01110 zz 1 mmmmm 01101 1 nnnnn ddddd", kUnsignedBhs<Map3<kMin>>},
+    {"0q1 01110 zz 1 mmmmm 01110 1 nnnnn ddddd", kUnsignedBhs<Map3<kAbd>>},
+    {"0q1 01110 zz 1 mmmmm 01111 1 nnnnn ddddd", kUnsignedBhs<Map3<kAba>>},
+    {"0Q1 01110 zz 1 mmmmm 10000 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSub>>},
+    {"0Q1 01110 zz 1 mmmmm 10001 1 nnnnn ddddd", kUnsignedBhsd<Map3<kEq>>},
+    {"0q1 01110 zz 1 mmmmm 10010 1 nnnnn ddddd", kUnsignedBhs<Map3<kMls>>},
+    {"0q1 01110 zz 1 mmmmm 10011 1 nnnnn ddddd", kBytes<Map3<kPmul>>},
+    {"0q1 01110 zz 1 mmmmm 10100 1 nnnnn ddddd", kUnsignedBhs<Pairwise<kMax>>},
+    {"0q1 01110 zz 1 mmmmm 10101 1 nnnnn ddddd", kUnsignedBhs<Pairwise<kMin>>},
+    {"0q1 01110 zz 1 mmmmm 10110 1 nnnnn ddddd", kSignedHs<Map3<kDmulh<true>>>},
+    // three same extra (FEAT_RDM)
+    {"0q1 01110 zz 0 mmmmm 10000 1 nnnnn ddddd", kSignedHs<Map3<kRdmla<false>>>},
+    {"0q1 01110 zz 0 mmmmm 10001 1 nnnnn ddddd", kSignedHs<Map3<kRdmla<true>>>},
+    // scalar three same
+    {"010 11110 zz 1 mmmmm 00001 1 nnnnn ddddd", kSignedBhsd<Map3<kSatAdd, kScalar>>},
+    {"010 11110 zz 1 mmmmm 00101 1 nnnnn ddddd", kSignedBhsd<Map3<kSatSub, kScalar>>},
+    {"010 11110 zz 1 mmmmm 00110 1 nnnnn ddddd", kSignedD<Map3<kGt, kScalar>>},
+    {"010 11110 zz 1 mmmmm 00111 1 nnnnn ddddd", kSignedD<Map3<kGe, kScalar>>},
+    {"010 11110 zz 1 mmmmm 01000 1 nnnnn ddddd", kSignedD<Map3<kShl<false>, kScalar>>},
+    {"010 11110 zz 1 mmmmm 01001 1 nnnnn ddddd", kSignedBhsd<Map3<kSatShl<false>, kScalar>>},
+    {"010 11110 zz 1 mmmmm 01010 1 nnnnn ddddd", kSignedD<Map3<kShl<true>, kScalar>>},
+    {"010 11110 zz 1 mmmmm 01011 1 nnnnn ddddd", kSignedBhsd<Map3<kSatShl<true>, kScalar>>},
+    {"010 11110 zz 1 mmmmm 10000 1 nnnnn ddddd", kUnsignedD<Map3<kAdd, kScalar>>},
+    {"010 11110 zz 1 mmmmm 10001 1 nnnnn ddddd", kUnsignedD<Map3<kTst, kScalar>>},
+    {"010 11110 zz 1 mmmmm 10110 1 nnnnn ddddd", kSignedHs<Map3<kDmulh<false>, kScalar>>},
+    {"011 11110 zz 1 mmmmm 00001 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatAdd, kScalar>>},
+    {"011 11110 zz 1 mmmmm 00101 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatSub, kScalar>>},
+    {"011 11110 zz 1 mmmmm 00110 1 nnnnn ddddd", kUnsignedD<Map3<kGt, kScalar>>},
+    {"011 11110 zz 1 mmmmm 00111 1 nnnnn ddddd", kUnsignedD<Map3<kGe, kScalar>>},
+    {"011 11110 zz 1 mmmmm 01000 1 nnnnn ddddd", kUnsignedD<Map3<kShl<false>, kScalar>>},
+    {"011 11110 zz 1 mmmmm 01001 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatShl<false>, kScalar>>},
+    {"011 11110 zz 1 mmmmm 01010 1 nnnnn ddddd", kUnsignedD<Map3<kShl<true>, kScalar>>},
+    {"011 11110 zz 1 mmmmm 01011 1 nnnnn ddddd", kUnsignedBhsd<Map3<kSatShl<true>, kScalar>>},
+    {"011 11110 zz 1 mmmmm 10000 1 nnnnn ddddd", kUnsignedD<Map3<kSub, kScalar>>},
+    {"011 11110 zz 1 mmmmm 10001 1 nnnnn ddddd", kUnsignedD<Map3<kEq, kScalar>>},
+    {"011 11110 zz 1 mmmmm 10110 1 nnnnn ddddd", kSignedHs<Map3<kDmulh<true>, kScalar>>},
+    {"011 11110 zz 0 mmmmm 10000 1 nnnnn ddddd", kSignedHs<Map3<kRdmla<false>, kScalar>>},
+    {"011 11110 zz 0 mmmmm 10001 1 nnnnn ddddd", kSignedHs<Map3<kRdmla<true>, kScalar>>},
+    // by element
+    {"0q0 01111 zz lmmmmm 1000 H 0 nnnnn ddddd", kUnsignedHs<Map3<kMul, kVector, kElement>>},
+    {"0q1 01111 zz lmmmmm 0000 H 0 nnnnn ddddd", kUnsignedHs<Map3<kMla, kVector, kElement>>},
+    {"0q1 01111 zz lmmmmm 0100 H 0 nnnnn ddddd", kUnsignedHs<Map3<kMls, kVector, kElement>>},
+    {"0q0 01111 zz lmmmmm 1100 H 0 nnnnn ddddd", kSignedHs<Map3<kDmulh<false>, kVector, kElement>>},
+    {"0q0 01111 zz lmmmmm 1101 H 0 nnnnn ddddd", kSignedHs<Map3<kDmulh<true>, kVector, kElement>>},
+    {"0q1 01111 zz lmmmmm 1101 H 0 nnnnn ddddd", kSignedHs<Map3<kRdmla<false>, kVector, kElement>>},
+    {"0q1 01111 zz lmmmmm 1111 H 0 nnnnn ddddd", kSignedHs<Map3<kRdmla<true>, kVector, kElement>>},
+    {"010 11111 zz lmmmmm 1100 H 0 nnnnn ddddd", kSignedHs<Map3<kDmulh<false>, kScalar, kElement>>},
+    {"010 11111 zz lmmmmm 1101 H 0 nnnnn ddddd", kSignedHs<Map3<kDmulh<true>, kScalar, kElement>>},
+    {"011 11111 zz lmmmmm 1101 H 0 nnnnn ddddd", kSignedHs<Map3<kRdmla<false>, kScalar, kElement>>},
+    {"011 11111 zz lmmmmm 1111 H 0 nnnnn ddddd", kSignedHs<Map3<kRdmla<true>, kScalar, kElement>>},
+};
+// clang-format on
+
+}  // namespace
+
+std::span<const Row> simd_int_rows() { return kRows; }
+
+}  // namespace trapline::soft::fp

@@ -1,0 +1,209 @@
+// Advanced SIMD integer: two-register miscellaneous, across lanes, scalar pairwise ADDP.
+#include "vmm/soft/fp_arith.h"
+#include "vmm/soft/fp_lanes.h"
+
+namespace trapline::soft::fp {
+namespace {
+
+template <class T>
+using Unsigned = std::make_unsigned_t<T>;
+
+constexpr auto kCls = []<class T>(T a) -> T {
+  const auto x = static_cast<Unsigned<T>>(a ^ (a >> 1));  // a clear bit where two neighbours agree
+  return static_cast<T>(std::countl_zero(static_cast<Unsigned<T>>(x << 1 | 1)));
+};
+constexpr auto kClz = []<class T>(T a) -> T { return static_cast<T>(std::countl_zero(a)); };
+constexpr auto kCnt = []<class T>(T a) -> T { return static_cast<T>(std::popcount(a)); };
+constexpr auto kNot = []<class T>(T a) -> T { return static_cast<T>(~a); };
+constexpr auto kRbit = [](u8 a) -> u8 {
+  a = static_cast<u8>(a << 4 | a >> 4);
+  a = static_cast<u8>((a & 0x33) << 2 | (a >> 2 & 0x33));
+  return static_cast<u8>((a & 0x55) << 1 | (a >> 1 & 0x55));
+};
+constexpr auto kAbs = []<class T>(T a) -> T {
+  return static_cast<T>(a < 0 ? -static_cast<u64>(a) : static_cast<u64>(a));
+};
+constexpr auto kNeg = []<class T>(T a) -> T { return static_cast<T>(-static_cast<u64>(a)); };
+constexpr auto kSatAbs = []<class T>(Cpu& c, T a) -> T { return a < 0 ? sub_sat(c, T(0), a) : a; };
+constexpr auto kSatNeg = []<class T>(Cpu& c, T a) -> T { return sub_sat(c, T(0), a); };
+constexpr auto kGt0 = []<class T>(T a) -> T { return a > 0 ? T(-1) : T(0); };
+constexpr auto kGe0 = []<class T>(T a) -> T { return a >= 0 ? T(-1) : T(0); };
+constexpr auto kEq0 = []<class T>(T a) -> T { return a == 0 ? T(-1) : T(0); };
+constexpr auto kLe0 = []<class T>(T a) -> T { return a <= 0 ? T(-1) : T(0); };
+constexpr auto kLt0 = []<class T>(T a) -> T { return a < 0 ? T(-1) : T(0); };
+// SUQADD (T signed) and USQADD: the accumulator has T's sign, the addend the other one.
+constexpr auto kMixedSatAdd = []<class T>(Cpu& c, T d, T a) -> T {
+  using Other = std::conditional_t<std::is_signed_v<T>, Unsigned<T>, std::make_signed_t<T>>;
+  return saturate<T>(c, s128{d} + s128{static_cast<Other>(a)});
+};
+constexpr auto kUrecpe = [](u32 a) -> u32 { return recip_estimate(a); };
+constexpr auto kUrsqrte = [](u32 a) -> u32 { return rsqrt_estimate(a); };
+
+// REV64, REV32, REV16: elements T in reverse within containers of kContainer bytes.
+template <unsigned kContainer>
+struct Reverse {
+  template <class T>
+  static void run(Cpu& cpu, uint32_t w) {
+    constexpr unsigned kFlip = kContainer / sizeof(T) - 1;
+    const auto a = lanes<T>(cpu, rn(w));
+    Lanes<T> r;
+    for (unsigned i = 0; i < r.kCount; ++i) r[i] = a[i ^ kFlip];
+    put<kVector>(cpu, w, r);
+  }
+};
+
+// SADDLP, SADALP and unsigned: sums of adjacent pairs in elements twice as wide.
+template <bool kAccumulate>
+struct PairLong {
+  template <class T>
+  static void run(Cpu& cpu, uint32_t w) {
+    using W = Wide<T>;
+    const auto a = lanes<T>(cpu, rn(w));
+    const auto d = lanes<W>(cpu, rd(w));
+    Lanes<W> r;
+    for (unsigned i = 0; i < r.kCount; ++i) {
+      const W sum = static_cast<W>(W{a[2 * i]} + W{a[2 * i + 1]});
+      r[i] = kAccumulate ? static_cast<W>(static_cast<u64>(d[i]) + static_cast<u64>(sum)) : sum;
+    }
+    put<kVector>(cpu, w, r);
+  }
+};
+
+// XTN and its saturating forms: T is the narrow result, Source the wide operand's element.
+template <template <class> class SourceOf, Shape S, bool kSaturate = true>
+struct Narrow {
+  template <class T>
+  static void run(Cpu& cpu, uint32_t w) {
+    using Source = SourceOf<T>;
+    const auto a = lanes<Source>(cpu, rn(w));
+    Lanes<T> r{};
+    for (unsigned i = 0; i < (S == kScalar ? 1 : a.kCount); ++i) {
+      r[i] = kSaturate ? saturate<T>(cpu, a[i]) : static_cast<T>(a[i]);
+    }
+    put_narrow<S>(cpu, w, r);
+  }
+};
+template <class T>
+using SignedWide = Wide<std::make_signed_t<T>>;
+
+struct ShiftLeftLong {  // SHLL: by the element size
+  template <class T>
+  static void run(Cpu& cpu, uint32_t w) {
+    using W = Wide<T>;
+    const auto a = lanes<T>(cpu, rn(w));
+    Lanes<W> r;
+    for (unsigned i = 0; i < r.kCount; ++i) {
+      r[i] = static_cast<W>(u64{a[i + (q_bit(w) ? r.kCount : 0)]} << kBits<T>);
+    }
+    cpu.v[rd(w)] = std::bit_cast<Vreg>(r);
+  }
+};
+
+enum class Across : uint8_t { kAdd, kMax, kMin };
+template <Across kOp>
+struct AcrossLanes {
+  template <class T>
+  static void run(Cpu& cpu, uint32_t w) {
+    const auto a = lanes<T>(cpu, rn(w));
+    const unsigned n = active_lanes<kVector, T>(w);
+    T r = a[0];
+    for (unsigned i = 1; i < n; ++i) {
+      if constexpr (kOp == Across::kAdd) r = static_cast<T>(r + a[i]);
+      if constexpr (kOp == Across::kMax) r = r > a[i] ? r : a[i];
+      if constexpr (kOp == Across::kMin) r = r < a[i] ? r : a[i];
+    }
+    cpu.v[rd(w)] = Vreg{static_cast<Unsigned<T>>(r), 0};
+  }
+};
+struct AcrossLong {  // SADDLV, UADDLV
+  template <class T>
+  static void run(Cpu& cpu, uint32_t w) {
+    const auto a = lanes<T>(cpu, rn(w));
+    s64 sum = 0;
+    for (unsigned i = 0; i < active_lanes<kVector, T>(w); ++i) sum += a[i];
+    cpu.v[rd(w)] = Vreg{static_cast<Unsigned<Wide<T>>>(sum), 0};
+  }
+};
+
+void addp_scalar(Cpu& cpu, uint32_t w) {
+  const Vreg a = cpu.v[rn(w)];
+  cpu.v[rd(w)] = Vreg{a.lo + a.hi, 0};
+}
+
+template <class H>
+constexpr auto kWhole = kOver<H, u64>;
+
+// clang-format off
+constexpr Row kRows[] = {
+    // two-register miscellaneous, U=0
+    {"0q0 01110 zz 10000 00000 10 nnnnn ddddd", kUnsignedBhs<Reverse<8>>},
+    {"0q0 01110 zz 10000 00001 10 nnnnn ddddd", kOver<Reverse<2>, u8>},
+    {"0q0 01110 zz 10000 00010 10 nnnnn ddddd", kSignedBhs<PairLong<false>>},
+    {"0Q0 01110 zz 10000 00011 10 nnnnn ddddd", kSignedBhsd<Map2<kMixedSatAdd>>},
+    {"0q0 01110 zz 10000 00100 10 nnnnn ddddd", kSignedBhs<Map2<kCls>>},
+    {"0q0 01110 zz 10000 00101 10 nnnnn ddddd", kOver<Map2<kCnt>, u8>},
+    {"0q0 01110 zz 10000 00110 10 nnnnn ddddd", kSignedBhs<PairLong<true>>},
+    {"0Q0 01110 zz 10000 00111 10 nnnnn ddddd", kSignedBhsd<Map2<kSatAbs>>},
+    {"0Q0 01110 zz 10000 01000 10 nnnnn ddddd", kSignedBhsd<Map2<kGt0>>},
+    {"0Q0 01110 zz 10000 01001 10 nnnnn ddddd", kSignedBhsd<Map2<kEq0>>},
+    {"0Q0 01110 zz 10000 01010 10 nnnnn ddddd", kSignedBhsd<Map2<kLt0>>},
+    {"0Q0 01110 zz 10000 01011 10 nnnnn ddddd", kSignedBhsd<Map2<kAbs>>},
+    {"0q0 01110 zz 10000 10010 10 nnnnn ddddd", kUnsignedBhs<Narrow<Wide, kVector, false>>},
+    {"0q0 01110 zz 10000 10100 10 nnnnn ddddd", kSignedBhs<Narrow<Wide, kVector>>},
+    {"0q0 01110 10 10000 11100 10 nnnnn ddddd", kOver<Map2<kUrecpe>, u32>},
+    // U=1
+    {"0q1 01110 zz 10000 00000 10 nnnnn ddddd", kOver<Reverse<4>, u8, u16>},
+    {"0q1 01110 zz 10000 00010 10 nnnnn ddddd", kUnsignedBhs<PairLong<false>>},
+    {"0Q1 01110 zz 10000 00011 10 nnnnn ddddd", kUnsignedBhsd<Map2<kMixedSatAdd>>},
+    {"0q1 01110 zz 10000 00100 10 nnnnn ddddd", kUnsignedBhs<Map2<kClz>>},
+    {"0q1 01110 00 10000 00101 10 nnnnn ddddd", kWhole<Map2<kNot>>},
+    {"0q1 01110 01 10000 00101 10 nnnnn ddddd", kOver<Map2<kRbit>, u8>},
+    {"0q1 01110 zz 10000 00110 10 nnnnn ddddd", kUnsignedBhs<PairLong<true>>},
+    {"0Q1 01110 zz 10000 00111 10 nnnnn ddddd", kSignedBhsd<Map2<kSatNeg>>},
+    {"0Q1 01110 zz 10000 01000 10 nnnnn ddddd", kSignedBhsd<Map2<kGe0>>},
+    {"0Q1 01110 zz 10000 01001 10 nnnnn ddddd", kSignedBhsd<Map2<kLe0>>},
+    {"0Q1 01110 zz 10000 01011 10 nnnnn ddddd", kSignedBhsd<Map2<kNeg>>},
+    {"0q1 01110 zz 10000 10010 10 nnnnn ddddd", kUnsignedBhs<Narrow<SignedWide, kVector>>},
+    {"0q1 01110 zz 10000 10011 10 nnnnn ddddd", kUnsignedBhs<ShiftLeftLong>},
+    {"0q1 01110 zz 10000 10100 10 nnnnn ddddd", kUnsignedBhs<Narrow<Wide, kVector>>},
+    {"0q1 01110 10 10000 11100 10 nnnnn ddddd", kOver<Map2<kUrsqrte>, u32>},
+    // scalar two-register miscellaneous
+    {"010 11110 zz 10000 00011 10 nnnnn ddddd", kSignedBhsd<Map2<kMixedSatAdd, kScalar>>},
+    {"010 11110 zz 10000 00111 10 nnnnn ddddd", kSignedBhsd<Map2<kSatAbs, kScalar>>},
+    {"010 11110 zz 10000 01000 10 nnnnn ddddd", kSignedD<Map2<kGt0, kScalar>>},
+    {"010 11110 zz 10000 01001 10 nnnnn ddddd", kSignedD<Map2<kEq0, kScalar>>},
+    {"010 11110 zz 10000 01010 10 nnnnn ddddd", kSignedD<Map2<kLt0, kScalar>>},
+    {"010 11110 zz 10000 01011 10 nnnnn ddddd", kSignedD<Map2<kAbs, kScalar>>},
+    {"010 11110 zz 10000 10100 10 nnnnn ddddd", kSignedBhs<Narrow<Wide, kScalar>>},
+    {"011 11110 zz 10000 00011 10 nnnnn ddddd", kUnsignedBhsd<Map2<kMixedSatAdd, kScalar>>},
+    {"011 11110 zz 10000 00111 10 nnnnn ddddd", kSignedBhsd<Map2<kSatNeg, kScalar>>},
+    {"011 11110 zz 10000 01000 10 nnnnn ddddd", kSignedD<Map2<kGe0, kScalar>>},
+    {"011 11110 zz 10000 01001 10 nnnnn ddddd", kSignedD<Map2<kLe0, kScalar>>},
+    {"011 11110 zz 10000 01011 10 nnnnn ddddd", kSignedD<Map2<kNeg, kScalar>>},
+    {"011 11110 zz 10000 10010 10 nnnnn ddddd", kUnsignedBhs<Narrow<SignedWide, kScalar>>},
+    {"011 11110 zz 10000 10100 10 nnnnn ddddd", kUnsignedBhs<Narrow<Wide, kScalar>>},
+    // across lanes: no 32-bit elements with Q=0
+    {"000 01110 zz 11000 00011 10 nnnnn ddddd", kOver<AcrossLong, s8, s16>},
+    {"010 01110 zz 11000 00011 10 nnnnn ddddd", kSignedBhs<AcrossLong>},
+    {"001 01110 zz 11000 00011 10 nnnnn ddddd", kOver<AcrossLong, u8, u16>},
+    {"011 01110 zz 11000 00011 10 nnnnn ddddd", kUnsignedBhs<AcrossLong>},
+    {"000 01110 zz 11000 01010 10 nnnnn ddddd", kOver<AcrossLanes<Across::kMax>, s8, s16>},
+    {"010 01110 zz 11000 01010 10 nnnnn ddddd", kSignedBhs<AcrossLanes<Across::kMax>>},
+    {"001 01110 zz 11000 01010 10 nnnnn ddddd", kOver<AcrossLanes<Across::kMax>, u8, u16>},
+    {"011 01110 zz 11000 01010 10 nnnnn ddddd", kUnsignedBhs<AcrossLanes<Across::kMax>>},
+    {"000 01110 zz 11000 11010 10 nnnnn ddddd", kOver<AcrossLanes<Across::kMin>, s8, s16>},
+    {"010 01110 zz 11000 11010 10 nnnnn ddddd", kSignedBhs<AcrossLanes<Across::kMin>>},
+    {"001 01110 zz 11000 11010 10 nnnnn ddddd", kOver<AcrossLanes<Across::kMin>, u8, u16>},
+    {"011 01110 zz 11000 11010 10 nnnnn ddddd", kUnsignedBhs<AcrossLanes<Across::kMin>>},
+    {"000 01110 zz 11000 11011 10 nnnnn ddddd", kOver<AcrossLanes<Across::kAdd>, u8, u16>},
+    {"010 01110 zz 11000 11011 10 nnnnn ddddd", kUnsignedBhs<AcrossLanes<Across::kAdd>>},
+    // scalar pairwise
+    {"010 11110 11 11000 11011 10 nnnnn ddddd", {addp_scalar}},
+};
+// clang-format on
+
+}  // namespace
+
+std::span<const Row> simd_misc_rows() { return kRows; }
+
+}  // namespace trapline::soft::fp
