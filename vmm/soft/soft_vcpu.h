@@ -64,7 +64,7 @@ class SoftVcpu final : public Vcpu {
   Vreg get_vector(unsigned index) override;
   void set_vector(unsigned index, Vreg value) override;
   uint64_t get_sysreg(SysregId id) override;
-  // Mid-run on the vCPU's own thread (an icount clock source): instructions of finished blocks.
+  // Exact outside run() and in whatever run() calls back (the clock behind CNTVCT_EL0).
   uint64_t retired() const override;
   void save(StateWriter& out) override;
   bool load(StateReader& in) override;
@@ -72,7 +72,7 @@ class SoftVcpu final : public Vcpu {
   Cpu& cpu() { return cpu_; }
 
  private:
-  void finish_instruction(const Exit& exit);
+  unsigned failing_walk_level(uint64_t va, bool fetch) const;
 
   Cpu& cpu_;
   SoftView view_;
@@ -92,8 +92,7 @@ class SoftBackend final : public Backend {
   SharedState& shared_;
 };
 
-// All vCPUs of a machine, with the state they share. Vcpu i has MPIDR Aff0 = i, Aff1 = i >> 4 is
-// not used: up to 16 CPUs fit Aff0 (and the GIC's target list).
+// All vCPUs of a machine, with the state they share. Vcpu i has MPIDR Aff0 = i.
 class SoftMachine {
  public:
   virtual ~SoftMachine() = default;

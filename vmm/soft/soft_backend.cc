@@ -1,0 +1,74 @@
+// The machine-wide side of the software CPU: SoftBackend, and the assembly of the vCPUs.
+#include "vmm/soft/engine.h"
+#include "vmm/soft/machine.h"
+#include "vmm/soft/soft_internal.h"
+#include "vmm/soft/soft_vcpu.h"
+
+namespace trapline::soft {
+
+void SoftBackend::map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) {
+  stage2_.map(ipa, size, host, perms);
+  tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
+}
+
+void SoftBackend::unmap(uint64_t ipa, uint64_t size) {
+  stage2_.unmap(ipa, size);
+  tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
+}
+
+bool SoftBackend::watch(uint64_t ipa_page) {
+  std::atomic<uint8_t>* flags = memory_.page_flags(ipa_page);
+  if (flags == nullptr) return false;
+  // The flag first: a TLB entry made after the demotion sees it.
+  flags->fetch_or(GuestMemory::kWatched, std::memory_order_seq_cst);
+  tlb_demote_writes(shared_, current_cpu(shared_), ipa_page & ~kPageMask);
+  return true;
+}
+
+namespace {
+
+class Machine final : public SoftMachine {
+ public:
+  Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never)
+      : shared_(memory), backend_(memory, stage2, shared_) {
+    shared_.on_event = [](Cpu& cpu) { raise_attention(cpu, Cpu::kEvent); };
+    for (unsigned i = 0; i < count; ++i) {
+      Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>());
+      cpu.index = i;
+      cpu.isv_never = isv_never;
+      cpu.memory = &memory;
+      cpu.stage2 = &stage2;
+      cpu.clock = &clock;
+      cpu.shared = &shared_;
+      engine_create(cpu);
+      vcpus_.push_back(std::make_unique<SoftVcpu>(cpu));
+    }
+    for (auto& vcpu : vcpus_) vcpu->reset(0, 0);
+  }
+  ~Machine() override {
+    vcpus_.clear();
+    for (auto& cpu : cpus_) engine_destroy(*cpu);
+  }
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  unsigned cpus() const override { return static_cast<unsigned>(vcpus_.size()); }
+  SoftVcpu& vcpu(unsigned index) override { return *vcpus_[index]; }
+  SoftBackend& backend() override { return backend_; }
+  SharedState& shared() override { return shared_; }
+
+ private:
+  SharedState shared_;
+  SoftBackend backend_;
+  std::vector<std::unique_ptr<Cpu>> cpus_;
+  std::vector<std::unique_ptr<SoftVcpu>> vcpus_;
+};
+
+}  // namespace
+
+std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
+                                               unsigned cpus, bool isv_never) {
+  return std::make_unique<Machine>(memory, stage2, clock, cpus, isv_never);
+}
+
+}  // namespace trapline::soft

@@ -1,0 +1,268 @@
+#include "vmm/soft/soft_vcpu.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "vmm/soft/engine.h"
+#include "vmm/soft/exception.h"
+#include "vmm/soft/id_registers.h"
+#include "vmm/soft/mmu.h"
+#include "vmm/soft/soft_internal.h"
+#include "vmm/soft/sysreg_table.h"
+#include "vmm/syndrome.h"
+
+namespace trapline::soft {
+namespace {
+
+thread_local Cpu* t_current_cpu = nullptr;
+
+constexpr uint32_t kIssWnr = 1 << 6;
+constexpr uint32_t kIssCm = 1 << 8;
+constexpr uint32_t kIssFnv = 1 << 10;
+
+}  // namespace
+
+Cpu* current_cpu(const SharedState& shared) {
+  return t_current_cpu != nullptr && t_current_cpu->shared == &shared ? t_current_cpu : nullptr;
+}
+
+void raise_attention(Cpu& cpu, uint32_t bits) {
+  cpu.attention.fetch_or(bits, std::memory_order_seq_cst);
+  // Either the sleeper sees the bits before it sleeps, or we see that it sleeps.
+  if (cpu.sleeping.load(std::memory_order_seq_cst)) {
+    std::lock_guard lock(cpu.sleep_mutex);
+    cpu.sleep_wake.notify_all();
+  }
+}
+
+SoftVcpu::SoftVcpu(Cpu& cpu) : cpu_(cpu), view_(cpu) {}
+
+SoftVcpu::~SoftVcpu() {
+  if (t_current_cpu == &cpu_) t_current_cpu = nullptr;
+}
+
+Exit SoftVcpu::run(uint64_t budget) {
+  t_current_cpu = &cpu_;
+  if (cpu_.futile_exceptions >= kCrashThreshold) {
+    Exit exit;
+    exit.kind = ExitKind::kCrashed;
+    exit.vcpu = static_cast<uint8_t>(cpu_.index);
+    exit.pc = cpu_.pc;
+    return exit;
+  }
+  return engine_run(cpu_, budget);
+}
+
+Exit SoftVcpu::step() {
+  t_current_cpu = &cpu_;
+  return engine_step(cpu_);
+}
+
+void SoftVcpu::set_breakpoints(const uint64_t* pcs, unsigned count) {
+  engine_set_breakpoints(cpu_, pcs, count);
+}
+
+// --- data aborts -----------------------------------------------------------------------------
+
+CpuView& SoftVcpu::view(const Exit& exit, const Access&) {
+  view_.refresh(exit.pc);
+  constexpr uint8_t kBoth = Exit::kFar | Exit::kIpa;
+  if ((exit.valid_mask & kBoth) == kBoth && !DataAbort::from_esr(exit.esr).s1ptw) {
+    // As emulate() compares it: the address as the instruction forms it, tag included.
+    view_.known_va_page = exit.far & ~kPageMask;
+    view_.known_ipa_page = exit.ipa & ~kPageMask;
+  }
+  return view_;
+}
+
+void SoftVcpu::complete(const Exit& exit, const Access&, const Outcome& outcome) {
+  switch (outcome.status) {
+    case Outcome::Status::kDone:
+      cpu_.nzcv = view_.nzcv;
+      engine_finish_instruction(cpu_);
+      return;
+    case Outcome::Status::kProgress:
+      cpu_.nzcv = view_.nzcv;
+      return;
+    case Outcome::Status::kRetry:
+      engine_drop(cpu_, exit.pc, exit.far);
+      return;
+    case Outcome::Status::kFault: {
+      const GuestFault& fault = outcome.fault;
+      const auto ec = static_cast<Ec>(fault.ec);
+      if (ec == Ec::kDataAbortLower || ec == Ec::kDataAbortSame) {
+        take_abort(cpu_, Ec::kDataAbortLower, (fault.write ? kIssWnr : 0) | fault.fsc, fault.far,
+                   exit.pc);
+      } else {
+        take_sync(cpu_, ec, fault.iss, exit.pc);
+      }
+      return;
+    }
+    case Outcome::Status::kUnsupported:
+    case Outcome::Status::kNeedsExit:
+      inject_external_abort(exit);
+      return;
+  }
+}
+
+// The level of the stage-1 table whose read stage 2 refused.
+unsigned SoftVcpu::failing_walk_level(uint64_t va, bool fetch) const {
+  TableReader reader(*cpu_.stage2);
+  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, va, fetch ? WalkFor::kFetch : WalkFor::kRead,
+                                      cpu_.ps.el == 0, reader);
+  return walk.level > 0 ? static_cast<unsigned>(walk.level) : 0;
+}
+
+void SoftVcpu::inject_external_abort(const Exit& exit) {
+  const bool prefetch = exit.kind == ExitKind::kPrefetchAbort;
+  const DataAbort abort = DataAbort::from_esr(exit.esr);
+  const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
+  uint32_t iss = kFscExternal;
+  if (abort.s1ptw && far_known) {
+    iss = kFscExternalOnWalk | failing_walk_level(exit.far, prefetch);
+  }
+  if (!far_known) iss |= kIssFnv;
+  if (!prefetch) iss |= static_cast<uint32_t>(exit.esr) & (kIssWnr | kIssCm);
+  take_abort(cpu_, prefetch ? Ec::kInstAbortLower : Ec::kDataAbortLower, iss,
+             far_known ? exit.far : 0, exit.pc);
+}
+
+void SoftVcpu::inject_undefined(const Exit& exit) { take_sync(cpu_, Ec::kUnknown, 0, exit.pc); }
+
+Fetched SoftVcpu::fetch(uint64_t pc) {
+  Fetched out;
+  if ((pc & 3) != 0) return out;
+  TableReader reader(*cpu_.stage2);
+  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, pc, WalkFor::kFetch, cpu_.ps.el == 0, reader);
+  out.loads = walk.table_loads;
+  for (unsigned i = 0; i < walk.table_loads; ++i) {
+    out.desc_host[i] = reader.host(i);
+    out.desc_ipa[i] = walk.descriptor_ipa[i];
+    out.desc[i] = walk.descriptor[i];
+  }
+  if (walk.status != Stage1Walk::Status::kOk) return out;
+  const Stage2Walk s2 = cpu_.stage2->walk(walk.ipa);
+  if (!s2.ok || !(s2.executable || s2.walkable)) return out;
+  out.ok = true;
+  out.ipa = walk.ipa;
+  out.word_host = reinterpret_cast<const uint32_t*>(s2.host);
+  out.word = __atomic_load_n(out.word_host, __ATOMIC_RELAXED);
+  return out;
+}
+
+// --- system registers --------------------------------------------------------------------------
+
+void SoftVcpu::complete_sysreg(const Exit& exit, uint64_t value) {
+  if (!exit.sysreg_write && exit.sysreg_rt < 31) cpu_.r.x[exit.sysreg_rt] = value;
+  engine_finish_instruction(cpu_);
+}
+
+uint64_t SoftVcpu::get_sysreg(SysregId id) {
+  uint64_t value = 0;
+  read_sysreg_raw(cpu_, id, value);
+  return value;
+}
+
+// --- interrupts and control ----------------------------------------------------------------------
+
+void SoftVcpu::set_irq(bool level) {
+  if (level) {
+    raise_attention(cpu_, Cpu::kIrq);
+  } else {
+    cpu_.attention.fetch_and(~uint32_t{Cpu::kIrq}, std::memory_order_seq_cst);
+  }
+}
+
+void SoftVcpu::set_fiq(bool level) {
+  if (level) {
+    raise_attention(cpu_, Cpu::kFiq);
+  } else {
+    cpu_.attention.fetch_and(~uint32_t{Cpu::kFiq}, std::memory_order_seq_cst);
+  }
+}
+
+void SoftVcpu::kick() { raise_attention(cpu_, Cpu::kKick); }
+
+bool SoftVcpu::wakeup_pending() {
+  return (cpu_.attention.load(std::memory_order_acquire) & (Cpu::kIrq | Cpu::kFiq)) != 0;
+}
+
+void SoftVcpu::wait_for_event(uint64_t timeout_ns, bool wfe) {
+  const uint32_t wanted = Cpu::kIrq | Cpu::kFiq | Cpu::kKick | (wfe ? Cpu::kEvent : 0u);
+  const auto woken = [&] { return (cpu_.attention.load(std::memory_order_seq_cst) & wanted) != 0; };
+  constexpr uint64_t kLongest = 3'600'000'000'000;  // an hour: no overflow in chrono
+  {
+    std::unique_lock lock(cpu_.sleep_mutex);
+    cpu_.sleeping.store(true, std::memory_order_seq_cst);
+    cpu_.sleep_wake.wait_for(lock, std::chrono::nanoseconds(std::min(timeout_ns, kLongest)), woken);
+    cpu_.sleeping.store(false, std::memory_order_seq_cst);
+  }
+  if (wfe) cpu_.attention.fetch_and(~uint32_t{Cpu::kEvent}, std::memory_order_seq_cst);
+}
+
+// --- SoftView ----------------------------------------------------------------------------------
+
+void SoftView::refresh(uint64_t instruction_pc) {
+  const TranslationRegs& mmu = cpu_.sys.mmu;
+  const bool el0 = cpu_.ps.el == 0;
+  regs = &cpu_.r;
+  v = cpu_.v;
+  pc = instruction_pc;
+  big_endian = (mmu.sctlr & (el0 ? kSctlrE0e : kSctlrEe)) != 0;
+  sp_alignment_check = (mmu.sctlr & (el0 ? kSctlrSa0 : kSctlrSa)) != 0;
+  alignment_check = (mmu.sctlr & kSctlrA) != 0;
+  const TranslationRegion lower = translation_region(mmu, false);
+  const TranslationRegion upper = translation_region(mmu, true);
+  tbi_lower = lower.top_byte_ignore;
+  tbi_upper = upper.top_byte_ignore;
+  va_bits_lower = lower.input_bits;
+  va_bits_upper = upper.input_bits;
+  zero_block_log2 = static_cast<unsigned>(id::kDczid) + 2;
+  vcpu = cpu_.index;
+  nzcv = cpu_.nzcv;
+  monitor = &cpu_.monitor;
+  known_va_page = ~uint64_t{0};
+  known_ipa_page = 0;
+}
+
+Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unprivileged) {
+  const bool el0 = unprivileged || cpu_.ps.el == 0;
+  const WalkFor purpose = dir == Direction::kRead    ? WalkFor::kRead
+                          : dir == Direction::kWrite ? WalkFor::kWrite
+                                                     : WalkFor::kReadWrite;
+  TableReader reader(*cpu_.stage2);
+  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, va, purpose, el0, reader);
+  Translation out{};
+  if (walk.status == Stage1Walk::Status::kOk) {
+    out.status = Translation::Status::kOk;
+    out.device = walk.device;
+    out.ipa = walk.ipa;
+    return out;
+  }
+  out.status = Translation::Status::kFault;
+  out.fault.far = va;
+  // A table that stage 2 does not map: what the VMM makes of the S1PTW exit.
+  out.fault.fsc = walk.status == Stage1Walk::Status::kFault
+                      ? walk.fsc
+                      : static_cast<uint8_t>(kFscExternalOnWalk | (walk.level & 3));
+  // WnR of a read-modify-write: 0 if a read would fault, too (D17.2.37).
+  const bool read_passes = (walk.fsc & 0x3c) == kFscPermission && walk.readable;
+  out.fault.write = dir == Direction::kWrite || (dir == Direction::kReadWrite && read_passes);
+  return out;
+}
+
+uint8_t* SoftView::ram(uint64_t ipa, Direction dir) {
+  const Stage2Walk walk = cpu_.stage2->walk(ipa);
+  const bool allowed = walk.ok && (dir == Direction::kWrite || walk.readable) &&
+                       (dir == Direction::kRead || walk.writable);
+  return allowed ? walk.host : nullptr;
+}
+
+void SoftView::ram_written(uint64_t ipa, unsigned size) {
+  const std::atomic<uint8_t>* flags = cpu_.memory->page_flags(ipa);
+  if (flags != nullptr && flags->load(std::memory_order_seq_cst) != 0) {
+    cpu_.memory->guest_wrote(ipa, size);
+  }
+}
+
+}  // namespace trapline::soft
