@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cinttypes>
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <thread>
@@ -106,7 +108,7 @@ std::string Machine::assemble() {
   services.power = this;
   services.icount = options_.icount;
   InstructionSource::Choice choice{options_.decoder, options_.icache, options_.icache_check,
-                                    &backend_->backend()};
+                                   &backend_->backend()};
   for (unsigned i = 0; i < options_.cpus; ++i) {
     cpus_.push_back(std::make_unique<Cpu>(i, backend_->vcpu(i), services, choice));
     Cpu& cpu = *cpus_.back();
@@ -116,6 +118,11 @@ std::string Machine::assemble() {
                     &gic_->ppi(i, Gicv3::kPhysicalTimerIntid));
   }
   memory_.add_observer(this);
+  if (options_.gdb_port != 0) {
+    if (std::string error = GdbServer::listen(options_.gdb_port, gdb_socket_); !error.empty()) {
+      return error;
+    }
+  }
   if (std::string error = add_devices(); !error.empty()) return error;
 
   DeviceTreeInput tree;
@@ -157,8 +164,7 @@ void Machine::memory_written(uint64_t ipa, uint64_t size) {
   for (auto& cpu : cpus_) cpu->exits.instructions().memory_written(ipa, size);
 }
 
-// --- start, reset, end
-// -----------------------------------------------------------------------------
+// --- start, reset, end ---
 
 void Machine::load_memory() {
   for (const Blob& blob : plan_.blobs) {
@@ -184,6 +190,11 @@ void Machine::reset() {
 }
 
 int Machine::run() {
+  if (gdb_socket_ >= 0) {
+    halted_ = true;  // until a debugger says continue
+    std::fprintf(stderr, "trapline: waiting for gdb: target remote :%u\n", options_.gdb_port);
+    gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
+  }
   auto start = std::chrono::steady_clock::now();
   uint64_t start_cycles = host_cycles();
   console_.start({.input_space = [this] { return uart_->rx_space(); },
@@ -196,8 +207,13 @@ int Machine::run() {
   do {
     reset();
     phase_ = Phase::kRunning;
+    {
+      std::lock_guard lock(power_mutex_);
+      threads_ = options_.icount ? 1 : options_.cpus;
+    }
     options_.icount ? run_in_turn() : run_threads();
   } while (phase_ == Phase::kReset && !options_.no_reboot);
+  gdb_.reset();
   console_.stop();
   wall_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   cycles_ = host_cycles() - start_cycles;
@@ -235,8 +251,48 @@ uint64_t Machine::slice(uint64_t most) const {
   return done >= options_.max_insns ? 0 : std::min(most, options_.max_insns - done);
 }
 
-// --- PSCI
-// --------------------------------------------------------------------------------------------
+// --- the debugger's side ---
+
+Vcpu& Machine::cpu(unsigned index) { return cpus_[index]->vcpu; }
+
+void Machine::halt() {
+  halted_ = true;
+  for (auto& cpu : cpus_) cpu->vcpu.kick();
+  std::unique_lock lock(power_mutex_);
+  power_changed_.notify_all();
+  power_changed_.wait(lock, [&] { return parked_ == threads_ || !running(); });
+}
+
+void Machine::resume() {
+  std::lock_guard lock(power_mutex_);
+  halted_ = false;
+  power_changed_.notify_all();
+}
+
+void Machine::park_if_halted() {
+  if (!halted_.load(std::memory_order_relaxed)) [[likely]] {
+    return;
+  }
+  std::unique_lock lock(power_mutex_);
+  ++parked_;
+  power_changed_.notify_all();
+  power_changed_.wait(lock, [&] { return !halted_ || !running(); });
+  --parked_;
+}
+
+void Machine::step_halted(unsigned index) {
+  Cpu& cpu = *cpus_[index];
+  begin_if_turned_on(cpu);
+  if (cpu.power == Power::kOn) after_exit(cpu, cpu.vcpu.step());
+}
+
+// A vCPU met a breakpoint or crashed: it stays where it is until the debugger goes on.
+void Machine::debug_stop(Cpu& cpu, int signal) {
+  halted_ = true;
+  gdb_->stopped(cpu.index, signal);
+}
+
+// --- PSCI ---
 
 PowerControl::Power Machine::power(unsigned cpu) { return cpus_[cpu]->power; }
 
@@ -251,56 +307,74 @@ bool Machine::cpu_on(unsigned index, uint64_t entry, uint64_t context) {
   return true;
 }
 
-// --- running
-// -----------------------------------------------------------------------------------------
+// --- running ---
 
-bool Machine::step(Cpu& cpu, uint64_t budget, bool& waiting) {
-  waiting = false;
-  if (cpu.power == Power::kOnPending) {
-    gic_->reset_cpu_interface(cpu.index);
-    timer_->reset_cpu(cpu.index);
-    cpu.vcpu.reset(cpu.entry, cpu.context);
-    cpu.power = Power::kOn;
-  }
-  switch (cpu.exits.handle(cpu.vcpu.run(budget))) {
+// PSCI CPU_ON (and power-on) leave the reset to the CPU's own thread.
+void Machine::begin_if_turned_on(Cpu& cpu) {
+  if (cpu.power != Power::kOnPending) return;
+  gic_->reset_cpu_interface(cpu.index);
+  timer_->reset_cpu(cpu.index);
+  cpu.vcpu.reset(cpu.entry, cpu.context);
+  cpu.power = Power::kOn;
+}
+
+void Machine::after_exit(Cpu& cpu, const Exit& exit) {
+  switch (cpu.exits.handle(exit)) {
     case AfterExit::kResume:
     case AfterExit::kKicked:
     case AfterExit::kBudget:
-      return true;
+      break;
     case AfterExit::kRestart:
       cpu.restart = true;
-      waiting = true;
-      return true;
+      cpu.waiting = true;
+      break;
     case AfterExit::kWait:
     case AfterExit::kSuspend:
-      waiting = true;
-      return true;
+      cpu.waiting = true;
+      break;
     case AfterExit::kWaitEvent:
       if (options_.cpus > 1) std::this_thread::yield();
-      return true;
+      break;
     case AfterExit::kCpuOff: {
       std::lock_guard lock(power_mutex_);
       cpu.power = Power::kOff;
-      return false;
+      break;
     }
     case AfterExit::kSystemOff:
       enter(Phase::kStopped, kPoweredOff);
-      return false;
+      break;
     case AfterExit::kSystemReset:
       enter(Phase::kReset, kPoweredOff);
-      return false;
+      break;
     case AfterExit::kCrashed:
       crash_report(cpu);
-      enter(Phase::kStopped, kGuestFailed);
-      return false;
+      if (gdb_ != nullptr) {
+        debug_stop(cpu, SIGSEGV);
+      } else {
+        enter(Phase::kStopped, kGuestFailed);
+      }
+      break;
     case AfterExit::kDebug:
-      return true;
+      if (gdb_ != nullptr && !halted_) debug_stop(cpu, SIGTRAP);
+      break;
     case AfterExit::kFailed:
       std::fprintf(stderr, "trapline: vcpu %u: the backend cannot go on\n", cpu.index);
       enter(Phase::kStopped, kGuestFailed);
-      return false;
+      break;
   }
-  return true;
+}
+
+// The vCPU's WFI (or suspend) is over.
+void Machine::wake(Cpu& cpu) {
+  cpu.waiting = false;
+  if (std::exchange(cpu.restart, false)) {
+    cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
+  }
+}
+
+void Machine::limit_reached() {
+  std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
+  enter(Phase::kStopped, kLimitReached);
 }
 
 // One thread a vCPU; this one waits.
@@ -312,24 +386,22 @@ void Machine::run_threads() {
 void Machine::cpu_thread(Cpu& cpu) {
   constexpr uint64_t kLongWait = 1'000'000'000;  // ns
   while (running()) {
+    park_if_halted();
     if (cpu.power == Power::kOff) {
       std::unique_lock lock(power_mutex_);
-      power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || !running(); });
+      power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || halted_ || !running(); });
       continue;
     }
+    if (cpu.waiting) {
+      // It may end early (a kick, the time): WFI may complete at any time (D1.6.2), and so may PSCI's
+      // CPU_SUSPEND.
+      cpu.vcpu.wait_for_event(kLongWait);
+      wake(cpu);
+    }
     uint64_t budget = options_.max_insns == 0 ? ~uint64_t{0} : slice(kSlice);
-    if (budget == 0) {
-      std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
-      enter(Phase::kStopped, kLimitReached);
-      return;
-    }
-    bool waiting;
-    if (!step(cpu, budget, waiting)) continue;
-    if (!waiting) continue;
-    while (running() && !cpu.vcpu.wakeup_pending()) cpu.vcpu.wait_for_event(kLongWait);
-    if (std::exchange(cpu.restart, false)) {
-      cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
-    }
+    if (budget == 0) return limit_reached();
+    begin_if_turned_on(cpu);
+    after_exit(cpu, cpu.vcpu.run(budget));
   }
 }
 
@@ -337,31 +409,27 @@ void Machine::cpu_thread(Cpu& cpu) {
 void Machine::run_in_turn() {
   constexpr int kIdlePollMs = 10;
   while (running()) {
+    park_if_halted();
     console_.poll(0);
     bool ran = false;
     for (auto& each : cpus_) {
       Cpu& cpu = *each;
       uint64_t left = kQuantum;
-      while (left != 0 && running() && cpu.power != Power::kOff) {
+      while (left != 0 && running() && !halted_ && cpu.power != Power::kOff) {
         icount_clock_->fire_due();
         if (cpu.waiting) {
           if (!cpu.vcpu.wakeup_pending()) break;
-          cpu.waiting = false;
-          if (std::exchange(cpu.restart, false)) {
-            cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
-          }
+          wake(cpu);
         }
         uint64_t budget = slice(std::min(left, icount_clock_->budget()));
         if (budget == 0) {
           if (slice(1) != 0) continue;  // a deadline is due
-          std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
-          enter(Phase::kStopped, kLimitReached);
+          limit_reached();
           break;
         }
         uint64_t before = cpu.vcpu.retired();
-        bool waiting;
-        step(cpu, budget, waiting);
-        cpu.waiting = waiting;
+        begin_if_turned_on(cpu);
+        after_exit(cpu, cpu.vcpu.run(budget));
         uint64_t executed = cpu.vcpu.retired() - before;
         left -= std::min(left, executed == 0 ? 1 : executed);
         ran = true;
@@ -375,8 +443,7 @@ void Machine::run_in_turn() {
   }
 }
 
-// --- reports
-// -----------------------------------------------------------------------------------------
+// --- reports ---
 
 void Machine::crash_report(Cpu& cpu) {
   std::string out = fmt::format(

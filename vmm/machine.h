@@ -19,6 +19,7 @@
 #include "vmm/clocks.h"
 #include "vmm/console.h"
 #include "vmm/exit.h"
+#include "vmm/gdb_server.h"
 #include "vmm/guest_memory.h"
 #include "vmm/options.h"
 #include "vmm/platform.h"
@@ -33,7 +34,7 @@ namespace trapline {
 // Exit statuses of the program (design.md, "The command line").
 enum ExitStatus : int { kPoweredOff = 0, kBadInput = 1, kGuestFailed = 2, kLimitReached = 124 };
 
-class Machine final : public PowerControl, private GuestMemory::Observer {
+class Machine final : public PowerControl, public Debuggee, private GuestMemory::Observer {
  public:
   // Assembles the machine; all that a user can get wrong is found here.
   static Result<std::unique_ptr<Machine>> create(const Options& options, Console& console);
@@ -53,6 +54,15 @@ class Machine final : public PowerControl, private GuestMemory::Observer {
   bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
   bool is_guest_memory(uint64_t ipa) const override { return memory_.slot(ipa) != nullptr; }
 
+  // Debuggee
+  unsigned cpus() const override { return options_.cpus; }
+  Vcpu& cpu(unsigned index) override;
+  GuestMemory& guest_memory() override { return memory_; }
+  void halt() override;
+  void resume() override;
+  void step_halted(unsigned index) override;
+  void kill() override { stop(kPoweredOff); }
+
  private:
   struct Cpu;
   void memory_written(uint64_t ipa, uint64_t size) override;
@@ -67,11 +77,16 @@ class Machine final : public PowerControl, private GuestMemory::Observer {
   void run_threads();
   void cpu_thread(Cpu& cpu);
   void run_in_turn();
-  // One exit: what both ways of running have in common. False: the vCPU has nothing to run.
-  bool step(Cpu& cpu, uint64_t budget, bool& waiting);
+  void begin_if_turned_on(Cpu& cpu);
+  void after_exit(Cpu& cpu, const Exit& exit);
+  void wake(Cpu& cpu);
+  void limit_reached();
   uint64_t slice(uint64_t most) const;  // instructions that --max-insns still allows
   void enter(Phase phase, int status);
   void wake_all();
+  // While a debugger halts the machine: where the threads that run vCPUs wait.
+  void park_if_halted();
+  void debug_stop(Cpu& cpu, int signal);
   bool running() const { return phase_.load(std::memory_order_relaxed) == Phase::kRunning; }
   uint64_t instructions() const;
   void crash_report(Cpu& cpu);
@@ -100,6 +115,10 @@ class Machine final : public PowerControl, private GuestMemory::Observer {
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::mutex power_mutex_;
   std::condition_variable power_changed_;
+  int gdb_socket_ = -1;
+  std::unique_ptr<GdbServer> gdb_;
+  std::atomic<bool> halted_{false};
+  unsigned threads_ = 0, parked_ = 0;  // guarded by power_mutex_
   std::atomic<Phase> phase_{Phase::kStopped};
   std::atomic<int> status_{kPoweredOff};
   uint64_t instructions_before_ = 0;

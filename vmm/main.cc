@@ -115,6 +115,7 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (o.cpus < 1 || o.cpus > platform::kMaxCpus) {
     return fmt::format("--cpus {}: give from 1 to {}", o.cpus, platform::kMaxCpus);
   }
+  if (o.gdb_port > 65535) return fmt::format("--gdb {}: not a TCP port", o.gdb_port);
   constexpr size_t kMaxAppend = 16 * 1024;
   if (o.append.size() > kMaxAppend) return "--append: longer than 16384 characters";
   if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
@@ -200,6 +201,7 @@ int main_checked(int argc, char** argv) {
   run_command->add_option("--max-insns", options.max_insns, "stop after so many: status 124");
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
+  run_command->add_option("--gdb", options.gdb_port, "wait for gdb on this TCP port (loopback)");
   run_command->add_flag("--kaslr-seed", options.kaslr_seed, "let the kernel randomise its address");
 
   CLI::App* decode_command =
