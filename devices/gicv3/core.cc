@@ -151,7 +151,7 @@ void Core::enables_changed() {
   for (unsigned n = 0; n < num_cpus; ++n) signal(cpus[n]);
 }
 
-void Core::recompute() {
+void Core::recompute(const uint8_t* chosen) {
   std::memset(target_, kNobody, sizeof target_);
   std::memset(routed_, 0, sizeof routed_);
   for (unsigned n = 0; n < num_cpus; ++n) {
@@ -161,6 +161,8 @@ void Core::recompute() {
   for (unsigned intid = kFirstSpi; intid < num_intids; ++intid) {
     if ((one_of_n[intid / 32] >> (intid % 32) & 1) == 0) {
       set_target(intid, route_by_affinity(router[intid]));
+    } else if (chosen != nullptr && chosen[intid] < num_cpus) {
+      set_target(intid, chosen[intid]);  // stands if it still takes part
     }
   }
   enables_changed();

@@ -20,6 +20,7 @@ inline constexpr unsigned kFirstSpi = 32;
 inline constexpr unsigned kMaxIntids = 1020;
 inline constexpr unsigned kWords = 32;  // 32 INTIDs each; word 0 is unused: those are per CPU
 inline constexpr uint32_t kSpurious = 1023;
+inline constexpr uint8_t kNobody = 0xff;
 inline constexpr unsigned kPriorityBits = 5;  // implemented, and all of them preempt
 inline constexpr uint8_t kPriorityMask = 0xff << (8 - kPriorityBits) & 0xff;
 inline constexpr uint8_t kIdlePriority = 0xff;
@@ -112,8 +113,11 @@ class Core {
   void signal(Cpu& cpu);
   // Group enables (GICD_CTLR, IGRPEN), DPG, sleep: what reaches any CPU may change.
   void enables_changed();
-  // After reset or load: everything.
-  void recompute();
+  // After reset or load: everything. `chosen` (num_intids bytes, or null) says who had been asked
+  // to take each 1-of-N interrupt.
+  void recompute(const uint8_t* chosen = nullptr);
+  // The CPU that an SPI goes to now, or kNobody.
+  uint8_t target(unsigned intid) const { return target_[intid]; }
 
   // --- CPU interface
   // ------------------------------------------------------------------------------ Acknowledges
@@ -136,8 +140,6 @@ class Core {
   bool consistent();
 
  private:
-  static constexpr uint8_t kNobody = 0xff;
-
   Key best_private(const Cpu& cpu) const;
   Key find_best_spi(unsigned cpu) const;
   uint8_t route_by_affinity(uint64_t route) const;

@@ -333,7 +333,6 @@ void Distributor::save(StateWriter& out) const {
   out.put<uint32_t>(core_.num_intids);
   out.put(core_.ctlr);
   out.put(core_.status);
-  out.put<uint32_t>(core_.last_one_of_n);
   for (const uint32_t* words : {core_.group, core_.enabled, core_.latched, core_.level,
                                 core_.message, core_.active, core_.edge}) {
     out.bytes(words, core_.num_words * sizeof *words);
@@ -347,7 +346,6 @@ bool Distributor::load(StateReader& in) {
   if (in.get<uint32_t>() != kStateVersion || in.get<uint32_t>() != core_.num_intids) return false;
   core_.ctlr = in.get<uint32_t>() & kCtlrWritable;
   core_.status = in.get<uint32_t>() & kStatusMask;
-  core_.last_one_of_n = in.get<uint32_t>() % core_.num_cpus;
   for (uint32_t* words : {core_.group, core_.enabled, core_.latched, core_.level, core_.message,
                           core_.active, core_.edge}) {
     in.bytes(words, core_.num_words * sizeof *words);

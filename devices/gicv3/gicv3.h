@@ -37,7 +37,7 @@ class Gicv3 {
   // "gicd", one window of kDistributorSize.
   Device& distributor();
   // "gicr", one window of num_cpus * kRedistributorSize. Its save/load/reset carry the CPU
-  // interfaces too.
+  // interfaces too; load the distributor first.
   Device& redistributors();
   // ICC_*_EL1.
   SysregDevice& cpu_interface();

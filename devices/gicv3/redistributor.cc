@@ -234,6 +234,9 @@ void Redistributors::save(StateWriter& out) const {
   std::lock_guard lock(core_.mutex);
   out.put(kStateVersion);
   out.put<uint32_t>(core_.num_cpus);
+  out.put<uint32_t>(core_.num_intids);
+  out.put<uint32_t>(core_.last_one_of_n);
+  for (unsigned intid = 0; intid < core_.num_intids; ++intid) out.put(core_.target(intid));
   for (unsigned n = 0; n < core_.num_cpus; ++n) {
     const Cpu& cpu = core_.cpus[n];
     for (uint32_t word :
@@ -252,7 +255,13 @@ void Redistributors::save(StateWriter& out) const {
 
 bool Redistributors::load(StateReader& in) {
   std::lock_guard lock(core_.mutex);
-  if (in.get<uint32_t>() != kStateVersion || in.get<uint32_t>() != core_.num_cpus) return false;
+  if (in.get<uint32_t>() != kStateVersion || in.get<uint32_t>() != core_.num_cpus ||
+      in.get<uint32_t>() != core_.num_intids) {
+    return false;
+  }
+  core_.last_one_of_n = in.get<uint32_t>() % core_.num_cpus;
+  uint8_t chosen[kWords * 32];
+  in.bytes(chosen, core_.num_intids);
   for (unsigned n = 0; n < core_.num_cpus; ++n) {
     Cpu& cpu = core_.cpus[n];
     for (uint32_t* word :
@@ -275,7 +284,7 @@ bool Redistributors::load(StateReader& in) {
     cpu.cbpr = in.get<uint8_t>() != 0;
     cpu.eoi_mode = in.get<uint8_t>() != 0;
   }
-  core_.recompute();
+  core_.recompute(chosen);
   return in.ok();
 }
 
