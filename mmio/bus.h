@@ -31,21 +31,48 @@ class Bus {
   static constexpr unsigned kMaxRegions = 254;
 
   Bus();
+  Bus(const Bus&) = delete;  // hints and observers point to its regions
+  Bus& operator=(const Bus&) = delete;
 
   // Returns an error text if the region overlaps another, is empty, or there are too many; empty
   // string on success. Not thread-safe: assembly time only.
   std::string add(uint64_t base, uint64_t size, Device* device, uint64_t device_offset = 0);
 
-  // The region that holds all of [ipa, ipa + size), or null.
-  const Region* find(uint64_t ipa, unsigned size, Hint& hint) const;
+  // The region that holds all of [ipa, ipa + size), or null. `size` is not 0. A hint belongs to one
+  // bus and one thread.
+  const Region* find(uint64_t ipa, unsigned size, Hint& hint) const {
+    if (hint.region != nullptr && holds(*hint.region, ipa, size)) [[likely]] {
+      return hint.region;
+    }
+    const Region* region;
+    if (ipa < kWindow) [[likely]] {
+      const uint8_t entry = table_[ipa >> kGranuleLog2];
+      if (entry == 0) return nullptr;
+      region = entry != kShared ? &regions_[entry - 1u] : search(ipa);
+    } else {
+      region = search(ipa);
+    }
+    if (region == nullptr || !holds(*region, ipa, size)) return nullptr;
+    hint.region = region;
+    return region;
+  }
 
   const std::vector<Region>& regions() const { return regions_; }
 
  private:
-  const Region* find_slow(uint64_t ipa, unsigned size) const;
+  static constexpr uint8_t kShared = 255;
+  static_assert(kMaxRegions < kShared, "a table entry is a region's index + 1");
 
-  std::vector<Region> regions_;
-  std::vector<uint8_t> table_;  // granule -> region index + 1; 255: several share the granule
+  static bool holds(const Region& region, uint64_t ipa, unsigned size) {
+    const uint64_t offset = ipa - region.base;  // wraps to a large value below the base
+    return offset < region.size && size <= region.size - offset;
+  }
+  // The region with the highest base not above `ipa`.
+  const Region* search(uint64_t ipa) const;
+
+  std::vector<Region> regions_;  // in the order of add(); never moves: hints point into it
+  std::vector<uint16_t> order_;  // indices of regions_ by ascending base
+  std::vector<uint8_t> table_;   // granule -> region index + 1; kShared: several share the granule
 };
 
 }  // namespace trapline

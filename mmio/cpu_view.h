@@ -56,7 +56,7 @@ struct ExclusiveMonitor {
   bool device = false;
   uint8_t bytes = 0;  // of the whole access: 16 for LDXP of X registers
   uint64_t ipa = 0;
-  uint64_t value[2] = {};
+  uint64_t value[2] = {};  // the bytes loaded, lowest address in the lowest byte
   uint64_t version = 0;
 };
 
@@ -73,6 +73,10 @@ class CpuView {
   bool alignment_check = false;                    // SCTLR_ELx.A: every unaligned access faults
   uint8_t va_bits_lower = 48, va_bits_upper = 48;  // 64 - TnSZ: where a PAC begins
   unsigned zero_block_log2 = 6;                    // DC ZVA block, bytes, log2
+  // FEAT_LSE2: ordered and atomic accesses need not be aligned within 16 bytes of Normal memory.
+  bool lse2 = false;
+  bool mops_option_a = true;  // the algorithm the CPU implements: MOPS' prologs leave its format
+  uint32_t accdata = 0;       // ACCDATA_EL1<31:0>, the low word that ST64BV0 stores
   unsigned vcpu = 0;
   uint32_t nzcv = 0;  // bits 31:28; MOPS reads and sets it
   ExclusiveMonitor* monitor = nullptr;

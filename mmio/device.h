@@ -44,6 +44,8 @@ class Device {
   virtual void reset() = 0;
   // Finish or park work in flight so that save() sees a still device. vCPUs are stopped.
   virtual void quiesce() {}
+  // Undoes quiesce(): the vCPUs are about to run.
+  virtual void resume() {}
   // Versioned state: save() writes what load() of the same or a later version reads.
   virtual void save(StateWriter& out) const = 0;
   virtual bool load(StateReader& in) = 0;

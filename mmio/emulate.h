@@ -39,22 +39,28 @@ class AccessObserver {
 };
 
 // Makes a read-modify-write or an exclusive pair on a device one step against other vCPUs' emulated
-// stores. Shared by the vCPUs of a machine; indexed by Region::index. Single loads and stores must
-// stay cheap: how is emulate()'s business.
+// stores. Shared by the vCPUs of a machine; indexed by Region::index. The protocol, and why a plain
+// store pays one fence and a load nothing, stands in mmio/gate.h.
 struct DeviceGate {
   static constexpr unsigned kSlots = 16;
+  static constexpr unsigned kVcpus = 64;  // vCPUs beyond store under the mutex, always
   struct alignas(64) Slot {
     std::mutex mutex;
-    std::atomic<uint64_t> version{0};  // bumped by every emulated store
+    std::atomic<uint64_t> version{0};  // bumped by every emulated store that finds the slot armed
     std::atomic<uint32_t> armed{0};    // vCPUs with a monitor or an RMW in flight here
   };
+  struct alignas(64) Storing {
+    std::atomic<uint32_t> slot{0};  // the slot + 1 that the vCPU's plain store is in; 0: none
+  };
   Slot slots[kSlots];
+  Storing storing[kVcpus];
 };
 
 struct EmulateContext {
-  DeviceGate* gate = nullptr;  // null: single-threaded use
+  DeviceGate* gate = nullptr;  // null: the only vCPU of its machine
   Bus::Hint hint;
   AccessObserver* observer = nullptr;
+  uint8_t armed_slot = 0;  // emulate()'s own: the gate's slot + 1 that this vCPU's monitor arms
 };
 
 // The virtual address that the access forms from the registers (before any tag is stripped), i.e.

@@ -1,0 +1,143 @@
+// Guest memory as the host touches it: atomics of the access's size, so that each aligned element
+// is single-copy atomic for the other vCPUs (B2.2.1). Values are memory images: the lowest address
+// is in the lowest byte, whatever the guest's endianness. Internal to mmio/.
+#ifndef TRAPLINE_MMIO_HOST_MEMORY_H_
+#define TRAPLINE_MMIO_HOST_MEMORY_H_
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+namespace trapline::emulation {
+
+static_assert(std::endian::native == std::endian::little, "memory images are host integers");
+
+inline bool aligned(const uint8_t* p, unsigned size) {
+  return (reinterpret_cast<uintptr_t>(p) & (size - 1)) == 0;
+}
+
+inline uint64_t load_image(const uint8_t* from, unsigned size) {
+  uint64_t value = 0;
+  switch (size) {
+    case 1:
+      return *from;
+    case 2:
+      std::memcpy(&value, from, 2);
+      return value;
+    case 4:
+      std::memcpy(&value, from, 4);
+      return value;
+    default:
+      std::memcpy(&value, from, 8);
+      return value;
+  }
+}
+
+inline void store_image(uint8_t* to, uint64_t value, unsigned size) {
+  switch (size) {
+    case 1:
+      *to = static_cast<uint8_t>(value);
+      return;
+    case 2:
+      std::memcpy(to, &value, 2);
+      return;
+    case 4:
+      std::memcpy(to, &value, 4);
+      return;
+    default:
+      std::memcpy(to, &value, 8);
+      return;
+  }
+}
+
+template <typename T>
+inline T* as(uint8_t* p) {
+  return reinterpret_cast<T*>(p);
+}
+
+// 1, 2, 4 or 8 bytes of guest RAM. Unaligned ones carry no atomicity.
+inline uint64_t ram_load(uint8_t* p, unsigned size) {
+  if (!aligned(p, size)) return load_image(p, size);
+  switch (size) {
+    case 1:
+      return __atomic_load_n(p, __ATOMIC_RELAXED);
+    case 2:
+      return __atomic_load_n(as<uint16_t>(p), __ATOMIC_RELAXED);
+    case 4:
+      return __atomic_load_n(as<uint32_t>(p), __ATOMIC_RELAXED);
+    default:
+      return __atomic_load_n(as<uint64_t>(p), __ATOMIC_RELAXED);
+  }
+}
+
+inline void ram_store(uint8_t* p, uint64_t value, unsigned size) {
+  if (!aligned(p, size)) return store_image(p, value, size);
+  switch (size) {
+    case 1:
+      return __atomic_store_n(p, static_cast<uint8_t>(value), __ATOMIC_RELAXED);
+    case 2:
+      return __atomic_store_n(as<uint16_t>(p), static_cast<uint16_t>(value), __ATOMIC_RELAXED);
+    case 4:
+      return __atomic_store_n(as<uint32_t>(p), static_cast<uint32_t>(value), __ATOMIC_RELAXED);
+    default:
+      return __atomic_store_n(as<uint64_t>(p), value, __ATOMIC_RELAXED);
+  }
+}
+
+template <typename T>
+inline bool ram_cas_of(uint8_t* p, uint64_t& expected, uint64_t desired) {
+  T was = static_cast<T>(expected);
+  const bool done = __atomic_compare_exchange_n(as<T>(p), &was, static_cast<T>(desired), false,
+                                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  expected = was;
+  return done;
+}
+
+// Compare and swap of 1, 2, 4 or 8 bytes, aligned; on failure `expected` is what was there.
+inline bool ram_cas(uint8_t* p, uint64_t& expected, uint64_t desired, unsigned size) {
+  switch (size) {
+    case 1:
+      return ram_cas_of<uint8_t>(p, expected, desired);
+    case 2:
+      return ram_cas_of<uint16_t>(p, expected, desired);
+    case 4:
+      return ram_cas_of<uint32_t>(p, expected, desired);
+    default:
+      return ram_cas_of<uint64_t>(p, expected, desired);
+  }
+}
+
+// The same for 16 bytes, aligned to 16.
+inline bool ram_cas16(uint8_t* p, uint64_t expected[2], const uint64_t desired[2]) {
+#if defined(__x86_64__)
+  bool done;
+  __asm__ __volatile__("lock cmpxchg16b %1"
+                       : "=@ccz"(done), "+m"(*reinterpret_cast<unsigned __int128*>(p)),
+                         "+a"(expected[0]), "+d"(expected[1])
+                       : "b"(desired[0]), "c"(desired[1])
+                       : "memory");
+  return done;
+#elif defined(__aarch64__)
+  for (;;) {
+    uint64_t lo, hi;
+    uint32_t failed;
+    __asm__ __volatile__("ldaxp %0, %1, [%2]" : "=&r"(lo), "=&r"(hi) : "r"(p) : "memory");
+    const bool equal = lo == expected[0] && hi == expected[1];
+    // A store of what was read back makes the pair of loads single-copy atomic (B2.2.1).
+    __asm__ __volatile__("stlxp %w0, %1, %2, [%3]"
+                         : "=&r"(failed)
+                         : "r"(equal ? desired[0] : lo), "r"(equal ? desired[1] : hi), "r"(p)
+                         : "memory");
+    if (failed != 0) continue;
+    expected[0] = lo;
+    expected[1] = hi;
+    return equal;
+  }
+#else
+#error "a host with a 16-byte compare-and-swap is needed"
+#endif
+}
+
+}  // namespace trapline::emulation
+
+#endif  // TRAPLINE_MMIO_HOST_MEMORY_H_

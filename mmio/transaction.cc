@@ -1,0 +1,270 @@
+#include "mmio/transaction.h"
+
+#include <algorithm>
+
+#include "mmio/gate.h"
+#include "mmio/host_memory.h"
+
+namespace trapline::emulation {
+namespace {
+
+constexpr bool reads(Direction dir) { return dir != Direction::kWrite; }
+constexpr bool writes(Direction dir) { return dir != Direction::kRead; }
+
+// Calls emit(at, size) for aligned power-of-two parts of [at, at + bytes), ascending; `address` is
+// that of byte 0.
+template <typename Emit>
+bool aligned_parts(uint64_t address, unsigned at, unsigned bytes, Emit&& emit) {
+  while (bytes != 0) {
+    const uint64_t low_bit = (address + at) & -(address + at);
+    unsigned size = 8;
+    while (size > bytes || (low_bit != 0 && size > low_bit)) size >>= 1;
+    if (!emit(at, size)) return false;
+    at += size;
+    bytes -= size;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Transaction::fault(uint64_t far, uint8_t fsc, bool write) {
+  outcome.status = Outcome::Status::kFault;
+  outcome.fault = GuestFault{};
+  outcome.fault.far = far;
+  outcome.fault.fsc = fsc;
+  outcome.fault.write = write;
+  return false;
+}
+
+bool Transaction::unsupported() {
+  outcome.status = Outcome::Status::kUnsupported;
+  return false;
+}
+
+void Transaction::write_back() const {
+  if (!access.writes_back()) return;
+  uint64_t base_now = base();
+  // LDRAA and LDRAB write back the authenticated address, without its PAC.
+  if (access.op == Op::kLoadAuthenticated) base_now = strip_pac(base_now, view);
+  const uint64_t offset = access.mode == AddressMode::kPostRegister
+                              ? x(access.rm)
+                              : static_cast<uint64_t>(int64_t{access.imm});
+  view.regs->x[access.rn == 31 ? kSlotSp : access.rn] = base_now + offset;
+}
+
+bool Transaction::check_alignment(uint64_t address, unsigned align, bool always, bool write) {
+  const uint64_t offset = address & (align - 1);
+  if (offset == 0) return true;
+  if (view.alignment_check) return fault(address, kFscAlignment, write);
+  if (always && !(view.lse2 && (address & 15) + align <= 16)) {
+    return fault(address, kFscAlignment, write);
+  }
+  return true;
+}
+
+bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, Place& place) {
+  const uint64_t in_page = address & (kPageBytes - 1);
+  bool known = false;
+  // The hardware's own translation for this access: alignment and permissions have passed. Not so
+  // for a read-modify-write: if the instruction was a load when it trapped, and has been replaced
+  // since, the syndrome (WnR 0) cannot tell, and the page may be read-only at stage 1.
+  const bool same_access = range.dir != Direction::kReadWrite && !range.may_differ;
+  if (same_access && address - in_page == view.known_va_page) {
+    place.ipa = view.known_ipa_page + in_page;
+    known = true;
+  } else {
+    const Translation t = view.translate(address, bytes, range.dir, range.unprivileged);
+    if (t.status == Translation::Status::kRetry) {
+      outcome.status = Outcome::Status::kRetry;
+      return false;
+    }
+    if (t.status == Translation::Status::kFault) {
+      outcome.status = Outcome::Status::kFault;
+      outcome.fault = t.fault;
+      outcome.fault.far = address;
+      outcome.fault.write = range.dir == Direction::kWrite;
+      if (range.dir == Direction::kReadWrite) {
+        // WnR of an atomic: 0 if a read would fault as well (D17.2.37).
+        const Translation read =
+            view.translate(address, bytes, Direction::kRead, range.unprivileged);
+        outcome.fault.write = read.status == Translation::Status::kOk;
+      }
+      return false;
+    }
+    if (t.device && (range.never_device || (range.va & (range.align - 1u)) != 0)) {
+      return fault(address, kFscAlignment, range.dir == Direction::kWrite);
+    }
+    place.ipa = t.ipa;
+  }
+
+  // What trapped is a device's more likely than not; mapped flash is both, and then its register
+  // interface is meant.
+  place.host = nullptr;
+  if (known && bus != nullptr && bus->find(place.ipa, 1, context.hint) != nullptr) return true;
+  place.host = view.ram(place.ipa, range.dir);
+  if (place.host != nullptr || bus != nullptr) return true;
+
+  outcome.status = Outcome::Status::kNeedsExit;
+  outcome.ipa = place.ipa;
+  outcome.fault = GuestFault{};
+  outcome.fault.far = address;
+  outcome.fault.write =
+      range.dir == Direction::kWrite ||
+      (range.dir == Direction::kReadWrite && view.ram(place.ipa, Direction::kRead) != nullptr);
+  return false;
+}
+
+const Bus::Region* Transaction::find_device(const Range& range, uint64_t address, uint64_t ipa,
+                                            unsigned size) {
+  const Bus::Region* region = bus->find(ipa, size, context.hint);
+  const bool is_write = range.dir == Direction::kWrite;
+  if (region == nullptr) {
+    if (context.observer != nullptr) context.observer->unmapped_access(ipa, size, is_write);
+    fault(address, kFscExternal, is_write);
+    return nullptr;
+  }
+  if (range.tags_only) return region;
+  const uint64_t offset = ipa - region->base + region->device_offset;
+  if ((reads(range.dir) && !region->device->accepts(offset, size, false)) ||
+      (writes(range.dir) && !region->device->accepts(offset, size, true))) {
+    if (context.observer != nullptr) {
+      context.observer->device_access(*region, offset, size, writes(range.dir), 0, true);
+    }
+    fault(address, kFscExternal, is_write);
+    return nullptr;
+  }
+  return region;
+}
+
+bool Transaction::plan(const Range& range, Pieces& pieces) {
+  const unsigned bytes = range.bytes, unit = range.unit;
+  const unsigned room = static_cast<unsigned>(kPageBytes - (range.va & (kPageBytes - 1)));
+  const unsigned first = std::min(bytes, room);
+  Place places[2];
+  if (!locate(range, range.va, first, places[0])) return false;
+  if (first < bytes && !locate(range, range.va + first, bytes - first, places[1])) return false;
+
+  pieces.va = range.va;
+  pieces.count = 0;
+  // One part of the access, inside one page. A device's unit that no single window holds goes in
+  // aligned parts, as does what a page boundary cuts.
+  const auto emit = [&](const Place& place, unsigned from, unsigned at, unsigned size) {
+    Piece& piece = pieces.piece[pieces.count];
+    piece.ipa = place.ipa + (at - from);
+    piece.at = static_cast<uint8_t>(at);
+    piece.size = static_cast<uint8_t>(size);
+    piece.region = nullptr;
+    piece.host = nullptr;
+    if (place.host != nullptr) {
+      piece.host = place.host + (at - from);
+    } else {
+      piece.region = find_device(range, range.va + at, piece.ipa, size);
+      if (piece.region == nullptr) return false;
+    }
+    ++pieces.count;
+    return true;
+  };
+  if (unit == 0) {
+    return aligned_parts(places[0].ipa, 0, bytes,
+                         [&](unsigned a, unsigned n) { return emit(places[0], 0, a, n); });
+  }
+  for (unsigned at = 0; at < bytes; at += unit) {
+    const bool second = at >= first;
+    const Place& place = places[second];
+    const unsigned from = second ? first : 0;
+    const uint64_t start = place.ipa - from;  // the IPA of byte 0, if all were in this page
+    if (second || at + unit <= first) {
+      const bool whole = place.host != nullptr || (start + at) % unit == 0 ||
+                         bus->find(start + at, unit, context.hint) != nullptr;
+      if (whole) {
+        if (!emit(place, from, at, unit)) return false;
+      } else if (!aligned_parts(start, at, unit,
+                                [&](unsigned a, unsigned n) { return emit(place, from, a, n); })) {
+        return false;
+      }
+      continue;
+    }
+    const auto low = [&](unsigned a, unsigned n) { return emit(places[0], 0, a, n); };
+    const auto high = [&](unsigned a, unsigned n) { return emit(places[1], first, a, n); };
+    if (!aligned_parts(start, at, first - at, low)) return false;
+    if (!aligned_parts(places[1].ipa - first, first, at + unit - first, high)) return false;
+  }
+  return true;
+}
+
+bool Transaction::read_device(const Bus::Region& region, uint64_t ipa, unsigned size,
+                              uint64_t address, uint64_t& value) {
+  const uint64_t offset = ipa - region.base + region.device_offset;
+  const MmioResult result = region.device->read(offset, size, view.vcpu);
+  value = result.value;
+  if (context.observer != nullptr) {
+    context.observer->device_access(region, offset, size, false, value, result.abort);
+  }
+  return result.abort ? fault(address, kFscExternal, false) : true;
+}
+
+bool Transaction::write_device(const Bus::Region& region, uint64_t ipa, unsigned size,
+                               uint64_t address, uint64_t value, bool in_exclusion) {
+  const uint64_t offset = ipa - region.base + region.device_offset;
+  const auto store = [&] { return region.device->write(offset, size, value, view.vcpu); };
+  const MmioResult result =
+      in_exclusion ? store() : as_plain_store(context.gate, region, view.vcpu, store);
+  if (context.observer != nullptr) {
+    context.observer->device_access(region, offset, size, true, value, result.abort);
+  }
+  return result.abort ? fault(address, kFscExternal, true) : true;
+}
+
+bool Transaction::read(const Pieces& pieces, uint8_t* data) {
+  for (unsigned i = 0; i < pieces.count; ++i) {
+    const Piece& piece = pieces.piece[i];
+    uint64_t value;
+    if (piece.host != nullptr) {
+      value = ram_load(piece.host, piece.size);
+    } else if (!read_device(*piece.region, piece.ipa, piece.size, pieces.va + piece.at, value)) {
+      return false;
+    }
+    store_image(data + piece.at, value, piece.size);
+  }
+  return true;
+}
+
+bool Transaction::write(const Pieces& pieces, const uint8_t* data) {
+  bool done = true;
+  unsigned performed = 0;
+  for (; performed < pieces.count; ++performed) {
+    const Piece& piece = pieces.piece[performed];
+    const uint64_t value = load_image(data + piece.at, piece.size);
+    if (piece.host != nullptr) {
+      ram_store(piece.host, value, piece.size);
+    } else if (!write_device(*piece.region, piece.ipa, piece.size, pieces.va + piece.at, value,
+                             false)) {
+      done = false;
+      break;
+    }
+  }
+  // The hooks hear of RAM in runs, also of the part before a device's abort.
+  for (unsigned i = 0; i < performed;) {
+    const Piece& start = pieces.piece[i];
+    unsigned size = start.size;
+    for (++i; i < performed && pieces.piece[i].host == start.host + size && start.host != nullptr &&
+              pieces.piece[i].ipa == start.ipa + size;
+         ++i) {
+      size += pieces.piece[i].size;
+    }
+    if (start.host != nullptr) view.ram_written(start.ipa, size);
+  }
+  return done;
+}
+
+uint64_t load_element(const uint8_t* data, unsigned size, bool big_endian) {
+  const uint64_t value = load_image(data, size);
+  return big_endian ? swap_element(value, size) : value;
+}
+
+void store_element(uint8_t* data, uint64_t value, unsigned size, bool big_endian) {
+  store_image(data, big_endian ? swap_element(value, size) : value, size);
+}
+
+}  // namespace trapline::emulation

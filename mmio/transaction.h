@@ -1,0 +1,128 @@
+// One access on its way through translation, checks and performance. Internal to mmio/: emulate.cc
+// builds one on its stack and hands it to the file of the instruction's kind.
+//
+// Rule 2, all or nothing: plan() translates and checks every byte and touches nothing; read() and
+// write() then perform the pieces; the caller stores registers last.
+#ifndef TRAPLINE_MMIO_TRANSACTION_H_
+#define TRAPLINE_MMIO_TRANSACTION_H_
+
+#include <cstdint>
+
+#include "mmio/emulate.h"
+
+namespace trapline::emulation {
+
+inline constexpr uint64_t kPageBytes = 0x1000;
+inline constexpr unsigned kMaxBytes = 64;  // of an access that is planned in pieces
+
+// DFSC, D17.2.37.
+inline constexpr uint8_t kFscExternal = 0x10;
+inline constexpr uint8_t kFscAlignment = 0x21;
+inline constexpr uint8_t kFscUnsupportedAtomic = 0x35;
+
+// Bytes that one RAM or device access performs.
+struct Piece {
+  uint8_t* host;              // RAM; null: a device
+  const Bus::Region* region;  // the device's window
+  uint64_t ipa;
+  uint8_t at;    // the first byte's place in the access
+  uint8_t size;  // 1, 2, 4 or 8
+};
+
+struct Pieces {
+  uint64_t va;
+  unsigned count;
+  Piece piece[kMaxBytes];
+};
+
+// What plan() is asked for: `bytes` at `va` in units of 1, 2, 4 or 8.
+struct Range {
+  uint64_t va;
+  uint8_t unit;  // 0: any, aligned parts of up to 8 inside one page (MOPS)
+  uint8_t bytes;
+  uint8_t align;  // what unaligned means for Device memory: the element's bytes
+  Direction dir;
+  bool unprivileged = false;
+  bool tags_only = false;     // nothing will be transferred: devices are not asked
+  bool never_device = false;  // an alignment fault on Device memory at any address (DC ZVA)
+  bool may_differ = false;    // need not be the access that the hardware translated: walk anew
+};
+
+// A page's worth of an access: where stage 1 leads.
+struct Place {
+  uint64_t ipa;
+  uint8_t* host;  // RAM, else null
+};
+
+struct Transaction {
+  const Access& access;
+  uint64_t va;
+  CpuView& view;
+  const Bus* bus;
+  EmulateContext& context;
+  Outcome& outcome;
+
+  uint64_t& x(unsigned index) const { return view.regs->x[index]; }  // reads: 31 is XZR
+  // Results: XZR swallows.
+  void set_x(unsigned index, uint64_t value) const {
+    view.regs->x[index == kRegZr ? kSlotDiscard : index] = value;
+  }
+  uint64_t base() const { return view.regs->x[access.rn == 31 ? kSlotSp : access.rn]; }
+  void write_back() const;
+
+  // Each returns false and fills `outcome` when the access ends here.
+  bool plan(const Range& range, Pieces& pieces);
+  // Translates [va, va + bytes), inside one page, and finds whether RAM is there.
+  bool locate(const Range& range, uint64_t va, unsigned bytes, Place& place);
+  // The region of a device's bytes, asked whether it takes the access.
+  const Bus::Region* find_device(const Range& range, uint64_t va, uint64_t ipa, unsigned size);
+  // SCTLR.A, and for `always` (ordered, exclusive, atomic) the rule of B2.2.2.
+  bool check_alignment(uint64_t va, unsigned align, bool always, bool write);
+  bool read(const Pieces& pieces, uint8_t* data);
+  bool write(const Pieces& pieces, const uint8_t* data);
+  bool read_device(const Bus::Region& region, uint64_t ipa, unsigned size, uint64_t va,
+                   uint64_t& value);
+  // `in_exclusion`: the caller holds the region's gate.
+  bool write_device(const Bus::Region& region, uint64_t ipa, unsigned size, uint64_t va,
+                    uint64_t value, bool in_exclusion);
+
+  bool fault(uint64_t far, uint8_t fsc, bool write);
+  bool unsupported();
+};
+
+// Endianness of one element, between a register's value and its memory image.
+inline uint64_t swap_element(uint64_t value, unsigned size) {
+  return __builtin_bswap64(value) >> (64 - 8 * size);
+}
+uint64_t load_element(const uint8_t* data, unsigned size, bool big_endian);
+void store_element(uint8_t* data, uint64_t value, unsigned size, bool big_endian);
+
+// The kinds of access. Each performs t.access completely and leaves the end in t.outcome.
+void plain(Transaction& t);                // emulate.cc
+void exclusive(Transaction& t);            // emulate_exclusive.cc
+void read_modify_write(Transaction& t);    // emulate_atomic.cc
+void structure(Transaction& t);            // emulate_structure.cc
+void sixty_four_bytes(Transaction& t);     // emulate_block.cc
+void zero_block(Transaction& t);           // emulate_block.cc
+void tags(Transaction& t);                 // emulate_tags.cc
+void memory_copy_and_set(Transaction& t);  // emulate_mops.cc
+// The lowest byte of the next chunk. `source`: of a copy's source.
+uint64_t mops_next_address(const Access& access, const CpuView& view, bool source);
+// The bytes still to do, for the agreement with a syndrome: [low, low + size).
+struct MopsExtent {
+  uint64_t low, size;
+};
+MopsExtent mops_extent(const Access& access, const CpuView& view, bool source);
+
+// The block of DC ZVA and STZGM, and the largest one of LDGM and STGM (GMID_EL1.BS == 6).
+uint64_t zero_block_bytes(const CpuView& view);
+inline constexpr uint64_t kTagBlockBytes = 256;
+
+// A pointer without its PAC (AArch64.Auth: "original_ptr"), its tag kept where it is ignored.
+uint64_t strip_pac(uint64_t pointer, const CpuView& view);
+// An address as translation sees it: the top byte replaced by bit 55 where it is ignored.
+uint64_t strip_tag(uint64_t va, const CpuView& view);
+
+}  // namespace trapline::emulation
+
+#endif  // TRAPLINE_MMIO_TRANSACTION_H_
