@@ -1,0 +1,268 @@
+// SoftVcpu: completions, injections, fetch, waiting, state.
+#include <chrono>
+#include <thread>
+
+#include "tests/vmm/soft/system_fixture.h"
+#include "vmm/soft/exception.h"
+#include "vmm/walk_inl.h"
+
+namespace trapline::soft {
+namespace {
+
+Exit data_abort(uint64_t iss, uint64_t far, uint64_t ipa, uint64_t pc) {
+  Exit exit;
+  exit.kind = ExitKind::kDataAbort;
+  exit.valid_mask = Exit::kEsr | Exit::kFar | Exit::kIpa;
+  exit.esr = make_esr(Ec::kDataAbortLower, static_cast<uint32_t>(iss));
+  exit.far = far;
+  exit.ipa = ipa;
+  exit.pc = pc;
+  return exit;
+}
+
+TEST_F(SystemTest, CompleteByOutcome) {
+  const Exit exit = data_abort(0x46, 0x9008, 0x0900'0008, 0x4000'0100);
+  struct Row {
+    const char* name;
+    Outcome outcome;
+    uint64_t pc;
+    uint64_t esr;  // 0: none taken
+  } const kRows[] = {
+      {"done", {Outcome::Status::kDone, {}, 0}, 0x4000'0104, 0},
+      {"progress", {Outcome::Status::kProgress, {}, 0}, 0x4000'0100, 0},
+      {"retry", {Outcome::Status::kRetry, {}, 0}, 0x4000'0100, 0},
+      {"write fault",
+       {Outcome::Status::kFault, {.far = 0xabc, .fsc = 0x07, .write = true}, 0},
+       0x200,
+       0x9600'0047},
+      {"alignment",
+       {Outcome::Status::kFault, {.far = 0xabc, .fsc = 0x21, .write = false}, 0},
+       0x200,
+       0x9600'0021},
+      {"SP alignment",
+       {Outcome::Status::kFault, {.far = 0, .fsc = 0, .write = false, .ec = 0x26}, 0},
+       0x200,
+       0x9a00'0000},
+      // WnR of the exit's syndrome stays.
+      {"unsupported", {Outcome::Status::kUnsupported, {}, 0}, 0x200, 0x9600'0050},
+  };
+  for (const Row& row : kRows) {
+    vcpu->reset(0x4000'0100, 0);
+    vcpu->view(exit, Access{});
+    g_engine_calls.clear();
+    vcpu->complete(exit, Access{}, row.outcome);
+    EXPECT_EQ(cpu().pc, row.pc) << row.name;
+    EXPECT_EQ(cpu().sys.esr_el1, row.esr) << row.name;
+    if (row.esr != 0) {
+      EXPECT_EQ(cpu().sys.elr_el1, 0x4000'0100u) << row.name;
+    }
+    if (row.outcome.status == Outcome::Status::kRetry) {
+      EXPECT_EQ(g_engine_calls, std::vector<std::string>{"drop 0x40000100 0x9008"});
+    }
+  }
+}
+
+TEST_F(SystemTest, Injections) {
+  Exit exit = data_abort(0x47, 0x9008, 0x0900'0008, 0x4000'0100);
+  vcpu->inject_external_abort(exit);
+  EXPECT_EQ(cpu().sys.esr_el1, 0x9600'0050u);
+  EXPECT_EQ(cpu().sys.far_el1, 0x9008u);
+  exit.valid_mask = Exit::kEsr;
+  vcpu->inject_external_abort(exit);
+  EXPECT_EQ(cpu().sys.esr_el1, 0x9600'0450u);  // FnV
+  exit.kind = ExitKind::kPrefetchAbort;
+  exit.valid_mask = Exit::kEsr | Exit::kFar;
+  vcpu->inject_external_abort(exit);
+  EXPECT_EQ(cpu().sys.esr_el1, 0x8600'0010u);
+  vcpu->inject_undefined(exit);
+  EXPECT_EQ(cpu().sys.esr_el1, 0x0200'0000u);
+  EXPECT_EQ(cpu().sys.elr_el1, 0x4000'0100u);
+  // On a table walk: the level of the table.
+  mmu_on();
+  cpu().sys.mmu.ttbr0 = 0x0900'0000;
+  exit = data_abort(0xc6, 0x9008, 0x0900'0008, 0x4000'0100);
+  vcpu->inject_external_abort(exit);
+  EXPECT_EQ(cpu().sys.esr_el1, 0x9600'0054u);
+}
+
+TEST_F(SystemTest, FetchAndRecheckPointers) {
+  mmu_on();
+  map_page(0x40'0000, kRam + 0x5000, kPte | kPteNormal);
+  map_page(0x50'0000, kWalkOnly, kPte | kPteNormal);
+  map_page(0x60'0000, 0x0900'0000, kPte | kPteNormal);
+  map_page(0x70'0000, kRam, kPte | kPteNormal | uint64_t{1} << 53);  // PXN
+  set_ram(kRam + 0x5010, 0xf800'8041'dead'beef);
+  const Fetched good = vcpu->fetch(0x40'0014);
+  ASSERT_TRUE(good.ok);
+  EXPECT_EQ(good.word, 0xf800'8041u);
+  EXPECT_EQ(good.ipa, kRam + 0x5014);
+  EXPECT_EQ(good.loads, 4);
+  for (unsigned i = 0; i < 4; ++i) {
+    ASSERT_NE(good.desc_host[i], nullptr);
+    EXPECT_EQ(*good.desc_host[i], good.desc[i]);
+    EXPECT_EQ(ram(good.desc_ipa[i]), good.desc[i]);
+  }
+  EXPECT_EQ(*good.word_host, good.word);
+  EXPECT_TRUE(vcpu->fetch(0x50'0000).ok) << "walk-only memory";
+  EXPECT_FALSE(vcpu->fetch(0x60'0000).ok) << "a device";
+  EXPECT_FALSE(vcpu->fetch(0x70'0000).ok) << "execute-never";
+  EXPECT_FALSE(vcpu->fetch(0x40'0012).ok) << "misaligned";
+  EXPECT_FALSE(vcpu->fetch(0x80'0000).ok) << "unmapped";
+}
+
+TEST_F(SystemTest, ViewTranslatesAndChecks) {
+  mmu_on();
+  map_page(0x5000, kRam, kPte | kPteNormal);
+  map_page(0x6000, 0x0900'0000, kPte | kPteUser | kPteReadOnly);
+  const Exit exit = data_abort(0x46, 0x6008, 0x0900'0008, 0x4000'0100);
+  CpuView& view = vcpu->view(exit, Access{});
+  EXPECT_EQ(view.known_va_page, 0x6000u);
+  EXPECT_EQ(view.known_ipa_page, 0x0900'0000u);
+  EXPECT_EQ(view.pc, 0x4000'0100u);
+  struct Row {
+    const char* name;
+    uint64_t va;
+    Direction dir;
+    bool unprivileged;
+    bool ok;
+    unsigned fsc;
+    bool write;
+  } constexpr kRows[] = {
+      {"kernel page", 0x5010, Direction::kReadWrite, false, true, 0, false},
+      {"kernel page, LDTR", 0x5010, Direction::kRead, true, false, 0x0f, false},
+      {"user page, LDTR", 0x6010, Direction::kRead, true, true, 0, false},
+      {"read-only", 0x6010, Direction::kWrite, false, false, 0x0f, true},
+      {"read-only, RMW", 0x6010, Direction::kReadWrite, false, false, 0x0f, true},
+      {"unmapped, RMW", 0x7010, Direction::kReadWrite, false, false, 0x07, false},
+      {"unmapped, write", 0x7010, Direction::kWrite, false, false, 0x07, true},
+  };
+  for (const Row& row : kRows) {
+    const Translation t = view.translate(row.va, 4, row.dir, row.unprivileged);
+    EXPECT_EQ(t.status == Translation::Status::kOk, row.ok) << row.name;
+    if (row.ok) continue;
+    EXPECT_EQ(t.fault.far, row.va) << row.name;
+    EXPECT_EQ(t.fault.fsc, row.fsc) << row.name;
+    EXPECT_EQ(t.fault.write, row.write) << row.name;
+    EXPECT_EQ(t.fault.ec, 0x24) << row.name;
+  }
+  EXPECT_NE(view.ram(kRam, Direction::kReadWrite), nullptr);
+  EXPECT_NE(view.ram(kFlash, Direction::kRead), nullptr);
+  EXPECT_EQ(view.ram(kFlash, Direction::kWrite), nullptr);
+  EXPECT_EQ(view.ram(kWalkOnly, Direction::kRead), nullptr);
+  EXPECT_EQ(view.ram(0x0900'0000, Direction::kRead), nullptr);
+}
+
+TEST_F(SystemTest, WritesToWatchedPagesAreHeard) {
+  CpuView& view = vcpu->view(data_abort(0x46, 0, kRam, 0), Access{});
+  view.ram_written(kRam + 0x2004, 4);
+  EXPECT_TRUE(g_engine_calls.empty());
+  EXPECT_TRUE(machine->backend().watch(kRam + 0x2004));
+  EXPECT_FALSE(machine->backend().watch(0x0900'0000));
+  view.ram_written(kRam + 0x2004, 4);
+  const std::vector<std::string> expected = {"demote 0x40002000", "written 0x40002004 0x4"};
+  EXPECT_EQ(g_engine_calls, expected);
+}
+
+TEST_F(SystemTest, BackendInvalidates) {
+  machine->backend().unmap(kFlash, 0x1'0000);
+  EXPECT_FALSE(stage2.walk(kFlash).ok);
+  vcpu->run(0);  // now this thread is a vCPU's
+  machine->backend().map(kFlash, 0x1'0000, memory.host(kFlash, 1), kS2Read);
+  EXPECT_TRUE(stage2.walk(kFlash).ok);
+  const std::vector<std::string> expected = {"stage2 0 0x10000", "stage2 0 0x10000 by cpu"};
+  EXPECT_EQ(g_engine_calls, expected);
+}
+
+TEST_F(SystemTest, WaitingWakes) {
+  struct Row {
+    const char* name;
+    void (*wake)(SoftVcpu&);
+    bool wfe;
+  } constexpr kRows[] = {
+      {"irq", [](SoftVcpu& v) { v.set_irq(true); }, false},
+      {"fiq", [](SoftVcpu& v) { v.set_fiq(true); }, false},
+      {"kick", [](SoftVcpu& v) { v.kick(); }, false},
+      {"event", [](SoftVcpu& v) { raise_attention(v.cpu(), Cpu::kEvent); }, true},
+  };
+  for (const Row& row : kRows) {
+    cpu().attention = 0;
+    const auto start = std::chrono::steady_clock::now();
+    std::thread waker([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      row.wake(*vcpu);
+    });
+    vcpu->wait_for_event(60'000'000'000, row.wfe);
+    waker.join();
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30)) << row.name;
+  }
+  EXPECT_EQ(cpu().attention.load(), 0u) << "the event is consumed";
+  vcpu->wait_for_event(1'000'000);  // times out
+  vcpu->kick();
+  vcpu->wait_for_event(60'000'000'000);  // already there
+  EXPECT_EQ(cpu().attention.load(), uint32_t{Cpu::kKick}) << "a kick is run()'s to consume";
+}
+
+TEST_F(SystemTest, SaveAndLoad) {
+  for (unsigned i = 0; i < 31; ++i) cpu().r.x[i] = 0x1000 + i;
+  cpu().r.x[kSlotSp] = 0x9999;
+  cpu().v[31] = {7, 8};
+  cpu().nzcv = 0x6000'0000;
+  cpu().fpcr = 1 << 24;
+  cpu().retired = 42;
+  cpu().monitor = {true, false, 8, 0x4000'0000, {1, 2}, 3};
+  mmu_on();
+  cpu().sys.dbgbvr[5] = 0x1230;
+  spsr_to_pstate(cpu(), 0x8040'0280 | 0);
+  vcpu->set_irq(true);
+  StateWriter out;
+  vcpu->save(out);
+  const uint64_t pstate = vcpu->get_register(kRegPstate);
+
+  vcpu->reset(0, 0);
+  vcpu->set_irq(false);
+  StateReader in(out.buffer().data(), out.buffer().size());
+  ASSERT_TRUE(vcpu->load(in));
+  EXPECT_EQ(in.left(), 0u);
+  StateWriter again;
+  vcpu->save(again);
+  EXPECT_EQ(out.buffer(), again.buffer());
+  EXPECT_EQ(vcpu->get_register(30), 0x1000u + 30);
+  EXPECT_EQ(vcpu->get_register(kRegPstate), pstate);
+  EXPECT_EQ(vcpu->get_vector(31), (Vreg{7, 8}));
+  EXPECT_EQ(vcpu->translation_regs().el, 0);
+  EXPECT_TRUE(vcpu->translation_regs().pan);
+  EXPECT_TRUE(vcpu->wakeup_pending());
+  EXPECT_EQ(vcpu->retired(), 42u);
+
+  // Every truncation is refused, and none harms.
+  for (size_t size = 0; size < out.buffer().size(); size += 7) {
+    StateReader cut(out.buffer().data(), size);
+    EXPECT_FALSE(vcpu->load(cut)) << size;
+  }
+  // Bytes of no legal state become one.
+  std::vector<uint8_t> noise(out.buffer().size(), 0xff);
+  noise[0] = 1, noise[1] = noise[2] = noise[3] = 0;
+  StateReader bad(noise.data(), noise.size());
+  vcpu->load(bad);
+  EXPECT_LE(cpu().ps.el, 1);
+  EXPECT_EQ(cpu().r.x[kSlotXzr], 0u);
+}
+
+TEST_F(SystemTest, RegistersByIndexAndBatch) {
+  vcpu->reset(0x4000'0000, 0x4800'0000);
+  EXPECT_EQ(vcpu->get_register(0), 0x4800'0000u);
+  vcpu->set_register(kRegSp, 5);
+  vcpu->set_register(kRegPc, 6);
+  uint64_t batch[4];
+  vcpu->get_registers(1 | uint64_t{1} << kRegSp | uint64_t{1} << kRegPc | uint64_t{1} << kRegPstate,
+                      batch);
+  EXPECT_EQ(batch[0], 0x4800'0000u);
+  EXPECT_EQ(batch[1], 5u);
+  EXPECT_EQ(batch[2], 6u);
+  EXPECT_EQ(batch[3], 0x3c5u);  // EL1h, DAIF
+  EXPECT_EQ(vcpu->get_sysreg(sysreg_id(3, 0, 1, 0, 0)), 0x30d0'0980u);
+  EXPECT_EQ(vcpu->get_sysreg(sysreg_id(3, 7, 15, 0, 0)), 0u);
+}
+
+}  // namespace
+}  // namespace trapline::soft
