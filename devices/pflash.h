@@ -28,7 +28,7 @@ class FlashFile {
   // Fills the bank's array from the file.
   std::string load(uint8_t* array);
   // 0 or a negative errno.
-  int store(const uint8_t* array, uint64_t offset, uint64_t size);
+  int store(uint64_t offset, const uint8_t* data, uint64_t size);
   int sync();
   const std::string& path() const { return file_.path(); }
 
@@ -42,6 +42,7 @@ class Pflash final : public Device {
  public:
   static constexpr uint64_t kBankBytes = uint64_t{64} << 20;
   static constexpr uint32_t kSectorBytes = 256 * 1024;
+  static constexpr uint64_t kNoBase = ~uint64_t{0};
   static constexpr uint32_t kBufferBytes = 4096;  // of the write buffers: 2 KiB in each device
 
   struct Options {
@@ -90,17 +91,20 @@ class Pflash final : public Device {
     kBufferConfirm,  // 0xd0
   };
 
-  uint64_t read_locked(uint64_t offset, unsigned size) const;
-  uint32_t query(uint32_t index) const;
+  uint32_t shown(uint64_t word) const;
+  uint8_t query(uint64_t index) const;
   void write_locked(uint64_t offset, unsigned size, uint64_t value);
-  void command(uint64_t offset, uint8_t code);
-  void program(uint64_t offset, unsigned size, uint64_t value);
-  void program_buffer();
-  void erase(uint64_t offset);
-  void lock(uint64_t offset, uint8_t code);
+  void command(uint8_t code);
+  void confirm_lock(uint64_t offset, uint8_t code);
+  void confirm_erase(uint64_t offset, uint8_t code);
+  void start_buffer(uint64_t value);
   void buffer_data(uint64_t offset, unsigned size, uint64_t value);
-  void commit(uint64_t offset, uint64_t size);
-  bool writable(uint64_t offset, uint8_t error);
+  void confirm_buffer(uint8_t code);
+  // Clears the bits of the array that are 0 in `data`; status on failure.
+  void program(uint64_t offset, const uint8_t* data, uint64_t size);
+  bool protected_sector(uint64_t offset, uint8_t error);
+  void commit(uint64_t offset, const uint8_t* data, uint64_t size, uint8_t error);
+  void sequence_error(const char* what);
   void enter(Mode mode);
   void announce();
 
@@ -110,10 +114,8 @@ class Pflash final : public Device {
   Mode mode_ = Mode::kArray;
   Cycle cycle_ = Cycle::kCommand;
   uint8_t status_ = 0x80;
-  uint64_t buffer_offset_ = 0;
-  uint32_t buffer_words_ = 0;  // left to come
-  uint32_t buffer_low_ = 0;    // touched range within the buffer
-  uint32_t buffer_high_ = 0;
+  uint64_t buffer_base_ = 0;  // of the buffer's bytes in the array; kNoBase before the first
+  uint32_t buffer_left_ = 0;  // bytes to come
   std::vector<uint8_t> buffer_;
   std::vector<uint8_t> locked_;  // a byte a sector
   std::atomic<bool> array_mode_{true};

@@ -11,7 +11,7 @@
 
 namespace trapline::virtio {
 
-enum class BlkEngine : uint8_t {
+enum class BlkEngineKind : uint8_t {
   kAuto,     // io_uring where the kernel lets us and the image is raw, else threads
   kUring,    // io_uring or, with a line, threads
   kThreads,  // a pool of threads with preadv/pwritev
@@ -20,7 +20,7 @@ enum class BlkEngine : uint8_t {
 struct BlkOptions {
   std::string serial;   // up to 20 bytes, GET_ID
   unsigned queues = 1;  // F_MQ above 1; at most 8
-  BlkEngine engine = BlkEngine::kAuto;
+  BlkEngineKind engine = BlkEngineKind::kAuto;
 };
 
 // In deterministic mode requests are performed synchronously, without an engine.

@@ -57,6 +57,8 @@ std::string HostFile::open(const std::string& path, const Options& options) {
   if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
     return path + ": is neither a regular file nor a block device";
   }
+  // io_uring would hand EAGAIN to us instead of waiting for the disk.
+  fcntl(fd, F_SETFL, access);
   const off_t end = lseek(fd, 0, SEEK_END);
   if (end < 0) return describe(path, "cannot find the size", errno);
   file.size_ = static_cast<uint64_t>(end);

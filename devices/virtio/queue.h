@@ -67,6 +67,8 @@ class Queue {
   // True if a pop would not yield kEmpty.
   bool has_available() const;
   const char* error() const { return error_; }
+  // The device type found a chain it cannot even answer: as if pop() had found it broken.
+  void refuse(const char* why) { error_ = why; }
 
   // Puts a finished chain in the used ring; `written` bytes of its writable part were filled. Not
   // visible to the driver before publish().

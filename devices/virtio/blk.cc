@@ -1,0 +1,395 @@
+#include "devices/virtio/blk.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "devices/virtio/blk_engine.h"
+
+namespace trapline::virtio {
+namespace {
+
+// Feature bits, 5.2.3.
+constexpr uint64_t bit(unsigned n) { return uint64_t{1} << n; }
+constexpr uint64_t kSegMax = bit(2);
+constexpr uint64_t kReadOnly = bit(5);
+constexpr uint64_t kBlkSize = bit(6);
+constexpr uint64_t kFlush = bit(9);
+constexpr uint64_t kTopology = bit(10);
+constexpr uint64_t kConfigWce = bit(11);
+constexpr uint64_t kMultiQueue = bit(12);
+constexpr uint64_t kDiscard = bit(13);
+constexpr uint64_t kWriteZeroes = bit(14);
+
+// Request types, 5.2.6.
+enum Type : uint32_t {
+  kTypeIn = 0,
+  kTypeOut = 1,
+  kTypeFlush = 4,
+  kTypeGetId = 8,
+  kTypeDiscard = 11,
+  kTypeWriteZeroes = 13,
+};
+
+enum Status : uint8_t { kOk = 0, kIoError = 1, kUnsupported = 2 };
+
+struct RequestHeader {
+  uint32_t type;
+  uint32_t reserved;
+  uint64_t sector;
+};
+static_assert(sizeof(RequestHeader) == 16, "struct virtio_blk_req up to its data");
+
+struct RangeSegment {  // struct virtio_blk_discard_write_zeroes
+  uint64_t sector;
+  uint32_t sectors;
+  uint32_t flags;
+};
+static_assert(sizeof(RangeSegment) == 16, "as on the wire");
+constexpr uint32_t kUnmap = 1;
+
+// struct virtio_blk_config, 5.2.4, as far as our features give it meaning.
+struct Config {
+  uint64_t capacity;  // 512-byte sectors, whatever blk_size says
+  uint32_t size_max;
+  uint32_t seg_max;
+  uint8_t geometry[4];
+  uint32_t blk_size;
+  uint8_t physical_block_exp;
+  uint8_t alignment_offset;
+  uint16_t min_io_size;
+  uint32_t opt_io_size;
+  uint8_t writeback;
+  uint8_t unused0;
+  uint16_t num_queues;
+  uint32_t max_discard_sectors;
+  uint32_t max_discard_seg;
+  uint32_t discard_sector_alignment;
+  uint32_t max_write_zeroes_sectors;
+  uint32_t max_write_zeroes_seg;
+  uint8_t write_zeroes_may_unmap;
+  uint8_t unused1[3];
+};
+static_assert(sizeof(Config) == 64 && offsetof(Config, writeback) == 32 &&
+                  offsetof(Config, write_zeroes_may_unmap) == 56,
+              "as on the wire");
+
+constexpr unsigned kSectorBytes = 512;
+constexpr uint16_t kQueueSize = 256;
+constexpr unsigned kMaxQueues = 8;
+constexpr size_t kSerialBytes = 20;
+constexpr uint32_t kMaxDiscardSectors = 1u << 22;      // 2 GiB
+constexpr uint32_t kMaxWriteZeroesSectors = 1u << 16;  // 32 MiB: some hosts must write them
+
+class Blk final : public Function {
+ public:
+  Blk(std::unique_ptr<Image> image, const BlkOptions& options)
+      : image_(std::move(image)),
+        serial_(options.serial.substr(0, kSerialBytes)),
+        queues_(std::clamp(options.queues, 1u, kMaxQueues)),
+        engine_choice_(options.engine) {}
+
+  uint32_t device_id() const override { return 2; }
+  uint64_t features() const override;
+  unsigned queue_count() const override { return queues_; }
+  uint16_t queue_max(unsigned) const override { return kQueueSize; }
+  unsigned config_bytes() const override { return sizeof(Config); }
+  void config_read(unsigned offset, void* out, unsigned size) const override;
+  void config_write(unsigned offset, const void* data, unsigned size) override;
+  void start(uint64_t features, bool legacy) override;
+  void reset() override {
+    features_ = stalled_ = 0;
+    writeback_ = true;
+  }
+  bool process(unsigned queue) override;
+  bool idle() const override { return in_flight_ == 0; }
+  void wait(int kick_fd, bool block, bool running) override;
+  void save(StateWriter& out) const override { out.put(uint8_t{writeback_.load()}); }
+  bool load(StateReader& in) override {
+    writeback_ = in.get<uint8_t>() != 0;
+    return in.ok();
+  }
+
+ private:
+  enum class Parsed : uint8_t { kSubmit, kAnswered, kBroken };
+
+  Parsed parse(BlkRequest& r, uint8_t& status);
+  uint8_t parse_transfer(BlkRequest& r, const RequestHeader& header, bool write);
+  uint8_t parse_range(BlkRequest& r, bool discard);
+  uint8_t get_id(BlkRequest& r);
+  void complete(BlkRequest& r);
+  void answer(BlkRequest& r, uint8_t status);
+  BlkRequest* take_free();
+  void choose_engine();
+
+  const std::unique_ptr<Image> image_;
+  const std::string serial_;
+  const unsigned queues_;
+  const BlkEngineKind engine_choice_;
+  std::atomic<bool> writeback_{true};
+  uint64_t features_ = 0;
+
+  // The I/O thread's.
+  std::unique_ptr<BlkEngine> engine_;
+  std::vector<std::unique_ptr<BlkRequest>> pool_;
+  std::vector<BlkRequest*> free_;
+  std::vector<BlkRequest*> done_;
+  unsigned in_flight_ = 0;
+  uint64_t stalled_ = 0;  // queues left with chains because too many are in flight
+  int lost_ = 0;  // a flush failed with this: what was written before is not known to be safe
+};
+
+uint64_t Blk::features() const {
+  uint64_t bits = kSegMax | kBlkSize | kTopology;
+  if (queues_ > 1) bits |= kMultiQueue;
+  if (image_->read_only()) return bits | kReadOnly;
+  return bits | kFlush | kConfigWce | kDiscard | kWriteZeroes;
+}
+
+void Blk::config_read(unsigned offset, void* out, unsigned size) const {
+  Config config = {};
+  config.capacity = image_->bytes() / kSectorBytes;
+  config.seg_max = kQueueSize - 2;  // besides the header and the status
+  config.blk_size = kSectorBytes;
+  config.physical_block_exp = 3;  // 4 KiB: what host file systems like
+  config.min_io_size = 1;
+  config.writeback = writeback_;
+  config.num_queues = static_cast<uint16_t>(queues_);
+  if (!image_->read_only()) {
+    config.max_discard_sectors = kMaxDiscardSectors;
+    config.max_discard_seg = 1;
+    config.discard_sector_alignment = 8;
+    config.max_write_zeroes_sectors = kMaxWriteZeroesSectors;
+    config.max_write_zeroes_seg = 1;
+    config.write_zeroes_may_unmap = 1;
+  }
+  std::memcpy(out, reinterpret_cast<const uint8_t*>(&config) + offset, size);
+}
+
+void Blk::config_write(unsigned offset, const void* data, unsigned size) {
+  constexpr unsigned kAt = offsetof(Config, writeback);
+  if ((features_ & kConfigWce) == 0 || offset > kAt || offset + size <= kAt) return;
+  writeback_ = (static_cast<const uint8_t*>(data)[kAt - offset] & 1) != 0;
+}
+
+void Blk::start(uint64_t features, bool) {
+  features_ = features;
+  // 5.2.5.2: a driver that cannot flush gets a write-through cache.
+  writeback_ = (features & (kConfigWce | kFlush)) != 0;
+  if (engine_ == nullptr && !host_->deterministic()) choose_engine();
+}
+
+void Blk::choose_engine() {
+  if (engine_choice_ != BlkEngineKind::kThreads) {
+    engine_ = make_uring_engine(*image_);
+    if (engine_ == nullptr && engine_choice_ == BlkEngineKind::kUring) {
+      host_->report().add("io_uring is not available for this image: using threads");
+    }
+  }
+  if (engine_ == nullptr) engine_ = make_thread_engine(*image_);
+}
+
+BlkRequest* Blk::take_free() {
+  if (free_.empty()) {
+    pool_.push_back(std::make_unique<BlkRequest>());
+    return pool_.back().get();
+  }
+  BlkRequest* r = free_.back();
+  free_.pop_back();
+  return r;
+}
+
+bool Blk::process(unsigned index) {
+  Queue& queue = host_->queue(index);
+  for (unsigned budget = kQueueSize; budget > 0;) {
+    if (in_flight_ >= BlkEngine::kMaxInFlight) {
+      stalled_ |= bit(index);
+      host_->publish(index);
+      return false;
+    }
+    BlkRequest* r = take_free();
+    r->queue = index;
+    const Queue::Pop popped = queue.pop(r->chain);
+    if (popped != Queue::Pop::kChain) {
+      free_.push_back(r);
+      if (popped == Queue::Pop::kBroken) host_->fail(queue.error());
+      if (popped == Queue::Pop::kEmpty && queue.enable_notifications()) continue;
+      host_->publish(index);
+      return false;
+    }
+    --budget;
+    uint8_t status = kOk;
+    switch (parse(*r, status)) {
+      case Parsed::kBroken:
+        queue.refuse("block request without room for header and status");
+        host_->fail(queue.error());
+        free_.push_back(r);
+        break;
+      case Parsed::kAnswered:
+        answer(*r, status);
+        break;
+      case Parsed::kSubmit:
+        if (engine_ != nullptr) {
+          ++in_flight_;
+          engine_->submit(r);
+        } else {
+          perform(*image_, *r);
+          complete(*r);
+        }
+        break;
+    }
+  }
+  host_->publish(index);
+  return queue.has_available();
+}
+
+Blk::Parsed Blk::parse(BlkRequest& r, uint8_t& status) {
+  Chain& chain = r.chain;
+  if (chain.readable_bytes < sizeof(RequestHeader) || chain.writable_bytes < 1) {
+    return Parsed::kBroken;
+  }
+  const Segment& last = chain.writable.back();
+  r.status = {last.host + last.size - 1, last.ipa + last.size - 1, 1};
+  r.op = BlkOp::kFlush;
+  r.durable = !writeback_;
+  r.may_unmap = false;
+  r.offset = r.bytes = r.done = 0;
+  r.iov.clear();
+  r.first_iov = 0;
+  r.result = 0;
+  r.syncing = false;
+
+  RequestHeader header;
+  chain.read(0, &header, sizeof header);
+  switch (header.type) {
+    case kTypeIn:
+    case kTypeOut:
+      status = parse_transfer(r, header, header.type == kTypeOut);
+      // Nothing to move: done, as far as the sector exists.
+      return status == kOk && r.bytes > 0 ? Parsed::kSubmit : Parsed::kAnswered;
+    case kTypeFlush:
+      if (lost_ != 0) status = kIoError;
+      return lost_ != 0 ? Parsed::kAnswered : Parsed::kSubmit;
+    case kTypeGetId:
+      status = get_id(r);
+      return Parsed::kAnswered;
+    case kTypeDiscard:
+    case kTypeWriteZeroes:
+      status = parse_range(r, header.type == kTypeDiscard);
+      return status == kOk && r.bytes > 0 ? Parsed::kSubmit : Parsed::kAnswered;
+    default:
+      status = kUnsupported;
+      return Parsed::kAnswered;
+  }
+}
+
+// Fills in a read or write. The data are the chain without the header in front and the status
+// byte at the end, however the driver cut it into descriptors (2.7.4.3).
+uint8_t Blk::parse_transfer(BlkRequest& r, const RequestHeader& header, bool write) {
+  r.op = write ? BlkOp::kWrite : BlkOp::kRead;
+  r.bytes = write ? r.chain.readable_bytes - sizeof header : r.chain.writable_bytes - 1;
+  const uint64_t capacity = image_->bytes() / kSectorBytes;
+  const uint64_t sectors = r.bytes / kSectorBytes;
+  if (r.bytes % kSectorBytes != 0 || header.sector > capacity ||
+      sectors > capacity - header.sector || (write && image_->read_only())) {
+    host_->report().add(write && image_->read_only() ? "write to a read-only disk"
+                                                     : "request beyond the disk or of odd length");
+    r.bytes = 0;
+    return kIoError;
+  }
+  r.offset = header.sector * kSectorBytes;
+  uint64_t skip = write ? sizeof header : 0;
+  uint64_t left = r.bytes;
+  for (const Segment& s : write ? r.chain.readable : r.chain.writable) {
+    if (skip >= s.size) {
+      skip -= s.size;
+      continue;
+    }
+    const uint64_t n = std::min<uint64_t>(left, s.size - skip);
+    if (n == 0) break;
+    r.iov.push_back({s.host + skip, n});
+    left -= n;
+    skip = 0;
+  }
+  return kOk;
+}
+
+uint8_t Blk::parse_range(BlkRequest& r, bool discard) {
+  r.op = discard ? BlkOp::kDiscard : BlkOp::kWriteZeroes;
+  RangeSegment range;
+  const uint64_t bytes = r.chain.readable_bytes - sizeof(RequestHeader);
+  if ((features_ & (discard ? kDiscard : kWriteZeroes)) == 0) return kUnsupported;
+  if (bytes != sizeof range) return kIoError;  // max_discard_seg and max_write_zeroes_seg are 1
+  r.chain.read(sizeof(RequestHeader), &range, sizeof range);
+  // 5.2.6.2: unknown flags, and unmap for a discard, are unsupported.
+  if ((range.flags & ~kUnmap) != 0 || (discard && range.flags != 0)) return kUnsupported;
+  const uint64_t capacity = image_->bytes() / kSectorBytes;
+  const uint32_t most = discard ? kMaxDiscardSectors : kMaxWriteZeroesSectors;
+  if (range.sectors > most || range.sector > capacity || range.sectors > capacity - range.sector) {
+    host_->report().add("discard or write zeroes beyond the disk");
+    return kIoError;
+  }
+  r.may_unmap = (range.flags & kUnmap) != 0;
+  r.offset = range.sector * kSectorBytes;
+  r.bytes = uint64_t{range.sectors} * kSectorBytes;
+  return kOk;
+}
+
+uint8_t Blk::get_id(BlkRequest& r) {
+  char id[kSerialBytes] = {};
+  std::memcpy(id, serial_.data(), serial_.size());
+  r.chain.write(host_->dma(), 0, id, std::min<uint64_t>(sizeof id, r.chain.writable_bytes - 1));
+  return kOk;
+}
+
+void Blk::complete(BlkRequest& r) {
+  if (r.result != 0) {
+    static constexpr const char* kNames[] = {"read", "write", "flush", "discard", "write zeroes"};
+    std::string line = image_->path() + ": " + kNames[static_cast<unsigned>(r.op)] +
+                       " failed at byte " + std::to_string(r.offset) + ": " +
+                       std::strerror(-r.result);
+    host_->report().add(line);
+    // After a failed fdatasync the kernel forgets what it could not write: a later one that
+    // succeeds would lie.
+    if (r.op == BlkOp::kFlush) lost_ = r.result;
+  }
+  if (r.op == BlkOp::kRead) r.chain.done(host_->dma(), r.chain.writable_bytes - 1);
+  answer(r, r.result == 0 ? kOk : kIoError);
+}
+
+void Blk::answer(BlkRequest& r, uint8_t status) {
+  *r.status.host = status;
+  host_->dma().done(r.status.ipa, 1);
+  host_->queue(r.queue).push(r.chain.head, static_cast<uint32_t>(r.chain.writable_bytes));
+  free_.push_back(&r);
+}
+
+void Blk::wait(int kick_fd, bool block, bool running) {
+  if (engine_ == nullptr) return Function::wait(kick_fd, block, running);
+  engine_->wait(kick_fd, block, done_);
+  uint64_t touched = 0;
+  for (BlkRequest* r : done_) {
+    touched |= bit(r->queue);
+    --in_flight_;
+    complete(*r);
+  }
+  done_.clear();
+  for (unsigned i = 0; i < queues_; ++i) {
+    if ((touched & bit(i)) != 0) host_->publish(i);
+  }
+  const uint64_t stalled = std::exchange(stalled_, 0);
+  for (unsigned i = 0; running && i < queues_; ++i) {
+    if ((stalled & bit(i)) != 0 && process(i)) host_->kick(i);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Function> make_blk(std::unique_ptr<Image> image, const BlkOptions& options) {
+  return std::make_unique<Blk>(std::move(image), options);
+}
+
+}  // namespace trapline::virtio

@@ -1,0 +1,60 @@
+// How block requests reach the host: io_uring, a pool of threads, or at once.
+#ifndef TRAPLINE_DEVICES_VIRTIO_BLK_ENGINE_H_
+#define TRAPLINE_DEVICES_VIRTIO_BLK_ENGINE_H_
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "devices/virtio/image.h"
+#include "devices/virtio/queue.h"
+
+namespace trapline::virtio {
+
+enum class BlkOp : uint8_t { kRead, kWrite, kFlush, kDiscard, kWriteZeroes };
+
+struct BlkRequest {
+  // What to do.
+  BlkOp op = BlkOp::kRead;
+  bool durable = false;    // on the disk at completion
+  bool may_unmap = false;  // write zeroes
+  uint64_t offset = 0;     // bytes
+  uint64_t bytes = 0;
+  std::vector<iovec> iov;  // read, write; an engine may consume it
+  int result = 0;          // 0 or a negative errno
+
+  // Where it came from.
+  unsigned queue = 0;
+  Chain chain;
+  Segment status = {};  // one byte
+
+  // The engine's progress.
+  size_t first_iov = 0;
+  uint64_t done = 0;
+  bool syncing = false;
+};
+
+// Performs it now; sets result.
+void perform(Image& image, BlkRequest& request);
+
+// All methods on the I/O thread.
+class BlkEngine {
+ public:
+  static constexpr unsigned kMaxInFlight = 128;
+
+  virtual ~BlkEngine() = default;
+  // At most kMaxInFlight requests are under way at once: the caller counts.
+  virtual void submit(BlkRequest* request) = 0;
+  // Function::wait(), and the finished requests are appended to `done`.
+  virtual void wait(int kick_fd, bool block, std::vector<BlkRequest*>& done) = 0;
+};
+
+// Null when the kernel has no io_uring for us, or the image is not raw.
+std::unique_ptr<BlkEngine> make_uring_engine(Image& image);
+std::unique_ptr<BlkEngine> make_thread_engine(Image& image);
+
+}  // namespace trapline::virtio
+
+#endif  // TRAPLINE_DEVICES_VIRTIO_BLK_ENGINE_H_

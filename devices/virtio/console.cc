@@ -1,0 +1,114 @@
+#include "devices/virtio/console.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace trapline::virtio {
+namespace {
+
+constexpr uint64_t kEmergencyWrite = uint64_t{1} << 2;  // 5.3.3
+constexpr unsigned kEmergencyOffset = 8;                // struct virtio_console_config, 5.3.4
+constexpr unsigned kReceiveQueue = 0;
+constexpr unsigned kTransmitQueue = 1;
+constexpr unsigned kBudget = 64;
+
+}  // namespace
+
+uint64_t Console::features() const { return kEmergencyWrite; }
+
+size_t Console::receive(const uint8_t* data, size_t size) {
+  size_t taken;
+  {
+    std::lock_guard lock(input_mutex_);
+    taken = std::min(size, kMaxInput - input_.size());
+    input_.insert(input_.end(), data, data + taken);
+  }
+  if (taken > 0 && host_ != nullptr) host_->kick(kReceiveQueue);
+  return taken;
+}
+
+void Console::config_read(unsigned offset, void* out, unsigned size) const {
+  // cols and rows mean something with F_SIZE only; one port; emerg_wr is write-only.
+  const uint32_t config[3] = {0, 1, 0};
+  std::memcpy(out, reinterpret_cast<const uint8_t*>(config) + offset, size);
+}
+
+void Console::config_write(unsigned offset, const void* data, unsigned) {
+  if (offset != kEmergencyOffset) return;
+  std::lock_guard lock(sink_mutex_);
+  sink_(static_cast<const uint8_t*>(data), 1);
+}
+
+void Console::reset() {
+  // Input that no driver read belongs to the next one.
+}
+
+bool Console::process(unsigned queue) {
+  return queue == kReceiveQueue ? process_receive() : process_transmit();
+}
+
+bool Console::process_receive() {
+  Queue& queue = host_->queue(kReceiveQueue);
+  bool broken = false;
+  {
+    std::lock_guard lock(input_mutex_);
+    while (!input_.empty()) {
+      const Queue::Pop popped = queue.pop(chain_);
+      if (popped == Queue::Pop::kBroken) broken = true;
+      if (popped != Queue::Pop::kChain) {
+        if (!queue.enable_notifications()) break;
+        continue;
+      }
+      scratch_.resize(std::min<uint64_t>(input_.size(), chain_.writable_bytes));
+      std::copy_n(input_.begin(), scratch_.size(), scratch_.begin());
+      input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(scratch_.size()));
+      chain_.write(host_->dma(), 0, scratch_.data(), scratch_.size());
+      queue.push(chain_.head, static_cast<uint32_t>(scratch_.size()));
+      // A chain without room moves nothing: leave before it becomes a loop.
+      if (scratch_.empty()) break;
+    }
+  }
+  if (broken) host_->fail(queue.error());
+  host_->publish(kReceiveQueue);
+  return false;
+}
+
+bool Console::process_transmit() {
+  Queue& queue = host_->queue(kTransmitQueue);
+  for (unsigned budget = kBudget; budget > 0;) {
+    const Queue::Pop popped = queue.pop(chain_);
+    if (popped == Queue::Pop::kBroken) host_->fail(queue.error());
+    if (popped != Queue::Pop::kChain) {
+      if (queue.enable_notifications()) continue;
+      break;
+    }
+    --budget;
+    if (chain_.readable_bytes > kMaxOutput) host_->report().add("output of one buffer cut short");
+    scratch_.resize(std::min<uint64_t>(chain_.readable_bytes, kMaxOutput));
+    chain_.read(0, scratch_.data(), scratch_.size());
+    if (!scratch_.empty()) {
+      std::lock_guard lock(sink_mutex_);
+      sink_(scratch_.data(), scratch_.size());
+    }
+    queue.push(chain_.head, 0);
+  }
+  host_->publish(kTransmitQueue);
+  return queue.has_available();
+}
+
+void Console::save(StateWriter& out) const {
+  std::lock_guard lock(input_mutex_);
+  out.put(static_cast<uint32_t>(input_.size()));
+  for (const uint8_t byte : input_) out.put(byte);
+}
+
+bool Console::load(StateReader& in) {
+  std::lock_guard lock(input_mutex_);
+  input_.clear();
+  const auto size = in.get<uint32_t>();
+  if (size > kMaxInput) return false;
+  for (uint32_t i = 0; i < size; ++i) input_.push_back(in.get<uint8_t>());
+  return in.ok();
+}
+
+}  // namespace trapline::virtio
