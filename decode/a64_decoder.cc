@@ -253,74 +253,6 @@ inline DecodeStatus register_offset(uint32_t w, Access& a) {
   return DecodeStatus::kAccess;
 }
 
-DecodeStatus finish(uint32_t w, Form form, Access& a, Class& cls) {
-  const bool o0 = w >> 15 & 1;
-  const bool rt2_is_31 = field(w, 14, 10) == 31;
-  switch (form) {
-    case Form::kComplete:
-      return DecodeStatus::kAccess;
-    case Form::kUnallocated:
-      return DecodeStatus::kUnallocated;
-    case Form::kRegisterOffset:
-      return register_offset(w, a);
-    case Form::kExclusive:
-      (a.op == Op::kLoadExclusive ? a.acquire = o0 : a.release = o0);
-      return DecodeStatus::kAccess;
-    case Form::kCompareAndSwap:
-      a.release = o0;
-      return rt2_is_31 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
-    case Form::kCompareAndSwapPair:
-      a.release = o0;
-      if ((a.rs | a.rt) & 1) return DecodeStatus::kUnallocated;
-      return rt2_is_31 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
-    case Form::kAtomic:
-      return atomic(w, a, cls);
-    case Form::kAtomic128:
-      return atomic128(w, a, cls);
-    case Form::kRcwCompare:
-      return rcw_compare(w);
-    case Form::kOrderedPair:
-      return ordered_pair(w, a);
-    case Form::kOrderedWriteback:
-      return field(w, 20, 12) == 0 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
-    case Form::kGcsStore:
-      // GCSSTR, GCSSTTR: 20:16 == 11111, 15:12 == 000x.
-      if (field(w, 20, 16) != 31 || field(w, 15, 13) != 0) return DecodeStatus::kUnallocated;
-      return DecodeStatus::kUnsupported;
-    case Form::kTagMultiple:
-      return field(w, 20, 12) == 0 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
-    case Form::kCopy:
-      return copy(w, a);
-    case Form::kSet:
-      return set(w, a);
-    case Form::kStructureMultiple:
-      return structure_multiple(w, a);
-    case Form::kStructureSingle:
-      return structure_single(w, a, cls);
-  }
-  return DecodeStatus::kUnallocated;
-}
-
-// 29 fixed bits of a word to the Access of its row.
-inline Form from_row(uint32_t w, const Row& row, Access& out) {
-  uint64_t half;
-  __builtin_memcpy(&half, &row.access, 8);
-  const uint64_t spread = uint64_t{w & 31} << 24 | uint64_t{w >> 10 & 31} << 32 |
-                          uint64_t{w >> 16 & 31} << 40 | uint64_t{w >> 5 & 31} << 48 |
-                          uint64_t{w >> 16 & 31} << 56;
-  half |= spread & row.registers;
-  uint64_t rest;
-  __builtin_memcpy(&rest, reinterpret_cast<const char*>(&row.access) + 8, 8);
-  const int64_t field_at_top =
-      static_cast<int64_t>(uint64_t{w & row.imm_mask} << row.imm_left) >> row.imm_right;
-  const uint32_t imm =
-      static_cast<uint32_t>(rest) + (static_cast<uint32_t>(field_at_top) << row.imm_scale);
-  rest = (rest & 0xffff'ffff'0000'0000) | imm;
-  __builtin_memcpy(&out, &half, 8);
-  __builtin_memcpy(reinterpret_cast<char*>(&out) + 8, &rest, 8);
-  return row.form;
-}
-
 // DC and IC by VA: SYS #op1, C7, CRm, #op2, Xt (C5.3). Set/way and by-PA forms touch no VA.
 DecodeStatus system_instruction(uint32_t w, Access& a, Class& cls) {
   const unsigned op1 = field(w, 18, 16), crn = field(w, 15, 12), crm = field(w, 11, 8),
@@ -395,18 +327,82 @@ DecodeStatus elsewhere(uint32_t w, Access& a, Class& cls) {
   return DecodeStatus::kNotMemory;
 }
 
-inline bool in_loads_and_stores(uint32_t w) { return (w & 0x0a000000) == 0x08000000; }
+DecodeStatus finish(uint32_t w, Form form, Access& a, Class& cls) {
+  const bool o0 = w >> 15 & 1;
+  const bool rt2_is_31 = field(w, 14, 10) == 31;
+  switch (form) {
+    case Form::kComplete:
+      return DecodeStatus::kAccess;
+    case Form::kUnallocated:
+      return DecodeStatus::kUnallocated;
+    case Form::kElsewhere:
+      return elsewhere(w, a, cls);
+    case Form::kRegisterOffset:
+      return register_offset(w, a);
+    case Form::kExclusive:
+      if (a.op == Op::kLoadExclusive) {
+        a.acquire = o0;
+      } else {
+        a.release = o0;
+      }
+      return DecodeStatus::kAccess;
+    case Form::kCompareAndSwap:
+      a.release = o0;
+      return rt2_is_31 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
+    case Form::kCompareAndSwapPair:
+      a.release = o0;
+      if ((a.rs | a.rt) & 1) return DecodeStatus::kUnallocated;
+      return rt2_is_31 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
+    case Form::kAtomic:
+      return atomic(w, a, cls);
+    case Form::kAtomic128:
+      return atomic128(w, a, cls);
+    case Form::kRcwCompare:
+      return rcw_compare(w);
+    case Form::kOrderedPair:
+      return ordered_pair(w, a);
+    case Form::kOrderedWriteback:
+      return field(w, 20, 12) == 0 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
+    case Form::kGcsStore:
+      // GCSSTR, GCSSTTR: 20:16 == 11111, 15:12 == 000x.
+      if (field(w, 20, 16) != 31 || field(w, 15, 13) != 0) return DecodeStatus::kUnallocated;
+      return DecodeStatus::kUnsupported;
+    case Form::kTagMultiple:
+      return field(w, 20, 12) == 0 ? DecodeStatus::kAccess : DecodeStatus::kUnallocated;
+    case Form::kCopy:
+      return copy(w, a);
+    case Form::kSet:
+      return set(w, a);
+    case Form::kStructureMultiple:
+      return structure_multiple(w, a);
+    case Form::kStructureSingle:
+      return structure_single(w, a, cls);
+  }
+  return DecodeStatus::kUnallocated;
+}
+
+// The Access of a row with the word's registers and immediate.
+inline Form from_row(uint32_t w, const Row& row, Access& out) {
+  uint64_t half;
+  __builtin_memcpy(&half, &row.access, 8);
+  const uint64_t word = w;
+  const uint64_t spread = (word & 0x001f'001f) << 24 | (word & 0x7c00) << 22 |
+                          (word & 0x03e0) << 43 | (word & 0x001f'0000) << 40;
+  half |= spread & row.registers;
+  uint64_t rest;
+  __builtin_memcpy(&rest, reinterpret_cast<const char*>(&row.access) + 8, 8);
+  const int64_t at_top = static_cast<int64_t>(uint64_t{w & row.imm_mask} << row.imm_left);
+  const uint32_t imm = static_cast<uint32_t>(rest) + static_cast<uint32_t>(at_top >> row.imm_right);
+  rest = (rest & 0xffff'ffff'0000'0000) | imm;
+  __builtin_memcpy(&out, &half, 8);
+  __builtin_memcpy(reinterpret_cast<char*>(&out) + 8, &rest, 8);
+  return row.form;
+}
 
 DecodeStatus decode_with_class(uint32_t w, Access& out, Class& cls) {
-  DecodeStatus status;
-  if (in_loads_and_stores(w)) {
-    const unsigned index = a64::kRowOfKey.row[a64::key_of(w)];
-    cls = a64::kClasses.of_row[index];
-    status = finish(w, from_row(w, a64::kRows.row[index], out), out, cls);
-  } else {
-    out = Access{};
-    status = elsewhere(w, out, cls);
-  }
+  const unsigned index = a64::kRowOfKey.row[a64::key_of(w)];
+  cls = a64::kClasses.of_row[index];
+  const DecodeStatus status = finish(w, from_row(w, a64::kRows.row[index], out), out, cls);
   if (status != DecodeStatus::kAccess) out = Access{};
   return status;
 }
@@ -414,19 +410,14 @@ DecodeStatus decode_with_class(uint32_t w, Access& out, Class& cls) {
 }  // namespace
 
 DecodeStatus decode(uint32_t word, Access& out) {
-  if (in_loads_and_stores(word)) [[likely]] {
-    const Row& row = a64::kRows.row[a64::kRowOfKey.row[a64::key_of(word)]];
-    const Form form = from_row(word, row, out);
-    if (form == Form::kComplete) [[likely]] {
-      return DecodeStatus::kAccess;
-    }
-    Class unused;
-    const DecodeStatus status = finish(word, form, out, unused);
-    if (status != DecodeStatus::kAccess) out = Access{};
-    return status;
-  }
+  const Row& row = a64::kRows.row[a64::kRowOfKey.row[a64::key_of(word)]];
+  const Form form = from_row(word, row, out);
+  if (form == Form::kComplete) [[likely]]
+    return DecodeStatus::kAccess;
   Class unused;
-  return decode_with_class(word, out, unused);
+  const DecodeStatus status = finish(word, form, out, unused);
+  if (status != DecodeStatus::kAccess) out = Access{};
+  return status;
 }
 
 const char* decode_class(uint32_t word) {

@@ -14,8 +14,8 @@ constexpr Entry kNothing{Row{.access = {},
                              .imm_mask = 0,
                              .imm_left = 0,
                              .imm_right = 0,
-                             .imm_scale = 0,
-                             .form = Form::kUnallocated},
+                             .form = Form::kUnallocated,
+                             .spare = 0},
                          Class::kUnallocated};
 
 constexpr Entry entry(Class cls, Op op, unsigned size_log2, unsigned count, uint64_t registers,
@@ -35,8 +35,7 @@ constexpr Entry entry(Class cls, Op op, unsigned size_log2, unsigned count, uint
 constexpr void signed_field(Entry& e, unsigned high, unsigned low, unsigned scale) {
   e.row.imm_mask = ((uint32_t{2} << high) - 1) & ~((uint32_t{1} << low) - 1);
   e.row.imm_left = static_cast<uint8_t>(63 - high);
-  e.row.imm_right = static_cast<uint8_t>(63 - high + low);
-  e.row.imm_scale = static_cast<uint8_t>(scale);
+  e.row.imm_right = static_cast<uint8_t>(63 - high + low - scale);
 }
 constexpr void imm7(Entry& e, unsigned scale) { signed_field(e, 21, 15, scale); }
 constexpr void imm9(Entry& e, unsigned scale = 0) { signed_field(e, 20, 12, scale); }
@@ -44,8 +43,7 @@ constexpr void imm19(Entry& e) { signed_field(e, 23, 5, 2); }
 constexpr void imm12(Entry& e, unsigned scale) {
   e.row.imm_mask = 0x003ffc00;
   e.row.imm_left = 0;
-  e.row.imm_right = 10;
-  e.row.imm_scale = static_cast<uint8_t>(scale);
+  e.row.imm_right = static_cast<uint8_t>(10 - scale);
 }
 
 // size 001000 o2 L o1 Rs o0 Rt2 Rn Rt: exclusives, ordered, compare and swap.
@@ -335,13 +333,18 @@ constexpr Entry register_other(uint32_t w) {
                   op2 == 3 ? AddressMode::kPreIndex : AddressMode::kOffset);
   e.row.access.lane = w >> 23 & 1;
   e.row.imm_mask = 0x001ff000;
-  e.row.imm_right = 12;
-  e.row.imm_scale = 3;
+  e.row.imm_right = 12 - 3;
   if (w >> 22 & 1) e.row.access.imm = -512 * 8;
   return e;
 }
 
 constexpr Entry classify(uint32_t w) {
+  if (!in_loads_and_stores(w)) {
+    Entry e = kNothing;
+    e.cls = Class::kNotMemory;
+    e.row.form = Form::kElsewhere;
+    return e;
+  }
   const bool vector = w >> 26 & 1, bit24 = w >> 24 & 1;
   switch (w >> 28 & 3) {
     case 0b00:

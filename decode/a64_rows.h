@@ -1,5 +1,5 @@
 // The loads-and-stores group (Arm ARM DDI 0487, C4.1 "Loads and stores") as a table built by the
-// compiler. Eleven bits of a word (31:28, 26, 24:21, 11:10) choose a Row: the Access with all that
+// compiler. Bits 31:21 and 11:10 of a word choose a Row: the Access with all that
 // these bits already say, the register fields to copy in, and where the immediate stands. Words
 // whose meaning needs further bits name a Form, which the decoder finishes in a switch.
 //
@@ -46,6 +46,7 @@ enum class Class : uint8_t {
 enum class Form : uint8_t {
   kComplete,  // nothing: registers and immediate as the row says
   kUnallocated,
+  kElsewhere,       // outside the group
   kRegisterOffset,  // option and S
   kExclusive,       // o0
   kCompareAndSwap,  // o0, Rt2 == 11111
@@ -80,27 +81,29 @@ static_assert(offsetof(Access, rt) == 3 && offsetof(Access, rt2) == 4 &&
 struct Row {
   Access access;
   uint64_t registers;
-  // imm += int64((word & imm_mask) << imm_left) >> imm_right << imm_scale
+  // imm += int64((word & imm_mask) << imm_left) >> imm_right. A signed field goes up to bit 63
+  // first; the scale is in imm_right, for below the field all bits are zero.
   uint32_t imm_mask;
   uint8_t imm_left;
   uint8_t imm_right;
-  uint8_t imm_scale;
   Form form;
+  uint8_t spare;
   friend constexpr bool operator==(const Row&, const Row&) = default;
 };
 static_assert(sizeof(Row) == 32);
 
-inline constexpr unsigned kKeys = 2048;
+// The key is bits 31:21 and 11:10. Bits 27 and 25 are fixed in the group, so three quarters of the
+// keys are words outside it: they share one row, and their part of the table stays cold.
+inline constexpr unsigned kKeys = 8192;
 
-constexpr unsigned key_of(uint32_t w) {
-  return (w >> 28) << 7 | (w >> 26 & 1) << 6 | (w >> 21 & 15) << 2 | (w >> 10 & 3);
-}
+constexpr unsigned key_of(uint32_t w) { return (w >> 19 & ~3u) | (w >> 10 & 3); }
 
-// The inverse of key_of: a word with these bits set and all else but bit 27 clear.
+// The inverse of key_of: a word with these bits set and all else clear.
 constexpr uint32_t word_of(unsigned key) {
-  return uint32_t{key >> 7} << 28 | uint32_t{1} << 27 | uint32_t{key >> 6 & 1} << 26 |
-         uint32_t{key >> 2 & 15} << 21 | uint32_t{key & 3} << 10;
+  return uint32_t{key >> 2} << 21 | uint32_t{key & 3} << 10;
 }
+
+constexpr bool in_loads_and_stores(uint32_t w) { return (w & 0x0a000000) == 0x08000000; }
 
 inline constexpr unsigned kMaxRows = 352;
 

@@ -264,14 +264,15 @@ std::string format_decode_line(uint32_t word, CapstoneDecoder& capstone) {
       break;
   }
   if (status == DecodeStatus::kUnallocated) return line;
-  // Capstone's text, but not where it knows only what the encoding meant in Armv8.0.
-  std::string text;
+  // Capstone's text, but our own where Capstone knows only what the encoding meant in Armv8.0, and
+  // where it prints a negative number as a 64-bit one.
+  std::string text = capstone.text(word, 0);
   if (status == DecodeStatus::kAccess) {
     Access unused;
     capstone.decode(word, unused);
-    text = capstone.last_was_native() ? access_text(access) : capstone.text(word, 0);
-  } else {
-    text = capstone.text(word, 0);
+    const bool negative = access.imm < 0 && (access.mode == AddressMode::kPostIndex ||
+                                             access.mode == AddressMode::kLiteral);
+    if (capstone.last_was_native() || negative) text = access_text(access);
   }
   return text.empty() ? line : line + "  ; " + text;
 }
