@@ -55,7 +55,7 @@ class SoftVcpu final : public Vcpu {
   // Sleeps until an interrupt line rises, kick(), with `wfe` also until an event (SEV from another
   // CPU), or for timeout_ns; returns at once if one of them is already there. Never consumes a
   // kick; consumes the event. On the vCPU's own thread, outside run().
-  void wait_for_event(uint64_t timeout_ns, bool wfe = false);
+  void wait_for_event(uint64_t timeout_ns, bool wfe = false) override;
 
   void reset(uint64_t pc, uint64_t x0) override;
   uint64_t get_register(unsigned index) override;
