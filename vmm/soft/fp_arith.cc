@@ -191,11 +191,11 @@ U select_number(Cpu& cpu, U a, U b, bool maximum) {
 }  // namespace
 
 template <class U>
-U fp_max(Cpu& cpu, U a, U b) {
+U soft_max(Cpu& cpu, U a, U b) {
   return select(cpu, a, b, true);
 }
 template <class U>
-U fp_min(Cpu& cpu, U a, U b) {
+U soft_min(Cpu& cpu, U a, U b) {
   return select(cpu, a, b, false);
 }
 template <class U>
@@ -221,37 +221,20 @@ u32 soft_compare(Cpu& cpu, U a, U b, bool signal_all) {
   const auto key = [](U v) { return v & kSignBit<U> ? static_cast<U>(~v) : v | kSignBit<U>; };
   return key(a) < key(b) ? 0x80000000 : 0x20000000;
 }
-template <class U>
-bool fp_eq(Cpu& cpu, U a, U b) {
-  return fp_compare(cpu, a, b, false) == 0x60000000;
-}
-template <class U>
-bool fp_ge(Cpu& cpu, U a, U b) {
-  const u32 nzcv = fp_compare(cpu, a, b, true);
-  return nzcv == 0x60000000 || nzcv == 0x20000000;
-}
-template <class U>
-bool fp_gt(Cpu& cpu, U a, U b) {
-  return fp_compare(cpu, a, b, true) == 0x20000000;
-}
-
-#define INSTANTIATE(U)                         \
-  template U soft_add(Cpu&, U, U);             \
-  template U soft_mul(Cpu&, U, U);             \
-  template U soft_div(Cpu&, U, U);             \
-  template U soft_sqrt(Cpu&, U);               \
-  template U soft_muladd(Cpu&, U, U, U);       \
-  template U fp_mulx(Cpu&, U, U);              \
-  template U fp_recip_step(Cpu&, U, U);        \
-  template U fp_rsqrt_step(Cpu&, U, U);        \
-  template U fp_max(Cpu&, U, U);               \
-  template U fp_min(Cpu&, U, U);               \
-  template U fp_maxnm(Cpu&, U, U);             \
-  template U fp_minnm(Cpu&, U, U);             \
-  template u32 soft_compare(Cpu&, U, U, bool); \
-  template bool fp_eq(Cpu&, U, U);             \
-  template bool fp_ge(Cpu&, U, U);             \
-  template bool fp_gt(Cpu&, U, U);
+#define INSTANTIATE(U)                   \
+  template U soft_add(Cpu&, U, U);       \
+  template U soft_mul(Cpu&, U, U);       \
+  template U soft_div(Cpu&, U, U);       \
+  template U soft_sqrt(Cpu&, U);         \
+  template U soft_muladd(Cpu&, U, U, U); \
+  template U fp_mulx(Cpu&, U, U);        \
+  template U fp_recip_step(Cpu&, U, U);  \
+  template U fp_rsqrt_step(Cpu&, U, U);  \
+  template U soft_max(Cpu&, U, U);       \
+  template U soft_min(Cpu&, U, U);       \
+  template U fp_maxnm(Cpu&, U, U);       \
+  template U fp_minnm(Cpu&, U, U);       \
+  template u32 soft_compare(Cpu&, U, U, bool);
 INSTANTIATE(u32)
 INSTANTIATE(u64)
 

@@ -97,9 +97,9 @@ U fp_rsqrt_estimate(Cpu& cpu, U a);  // FRSQRTE
 template <class U>
 U fp_recpx(Cpu& cpu, U a);  // FRECPX
 template <class U>
-U fp_max(Cpu& cpu, U a, U b);
+U soft_max(Cpu& cpu, U a, U b);
 template <class U>
-U fp_min(Cpu& cpu, U a, U b);
+U soft_min(Cpu& cpu, U a, U b);
 template <class U>
 U fp_maxnm(Cpu& cpu, U a, U b);
 template <class U>
@@ -117,16 +117,10 @@ template <class U>
 U soft_from_fixed(Cpu& cpu, bool negative, u64 magnitude, unsigned fraction_bits);
 // FPConvert between any two of the three formats; half precision honours FPCR.AHP.
 template <class To, class From>
-To fp_convert(Cpu& cpu, From a, Rounding rounding);
+To soft_convert(Cpu& cpu, From a, Rounding rounding);
 // FPCompare: NZCV in bits 31:28.
 template <class U>
 u32 soft_compare(Cpu& cpu, U a, U b, bool signal_all);
-template <class U>
-bool fp_eq(Cpu& cpu, U a, U b);
-template <class U>
-bool fp_ge(Cpu& cpu, U a, U b);
-template <class U>
-bool fp_gt(Cpu& cpu, U a, U b);
 
 // --- host arithmetic ---
 // Taken under round to nearest when the result is normal and above the smallest normal number
@@ -142,12 +136,18 @@ bool ordinary(U r) {  // normal, finite and larger than the smallest normal numb
          static_cast<U>(kInf<U> - kMinNormal<U> - 1);
 }
 
+// Sums and differences below the normal range are exact, so any finite one will do.
+template <class U>
+bool finite(U r) {
+  return fp_abs(r) < kInf<U>;
+}
+
 template <class U>
 U fp_add(Cpu& cpu, U a, U b) {
   if (host_rounding(cpu)) [[likely]] {
     const Host<U> x = std::bit_cast<Host<U>>(a), y = std::bit_cast<Host<U>>(b), s = x + y;
     const U r = std::bit_cast<U>(s);
-    if (ordinary(r)) {
+    if (finite(r)) {
       if (cpu.fpsr & kIxc) return r;
       // Knuth's two-sum gives the rounding error exactly.
       const Host<U> t = s - x;
@@ -161,7 +161,7 @@ U fp_sub(Cpu& cpu, U a, U b) {
   if (host_rounding(cpu)) [[likely]] {
     const Host<U> x = std::bit_cast<Host<U>>(a), y = std::bit_cast<Host<U>>(b), s = x - y;
     const U r = std::bit_cast<U>(s);
-    if (ordinary(r)) {
+    if (finite(r)) {
       if (cpu.fpsr & kIxc) return r;
       const Host<U> t = s - x;
       if ((x - (s - t)) - (y + t) == 0) return r;
@@ -217,6 +217,46 @@ u32 fp_compare(Cpu& cpu, U a, U b, bool signal_all) {
     return x == y ? 0x60000000 : x < y ? 0x80000000 : 0x20000000;
   }
   return soft_compare(cpu, a, b, signal_all);
+}
+template <class U>
+bool fp_eq(Cpu& cpu, U a, U b) {
+  return fp_compare(cpu, a, b, false) == 0x60000000;
+}
+template <class U>
+bool fp_ge(Cpu& cpu, U a, U b) {
+  const u32 nzcv = fp_compare(cpu, a, b, true);
+  return nzcv == 0x60000000 || nzcv == 0x20000000;
+}
+template <class U>
+bool fp_gt(Cpu& cpu, U a, U b) {
+  return fp_compare(cpu, a, b, true) == 0x20000000;
+}
+template <class U>
+U fp_max(Cpu& cpu, U a, U b) {
+  const Host<U> x = std::bit_cast<Host<U>>(a), y = std::bit_cast<Host<U>>(b);
+  if (!(cpu.fpcr & kFz) && x != y && !is_nan(a) && !is_nan(b)) [[likely]]
+    return x > y ? a : b;
+  return soft_max(cpu, a, b);
+}
+template <class U>
+U fp_min(Cpu& cpu, U a, U b) {
+  const Host<U> x = std::bit_cast<Host<U>>(a), y = std::bit_cast<Host<U>>(b);
+  if (!(cpu.fpcr & kFz) && x != y && !is_nan(a) && !is_nan(b)) [[likely]]
+    return x < y ? a : b;
+  return soft_min(cpu, a, b);
+}
+template <class To, class From>
+To fp_convert(Cpu& cpu, From a, Rounding rounding) {
+  if constexpr (sizeof(From) == 4 && sizeof(To) == 8) {  // exact
+    if (ordinary(a)) [[likely]]
+      return std::bit_cast<To>(static_cast<double>(std::bit_cast<float>(a)));
+  } else if constexpr (sizeof(From) == 8 && sizeof(To) == 4) {
+    if (host_rounding(cpu) && (cpu.fpsr & kIxc) && rounding == Rounding::kNearest) [[likely]] {
+      const To r = std::bit_cast<To>(static_cast<float>(std::bit_cast<double>(a)));
+      if (ordinary(r)) return r;
+    }
+  }
+  return soft_convert<To>(cpu, a, rounding);
 }
 template <class U>
 u64 fp_to_fixed(Cpu& cpu, U a, unsigned fraction_bits, bool is_unsigned, unsigned width,

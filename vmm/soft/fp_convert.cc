@@ -5,7 +5,7 @@
 namespace trapline::soft::fp {
 
 template <class To, class From>
-To fp_convert(Cpu& cpu, From a, Rounding rounding) {
+To soft_convert(Cpu& cpu, From a, Rounding rounding) {
   const Unpacked x = unpack(cpu, a);
   const bool alternative = sizeof(To) == 2 && (cpu.fpcr & kAhp);  // no NaN, no infinity
   if (x.nan()) {
@@ -73,12 +73,12 @@ U soft_from_fixed(Cpu& cpu, bool negative, u64 magnitude, unsigned fraction_bits
                        magnitude << lead, fpcr_rounding(cpu));
 }
 
-template u16 fp_convert(Cpu&, u32, Rounding);
-template u16 fp_convert(Cpu&, u64, Rounding);
-template u32 fp_convert(Cpu&, u16, Rounding);
-template u32 fp_convert(Cpu&, u64, Rounding);
-template u64 fp_convert(Cpu&, u16, Rounding);
-template u64 fp_convert(Cpu&, u32, Rounding);
+template u16 soft_convert(Cpu&, u32, Rounding);
+template u16 soft_convert(Cpu&, u64, Rounding);
+template u32 soft_convert(Cpu&, u16, Rounding);
+template u32 soft_convert(Cpu&, u64, Rounding);
+template u64 soft_convert(Cpu&, u16, Rounding);
+template u64 soft_convert(Cpu&, u32, Rounding);
 #define INSTANTIATE(U)                                                     \
   template U fp_round_int(Cpu&, U, Rounding, bool);                        \
   template u64 soft_to_fixed(Cpu&, U, unsigned, bool, unsigned, Rounding); \

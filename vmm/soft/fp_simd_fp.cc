@@ -65,6 +65,32 @@ U from_int(Cpu& c, U a, unsigned fraction_bits) {
 template <bool kUnsigned>
 constexpr auto kFromInt = []<class U>(Cpu& c, U a) -> U { return from_int<U, kUnsigned>(c, a, 0); };
 
+// A Map3 whose lanes are first computed all at once by the host: the conditions of fp_arith.h for
+// host arithmetic, with Inexact already set, in every lane.
+template <auto F, auto kHostOp, bool kIsSum, Src kSrc = kReg>
+struct HostMap3 {
+  template <class U>
+  static void run(Cpu& cpu, uint32_t w) {
+    if (host_rounding(cpu) && (cpu.fpsr & kIxc)) [[likely]] {
+      Vreg va = cpu.v[rn(w)], vb = std::bit_cast<Vreg>(operand2<kSrc, U>(cpu, w));
+      if (!q_bit(w)) va.hi = va.lo, vb.hi = vb.lo;
+      const auto a = std::bit_cast<Lanes<Host<U>>>(va), b = std::bit_cast<Lanes<Host<U>>>(vb);
+      Lanes<U> r;
+      U bad = 0;
+      for (unsigned i = 0; i < r.kCount; ++i) {
+        r[i] = std::bit_cast<U>(kHostOp(a[i], b[i]));
+        bad |= !(kIsSum ? finite(r[i]) : ordinary(r[i]));
+      }
+      if (!bad) return put<kVector>(cpu, w, r);
+    }
+    Map3<F, kVector, kSrc>::template run<U>(cpu, w);
+  }
+};
+constexpr auto kHostAdd = []<class T>(T a, T b) { return a + b; };
+constexpr auto kHostSub = []<class T>(T a, T b) { return a - b; };
+constexpr auto kHostMul = []<class T>(T a, T b) { return a * b; };
+constexpr auto kHostDiv = []<class T>(T a, T b) { return a / b; };
+
 // SCVTF, UCVTF, FCVTZS, FCVTZU with fraction bits in immh:immb (2 * esize - imm).
 template <bool kUnsigned, bool kToFixed, Shape S>
 struct FixedPoint {
@@ -144,8 +170,8 @@ constexpr Row kRows[] = {
     THREE("0", "1", "11000", kMinnm),
     THREE("0", "0", "11001", kMla),
     THREE("0", "1", "11001", kMls),
-    THREE("0", "0", "11010", kAdd),
-    THREE("0", "1", "11010", kSub),
+    {"0Q0 01110 0z 1 mmmmm 11010 1 nnnnn ddddd", kFloats<HostMap3<kAdd, kHostAdd, true>>},
+    {"0Q0 01110 1z 1 mmmmm 11010 1 nnnnn ddddd", kFloats<HostMap3<kSub, kHostSub, true>>},
     THREE_BOTH("0", "0", "11011", kMulx),
     THREE_BOTH("0", "0", "11100", kEq),
     THREE("0", "0", "11110", kMax),
@@ -156,14 +182,14 @@ constexpr Row kRows[] = {
     PAIR("1", "11000", kMinnm),
     PAIR("0", "11010", kAdd),
     THREE_BOTH("1", "1", "11010", kAbd),
-    THREE("1", "0", "11011", kMul),
+    {"0Q1 01110 0z 1 mmmmm 11011 1 nnnnn ddddd", kFloats<HostMap3<kMul, kHostMul, false>>},
     THREE_BOTH("1", "0", "11100", kGe),
     THREE_BOTH("1", "1", "11100", kGt),
     THREE_BOTH("1", "0", "11101", kAcge),
     THREE_BOTH("1", "1", "11101", kAcgt),
     PAIR("0", "11110", kMax),
     PAIR("1", "11110", kMin),
-    THREE("1", "0", "11111", kDiv),
+    {"0Q1 01110 0z 1 mmmmm 11111 1 nnnnn ddddd", kFloats<HostMap3<kDiv, kHostDiv, false>>},
 
 // Two-register miscellaneous.
 #define TWO(u, a, opcode, F)                                                             \

@@ -13,7 +13,11 @@ constexpr auto kCls = []<class T>(T a) -> T {
   return static_cast<T>(std::countl_zero(static_cast<Unsigned<T>>(x << 1 | 1)));
 };
 constexpr auto kClz = []<class T>(T a) -> T { return static_cast<T>(std::countl_zero(a)); };
-constexpr auto kCnt = []<class T>(T a) -> T { return static_cast<T>(std::popcount(a)); };
+constexpr auto kCnt = [](u64 a) -> u64 {  // of each byte
+  a -= a >> 1 & 0x5555555555555555;
+  a = (a & 0x3333333333333333) + (a >> 2 & 0x3333333333333333);
+  return (a + (a >> 4)) & 0x0f0f0f0f0f0f0f0f;
+};
 constexpr auto kNot = []<class T>(T a) -> T { return static_cast<T>(~a); };
 constexpr auto kRbit = [](u8 a) -> u8 {
   a = static_cast<u8>(a << 4 | a >> 4);
@@ -100,19 +104,26 @@ struct ShiftLeftLong {  // SHLL: by the element size
 };
 
 enum class Across : uint8_t { kAdd, kMax, kMin };
+// Lane i takes in lane i + kWidth, and so on down to one lane.
+template <Across kOp, unsigned kWidth, class T>
+void fold(Lanes<T>& a) {
+  for (unsigned i = 0; i < kWidth; ++i) {
+    const T x = a[i], y = a[i + kWidth];
+    if constexpr (kOp == Across::kAdd) a[i] = static_cast<T>(x + y);
+    if constexpr (kOp == Across::kMax) a[i] = x > y ? x : y;
+    if constexpr (kOp == Across::kMin) a[i] = x < y ? x : y;
+  }
+  if constexpr (kWidth > 1) fold<kOp, kWidth / 2>(a);
+}
 template <Across kOp>
 struct AcrossLanes {
   template <class T>
   static void run(Cpu& cpu, uint32_t w) {
-    const auto a = lanes<T>(cpu, rn(w));
-    const unsigned n = active_lanes<kVector, T>(w);
-    T r = a[0];
-    for (unsigned i = 1; i < n; ++i) {
-      if constexpr (kOp == Across::kAdd) r = static_cast<T>(r + a[i]);
-      if constexpr (kOp == Across::kMax) r = r > a[i] ? r : a[i];
-      if constexpr (kOp == Across::kMin) r = r < a[i] ? r : a[i];
-    }
-    cpu.v[rd(w)] = Vreg{static_cast<Unsigned<T>>(r), 0};
+    Vreg v = cpu.v[rn(w)];
+    if (!q_bit(w)) v.hi = kOp == Across::kAdd ? 0 : v.lo;  // neutral
+    auto a = std::bit_cast<Lanes<T>>(v);
+    fold<kOp, Lanes<T>::kCount / 2>(a);
+    cpu.v[rd(w)] = Vreg{static_cast<Unsigned<T>>(a[0]), 0};
   }
 };
 struct AcrossLong {  // SADDLV, UADDLV
@@ -141,7 +152,7 @@ constexpr Row kRows[] = {
     {"0q0 01110 zz 10000 00010 10 nnnnn ddddd", kSignedBhs<PairLong<false>>},
     {"0Q0 01110 zz 10000 00011 10 nnnnn ddddd", kSignedBhsd<Map2<kMixedSatAdd>>},
     {"0q0 01110 zz 10000 00100 10 nnnnn ddddd", kSignedBhs<Map2<kCls>>},
-    {"0q0 01110 zz 10000 00101 10 nnnnn ddddd", kOver<Map2<kCnt>, u8>},
+    {"0q0 01110 00 10000 00101 10 nnnnn ddddd", kWhole<Map2<kCnt>>},
     {"0q0 01110 zz 10000 00110 10 nnnnn ddddd", kSignedBhs<PairLong<true>>},
     {"0Q0 01110 zz 10000 00111 10 nnnnn ddddd", kSignedBhsd<Map2<kSatAbs>>},
     {"0Q0 01110 zz 10000 01000 10 nnnnn ddddd", kSignedBhsd<Map2<kGt0>>},
