@@ -1,1 +1,220 @@
-// In work.
+// The run loop: everything between two blocks that is not a direct jump.
+#include "vmm/soft/engine.h"
+
+#include <algorithm>
+
+#include "vmm/soft/engine_state.h"
+#include "vmm/soft/exception.h"
+#include "vmm/soft/machine.h"
+#include "vmm/soft/mmu.h"
+
+namespace trapline::soft {
+namespace {
+
+constexpr uint64_t kLongestRun = uint64_t{1} << 62;
+
+Exit simple_exit(const Cpu& cpu, ExitKind kind) {
+  Exit exit;
+  exit.kind = kind;
+  exit.vcpu = static_cast<uint8_t>(cpu.index);
+  exit.pc = cpu.pc;
+  return exit;
+}
+
+// Deals with everything that is due before the instruction at cpu.pc. True: `exit` is to be
+// returned.
+bool look_around(Cpu& cpu, EngineState& e, Exit& exit) {
+  uint32_t attention = cpu.attention.load(std::memory_order_seq_cst);
+  if ((attention & Cpu::kMaintenance) != 0) maintenance_drain(cpu, e);
+  if ((attention & Cpu::kKick) != 0) {
+    cpu.attention.fetch_and(~uint32_t{Cpu::kKick}, std::memory_order_seq_cst);
+    exit = simple_exit(cpu, ExitKind::kKicked);
+    return true;
+  }
+  if ((attention & Cpu::kFiq) != 0 && (cpu.ps.daif & 1) == 0) {
+    take_interrupt(cpu, VectorKind::kFiq);
+    note_exception(cpu, e);
+  } else if ((attention & Cpu::kIrq) != 0 && (cpu.ps.daif & 2) == 0) {
+    take_interrupt(cpu, VectorKind::kIrq);
+    note_exception(cpu, e);
+  }
+  return false;
+}
+
+// Exceptions that the instruction address or PSTATE cause before anything is fetched. True: one was
+// taken.
+bool pc_faults(Cpu& cpu, EngineState& e) {
+  if (cpu.ps.il) {
+    take_sync(cpu, Ec::kIllegalState, 0, cpu.pc);
+  } else if ((cpu.pc & 3) != 0) {
+    take_abort(cpu, Ec::kPcAlignment, 0, cpu.pc, cpu.pc);
+  } else {
+    return false;
+  }
+  note_exception(cpu, e);
+  return true;
+}
+
+// A link found missing is set, unless the way to its target was not a plain one.
+void resolve_link(EngineState& e, Block* b) {
+  Block** link = e.pending_link;
+  e.pending_link = nullptr;
+  if (!b->linkable || b->pc != e.pending_pc) return;
+  const Block* source = e.pending_source;
+  if (source->token == 0 || source->mode != b->mode) return;
+  if (e.pending_local &&
+      ((reinterpret_cast<uintptr_t>(source->host) ^ reinterpret_cast<uintptr_t>(b->host)) &
+       ~kPageMask) != 0) {
+    return;
+  }
+  *link = b;
+}
+
+Exit run_loop(Cpu& cpu, EngineState& e) {
+  Exit exit;
+  for (;;) {
+    if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) != 0) {
+      if (look_around(cpu, e, exit)) return exit;
+      if (e.stop_after_exception && e.leave == Leave::kException) {
+        return simple_exit(cpu, ExitKind::kDebug);
+      }
+    }
+    if (e.context_dirty) tlb_update_context(cpu);
+    update_attention_mask(cpu, e);
+    if (e.icount <= 0) return simple_exit(cpu, ExitKind::kBudget);
+    uint64_t limit = static_cast<uint64_t>(e.icount);
+
+    const bool stepping = step_enabled(cpu);
+    if (stepping && step_pending(cpu)) {
+      take_software_step(cpu, false);
+      note_exception(cpu, e);
+      continue;
+    }
+    cpu.pc = strip_tag(cpu.sys.mmu, cpu.pc);  // AArch64.BranchAddr, of an indirect branch
+    if (pc_faults(cpu, e)) {
+      if (cpu.futile_exceptions >= kCrashThreshold) return simple_exit(cpu, ExitKind::kCrashed);
+      continue;
+    }
+    if (e.blocks_stale) {
+      blocks_flush(e);
+      e.blocks_stale = false;
+    }
+    if (!e.breakpoints.empty() || e.hw_breakpoints) {
+      bool exits = false;
+      if (debug_check(cpu, e, exits)) {
+        if (exits) return simple_exit(cpu, ExitKind::kDebug);
+        if (cpu.futile_exceptions >= kCrashThreshold) return simple_exit(cpu, ExitKind::kCrashed);
+        continue;
+      }
+    }
+    if (stepping) limit = 1;
+
+    Block* b = find_block(cpu, e, limit);
+    if (b != nullptr) {
+      if (e.pending_link != nullptr) resolve_link(e, b);
+      e.leave = Leave::kLookup;
+      e.returned = false;
+      e.flags.unpack(cpu.nzcv);
+      e.block = b;
+      b->ops[0].fn(&cpu, b->ops, e.icount - b->len, &e);
+      if (stepping && e.leave == Leave::kLookup && !e.returned) step_advance(cpu);
+    }
+    switch (e.leave) {
+      case Leave::kLookup:
+        break;
+      case Leave::kException:
+        e.pending_link = nullptr;
+        if (cpu.futile_exceptions >= kCrashThreshold) {
+          return simple_exit(cpu, ExitKind::kCrashed);
+        }
+        if (e.stop_after_exception) return simple_exit(cpu, ExitKind::kDebug);
+        break;
+      case Leave::kExit:
+        e.pending_link = nullptr;
+        cpu.exit.vcpu = static_cast<uint8_t>(cpu.index);
+        return cpu.exit;
+    }
+  }
+}
+
+}  // namespace
+
+void note_exception(Cpu& cpu, EngineState& e) {
+  (void)cpu;
+  e.context_dirty = true;
+  e.leave = Leave::kException;
+}
+
+void engine_create(Cpu& cpu) {
+  auto* e = new EngineState(cpu);
+  cpu.engine = e;
+  blocks_init(*e);
+  e->emulate_context.gate = nullptr;
+  engine_reset(cpu);
+  cpu.shared->cpus.push_back(&cpu);
+}
+
+void engine_destroy(Cpu& cpu) {
+  auto& cpus = cpu.shared->cpus;
+  cpus.erase(std::remove(cpus.begin(), cpus.end(), &cpu), cpus.end());
+  blocks_free(*cpu.engine);
+  delete cpu.engine;
+  cpu.engine = nullptr;
+}
+
+void engine_reset(Cpu& cpu) {
+  EngineState& e = *cpu.engine;
+  cpu.r.x[kSlotXzr] = 0;
+  blocks_flush(e);
+  for (TlbTable& table : e.el0) table.used = true;
+  e.el1.used = true;
+  tlb_flush_all(e);
+  debug_context_changed(cpu);
+  e.skip_breakpoint_pc = ~uint64_t{0};
+  e.context_dirty = true;
+}
+
+Exit engine_run(Cpu& cpu, uint64_t budget) {
+  EngineState& e = *cpu.engine;
+  e.icount = static_cast<int64_t>(std::min(budget, kLongestRun));
+  e.retire_base = cpu.retired + static_cast<uint64_t>(e.icount);
+  e.pending_link = nullptr;
+  update_attention_mask(cpu, e);
+  // From here on other CPUs wait for us; what they asked for before is in the queue.
+  e.running.store(true, std::memory_order_seq_cst);
+  Exit exit = run_loop(cpu, e);
+  e.running.store(false, std::memory_order_seq_cst);
+  return exit;
+}
+
+Exit engine_step(Cpu& cpu) {
+  EngineState& e = *cpu.engine;
+  e.stop_after_exception = true;
+  e.skip_breakpoint_pc = cpu.pc;
+  e.skip_breakpoint_retired = cpu.retired;
+  Exit exit = engine_run(cpu, 1);
+  e.stop_after_exception = false;
+  if (exit.kind == ExitKind::kBudget) exit.kind = ExitKind::kDebug;
+  return exit;
+}
+
+void engine_finish_instruction(Cpu& cpu) {
+  cpu.pc += 4;
+  ++cpu.retired;
+  step_advance(cpu);
+}
+
+void engine_drop(Cpu& cpu, uint64_t pc, uint64_t far) {
+  EngineState& e = *cpu.engine;
+  tlb_flush_va(e, far);
+  MmuResult fault;
+  if (e.context_dirty) tlb_update_context(cpu);
+  if (const uint8_t* page = tlb_exec(cpu, pc & ~kPageMask, fault)) {
+    const uint8_t* line = page + (pc & kPageMask & ~uint64_t{63});
+    blocks_drop_line(e, line);
+  }
+}
+
+EngineStats engine_stats(const Cpu& cpu) { return cpu.engine->stats; }
+
+}  // namespace trapline::soft

@@ -1,0 +1,253 @@
+// Building, finding and dropping blocks.
+#include "vmm/soft/block.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "vmm/soft/engine_state.h"
+#include "vmm/soft/exception.h"
+#include "vmm/soft/mmu.h"
+
+namespace trapline::soft {
+namespace {
+
+constexpr size_t kArenaSize = size_t{32} << 20;  // reserved; touched as it fills
+constexpr size_t kBlockAlign = 32;
+constexpr size_t kLargestBlock = sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op);
+
+// What an empty jump-cache entry holds: no lookup ever matches it.
+Block kNoBlock = {.pc = 1,
+                  .token = 0,
+                  .host = nullptr,
+                  .hash_next = nullptr,
+                  .page_next = nullptr,
+                  .len = 0,
+                  .slots = 0,
+                  .mode = 0,
+                  .linkable = false,
+                  .unused = {},
+                  .unused2 = {}};
+
+unsigned table_index(uint64_t pc, const uint8_t* host, uint8_t mode) {
+  uint64_t key = (pc >> 2) ^ reinterpret_cast<uintptr_t>(host) >> 12 ^ uint64_t { mode } << 40;
+  return static_cast<unsigned>(key * 0x9e3779b97f4a7c15u >> (64 - EngineState::kBlockTableLog2));
+}
+
+const uint8_t* page_of(const uint8_t* host) {
+  return reinterpret_cast<const uint8_t*>(reinterpret_cast<uintptr_t>(host) & ~kPageMask);
+}
+
+// Open addressing; the table is never more than half full.
+CodePage* find_code_page(EngineState& e, const uint8_t* host_page, bool create) {
+  if (create && e.code_pages_used * 2 >= e.code_pages.size()) {
+    std::vector<CodePage> old(e.code_pages.size() * 2);
+    old.swap(e.code_pages);
+    for (const CodePage& page : old) {
+      if (page.host_page == nullptr) continue;
+      --e.code_pages_used;
+      find_code_page(e, page.host_page, true)->blocks = page.blocks;
+    }
+  }
+  const size_t mask = e.code_pages.size() - 1;
+  size_t at = (reinterpret_cast<uintptr_t>(host_page) >> kPageLog2) * 0x9e3779b97f4a7c15u >> 32;
+  for (;; ++at) {
+    CodePage& page = e.code_pages[at & mask];
+    if (page.host_page == host_page) return &page;
+    if (page.host_page == nullptr) {
+      if (!create) return nullptr;
+      page = {host_page, nullptr};
+      ++e.code_pages_used;
+      return &page;
+    }
+  }
+}
+
+// Takes the block out of every lookup. It may be running: its memory stays until the arena is
+// flushed, and whoever enters it by a link looks again.
+void kill(EngineState& e, Block* b) {
+  ++e.stats.blocks_dropped;
+  b->token = 0;
+  b->ops[0].fn = kDeadBlock;
+  Block** at = &e.block_table[table_index(b->pc, b->host, b->mode)];
+  while (*at != nullptr && *at != b) at = &(*at)->hash_next;
+  if (*at == b) *at = b->hash_next;
+}
+
+// Announces that instructions of this page are predecoded. Before the words are read: a writer
+// either sees the flag or wrote early enough for us to see it.
+void mark_code_page(Cpu& cpu, EngineState& e, const uint8_t* host) {
+  std::atomic<uint8_t>* flags = flags_of_host(*cpu.memory, host);
+  if (flags == nullptr) return;
+  if ((flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) != 0) return;
+  flags->fetch_or(GuestMemory::kHasCode, std::memory_order_seq_cst);
+  const uint8_t* page = page_of(host);
+  tlb_demote(e, page);
+  maintenance_broadcast(*cpu.shared, &cpu,
+                        {Maintenance::kDemote, reinterpret_cast<uint64_t>(page), 0});
+}
+
+void fill_block(Cpu& cpu, EngineState& e, Block* b, uint64_t pc, const uint8_t* host,
+                unsigned limit) {
+  b->pc = pc;
+  b->token = e.token;
+  b->host = host;
+  b->hash_next = b->page_next = nullptr;
+  b->mode = e.mode;
+  b->linkable = true;
+  const bool debug = !e.breakpoints.empty() || e.hw_breakpoints;
+  unsigned page_left = static_cast<unsigned>((kPageSize - (pc & kPageMask)) / 4);
+  bool cut_by_page = page_left <= limit;
+  unsigned most = cut_by_page ? page_left : limit;
+  PredecodeContext context{};
+  context.mode = e.mode;
+  unsigned n = 0;
+  Predecoded last = Predecoded::kNext;
+  while (n < most && last == Predecoded::kNext) {
+    context.index = n;
+    context.pc = pc + 4 * uint64_t{n};
+    if (debug && n > 0 && debug_needs_breakpoint(cpu, e, context.pc)) break;
+    const uint32_t word =
+        __atomic_load_n(reinterpret_cast<const uint32_t*>(host + 4 * size_t{n}), __ATOMIC_RELAXED);
+    Op& op = b->ops[n];
+    op = Op{};
+    last = predecode(word, context, op);
+    ++n;
+  }
+  b->len = n;
+  size_t links_at = n;
+  if (last == Predecoded::kNext) {
+    b->ops[n] = Op{};
+    make_block_end(b->ops[n], n, n == page_left);
+    links_at = n + 1;
+  }
+  std::memset(static_cast<void*>(&b->ops[links_at]), 0, sizeof(Op));
+  b->slots = static_cast<uint32_t>(links_at + 1);
+}
+
+Block* build_block(Cpu& cpu, EngineState& e, uint64_t pc, const uint8_t* host) {
+  if (e.arena_used + kLargestBlock > e.arena_size) {
+    ++e.stats.arena_flushes;
+    blocks_flush(e);
+  }
+  ++e.stats.blocks_built;
+  mark_code_page(cpu, e, host);
+  auto* b = reinterpret_cast<Block*>(e.arena + e.arena_used);
+  fill_block(cpu, e, b, pc, host, kMaxBlockLen);
+  e.arena_used += (sizeof(Block) + b->slots * sizeof(Op) + kBlockAlign - 1) & ~(kBlockAlign - 1);
+  Block** bucket = &e.block_table[table_index(pc, host, b->mode)];
+  b->hash_next = *bucket;
+  *bucket = b;
+  CodePage* page = find_code_page(e, page_of(host), true);
+  b->page_next = page->blocks;
+  page->blocks = b;
+  return b;
+}
+
+// A block of at most `limit` instructions that nothing else will use.
+Block* build_scratch(Cpu& cpu, EngineState& e, uint64_t pc, const uint8_t* host, unsigned limit) {
+  auto* b = reinterpret_cast<Block*>(e.scratch);
+  fill_block(cpu, e, b, pc, host, limit);
+  b->linkable = false;
+  return b;
+}
+
+void fetch_fault(Cpu& cpu, EngineState& e, const MmuResult& fault) {
+  if (fault.kind == MmuResult::Kind::kStage1Fault) {
+    take_abort(cpu, Ec::kInstAbortLower, fault.fsc, cpu.pc, cpu.pc);
+    note_exception(cpu, e);
+    e.leave = Leave::kException;
+    return;
+  }
+  Exit& exit = cpu.exit;
+  exit = Exit{};
+  exit.kind = ExitKind::kPrefetchAbort;
+  exit.pc = cpu.pc;
+  exit.far = cpu.pc;
+  exit.esr = make_esr(Ec::kInstAbortLower, (fault.s1ptw ? 1u << 7 : 0) | fault.fsc);
+  exit.valid_mask = Exit::kEsr | Exit::kFar;
+  if (fault.ipa_valid) {
+    exit.ipa = (fault.ipa & ~kPageMask) | (cpu.pc & kPageMask);
+    exit.valid_mask |= Exit::kIpa;
+  }
+  e.leave = Leave::kExit;
+}
+
+}  // namespace
+
+std::atomic<uint8_t>* flags_of_host(const GuestMemory& memory, const uint8_t* host) {
+  for (const GuestMemory::Slot& slot : memory.slots()) {
+    const auto offset = static_cast<uint64_t>(host - slot.host);
+    if (offset < slot.size) return &slot.page_flags[offset >> kPageLog2];
+  }
+  return nullptr;
+}
+
+Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit) {
+  const uint64_t pc = cpu.pc;
+  Block* b = e.jump_cache[jump_hash(pc)];
+  if (b->pc != pc || b->token != e.token) {
+    ++e.stats.block_lookups;
+    MmuResult fault;
+    const uint8_t* page = tlb_exec(cpu, pc & ~kPageMask, fault);
+    if (page == nullptr) {
+      fetch_fault(cpu, e, fault);
+      return nullptr;
+    }
+    const uint8_t* host = page + (pc & kPageMask);
+    if ((!e.breakpoints.empty() || e.hw_breakpoints) && debug_needs_breakpoint(cpu, e, pc)) {
+      return build_scratch(cpu, e, pc, host, 1);
+    }
+    b = e.block_table[table_index(pc, host, e.mode)];
+    while (b != nullptr && (b->pc != pc || b->host != host || b->mode != e.mode)) b = b->hash_next;
+    if (b == nullptr) b = build_block(cpu, e, pc, host);
+    b->token = e.token;
+    e.jump_cache[jump_hash(pc)] = b;
+  }
+  if (b->len > limit) return build_scratch(cpu, e, pc, b->host, static_cast<unsigned>(limit));
+  return b;
+}
+
+void blocks_flush(EngineState& e) {
+  for (Block*& b : e.jump_cache) b = &kNoBlock;
+  std::memset(static_cast<void*>(e.block_table), 0, sizeof e.block_table);
+  e.code_pages.assign(1024, CodePage{nullptr, nullptr});
+  e.code_pages_used = 0;
+  e.arena_used = 0;
+  e.pending_link = nullptr;
+}
+
+void blocks_init(EngineState& e) {
+  void* raw = mmap(nullptr, kArenaSize, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (raw == MAP_FAILED) std::abort();  // address space, not memory: a broken host
+  e.arena = static_cast<uint8_t*>(raw);
+  e.arena_size = kArenaSize;
+  blocks_flush(e);
+}
+
+void blocks_free(EngineState& e) { munmap(e.arena, e.arena_size); }
+
+void blocks_drop_page(EngineState& e, const uint8_t* host_page) {
+  CodePage* page = find_code_page(e, host_page, false);
+  if (page == nullptr) return;
+  for (Block* b = page->blocks; b != nullptr; b = b->page_next) kill(e, b);
+  page->blocks = nullptr;
+}
+
+void blocks_drop_line(EngineState& e, const uint8_t* host_line) {
+  CodePage* page = find_code_page(e, page_of(host_line), false);
+  if (page == nullptr) return;
+  for (Block** at = &page->blocks; *at != nullptr;) {
+    Block* b = *at;
+    if (b->host < host_line + 64 && b->host + 4 * size_t{b->len} > host_line) {
+      *at = b->page_next;
+      kill(e, b);
+    } else {
+      at = &b->page_next;
+    }
+  }
+}
+
+}  // namespace trapline::soft

@@ -1,0 +1,157 @@
+// Breakpoints and watchpoints: gdb's, and the guest's own debug registers (D2.8 to D2.12).
+#include <algorithm>
+
+#include "vmm/soft/engine_state.h"
+#include "vmm/soft/exception.h"
+#include "vmm/soft/id_registers.h"
+#include "vmm/soft/mmu.h"
+
+namespace trapline::soft {
+namespace {
+
+// DBGBCR.{PMC}, DBGWCR.{PAC}: bit 0 is EL1, bit 1 EL0 (the rest concerns other ELs and states).
+bool el_matches(uint64_t control, unsigned shift, unsigned el) {
+  const uint64_t privilege = control >> shift & 3;
+  return (privilege & (el == 0 ? 2 : 1)) != 0;
+}
+
+// DBGBCR.BT: 0 is an unlinked address match; linked and context matches are not supported, which
+// makes them never match.
+bool address_breakpoint(uint64_t control) {
+  return (control & 1) != 0 && (control >> 20 & 15) == 0 && (control >> 5 & 15) != 0;
+}
+bool same_address(uint64_t a, uint64_t b) {  // VA[48:2] and its sign
+  constexpr uint64_t kCompared = ((uint64_t{1} << 49) - 1) & ~uint64_t{3};
+  return ((a ^ b) & kCompared) == 0;
+}
+
+bool breakpoint_here(const Cpu& cpu, uint64_t pc) {
+  for (unsigned i = 0; i < id::kBreakpoints; ++i) {
+    const uint64_t control = cpu.sys.dbgbcr[i];
+    if (address_breakpoint(control) && same_address(cpu.sys.dbgbvr[i], pc) &&
+        el_matches(control, 1, cpu.ps.el)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+struct Watched {
+  uint64_t base, size;
+};
+// The bytes a watchpoint covers: a mask of up to 2 GiB, or the byte-address select.
+Watched watched_bytes(uint64_t value, uint64_t control) {
+  const unsigned mask = control >> 24 & 31;
+  const uint64_t base = value & ~uint64_t{7};
+  if (mask >= 3) {
+    const uint64_t size = uint64_t{1} << mask;
+    return {base & ~(size - 1), size};
+  }
+  const unsigned select = control >> 5 & 0xff;
+  if (select == 0) return {base, 0};
+  const auto first = static_cast<unsigned>(__builtin_ctz(select));
+  const auto last = 31 - static_cast<unsigned>(__builtin_clz(select));
+  return {base + first, last - first + 1};
+}
+
+constexpr uint64_t kCompared = (uint64_t{1} << 49) - 1;
+
+}  // namespace
+
+void debug_context_changed(Cpu& cpu) {
+  EngineState& e = *cpu.engine;
+  const bool enabled = (cpu.sys.mdscr_el1 & kMdscrMde) != 0;
+  const bool had_breakpoints = e.hw_breakpoints, had_watchpoints = e.hw_watchpoints;
+  e.hw_breakpoints = e.hw_watchpoints = false;
+  if (enabled) {
+    for (unsigned i = 0; i < id::kBreakpoints; ++i) {
+      e.hw_breakpoints |= address_breakpoint(cpu.sys.dbgbcr[i]);
+    }
+    for (unsigned i = 0; i < id::kWatchpoints; ++i) {
+      e.hw_watchpoints |= (cpu.sys.dbgwcr[i] & 1) != 0;
+    }
+  }
+  // Called at every change of EL, too: only the registers themselves make anything stale.
+  uint64_t sum = 0;
+  for (unsigned i = 0; i < 16; ++i) {
+    for (uint64_t v :
+         {cpu.sys.dbgbvr[i], cpu.sys.dbgbcr[i], cpu.sys.dbgwvr[i], cpu.sys.dbgwcr[i]}) {
+      sum = (sum ^ v) * 0x100000001b3u;
+    }
+  }
+  if (sum == e.debug_sum && had_breakpoints == e.hw_breakpoints &&
+      had_watchpoints == e.hw_watchpoints) {
+    return;
+  }
+  e.debug_sum = sum;
+  if (had_breakpoints || e.hw_breakpoints) e.blocks_stale = true;
+  if (had_watchpoints || e.hw_watchpoints) tlb_flush_all(e);
+  e.context_dirty = true;
+}
+
+bool debug_needs_breakpoint(const Cpu& cpu, const EngineState& e, uint64_t pc) {
+  if (std::binary_search(e.breakpoints.begin(), e.breakpoints.end(), pc)) return true;
+  if (!e.hw_breakpoints) return false;
+  for (unsigned i = 0; i < id::kBreakpoints; ++i) {
+    if (address_breakpoint(cpu.sys.dbgbcr[i]) && same_address(cpu.sys.dbgbvr[i], pc)) return true;
+  }
+  return false;
+}
+
+bool debug_check(Cpu& cpu, EngineState& e, bool& exits) {
+  exits = false;
+  if (std::binary_search(e.breakpoints.begin(), e.breakpoints.end(), cpu.pc)) {
+    if (e.skip_breakpoint_pc != cpu.pc || e.skip_breakpoint_retired != cpu.retired) {
+      e.skip_breakpoint_pc = cpu.pc;
+      e.skip_breakpoint_retired = cpu.retired;
+      exits = true;
+      return true;
+    }
+  }
+  if (e.hw_breakpoints && debug_exceptions_enabled(cpu) && breakpoint_here(cpu, cpu.pc)) {
+    take_sync(cpu, Ec::kBreakpointLower, kFscDebug, cpu.pc);
+    note_exception(cpu, e);
+    return true;
+  }
+  return false;
+}
+
+bool debug_page_watched(const Cpu& cpu, uint64_t va_page) {
+  if (!cpu.engine->hw_watchpoints) return false;
+  const uint64_t page = va_page & kCompared & ~kPageMask;
+  for (unsigned i = 0; i < id::kWatchpoints; ++i) {
+    if ((cpu.sys.dbgwcr[i] & 1) == 0) continue;
+    const Watched w = watched_bytes(cpu.sys.dbgwvr[i] & kCompared, cpu.sys.dbgwcr[i]);
+    if (w.size != 0 && w.base < page + kPageSize && page < w.base + w.size) return true;
+  }
+  return false;
+}
+
+bool debug_watchpoint(Cpu& cpu, uint64_t va, uint64_t size, bool read, bool write,
+                      bool unprivileged) {
+  if (!debug_exceptions_enabled(cpu)) return false;
+  const unsigned el = unprivileged ? 0 : cpu.ps.el;
+  const uint64_t start = va & kCompared;
+  for (unsigned i = 0; i < id::kWatchpoints; ++i) {
+    const uint64_t control = cpu.sys.dbgwcr[i];
+    if ((control & 1) == 0 || (control >> 20 & 1) != 0 || !el_matches(control, 1, el)) continue;
+    const bool wanted = (read && (control >> 3 & 1) != 0) || (write && (control >> 4 & 1) != 0);
+    const Watched w = watched_bytes(cpu.sys.dbgwvr[i] & kCompared, control);
+    if (!wanted || w.size == 0 || w.base >= start + size || start >= w.base + w.size) continue;
+    // FAR: an address within the access, at or above the watched one.
+    const uint64_t far = w.base > start ? va + (w.base - start) : va;
+    const bool by_write = write && !(read && (control >> 3 & 1) != 0);
+    take_abort(cpu, Ec::kWatchpointLower, kFscDebug | (by_write ? 1u << 6 : 0), far, cpu.pc);
+    return true;
+  }
+  return false;
+}
+
+void engine_set_breakpoints(Cpu& cpu, const uint64_t* pcs, unsigned count) {
+  EngineState& e = *cpu.engine;
+  e.breakpoints.assign(pcs, pcs + count);
+  std::sort(e.breakpoints.begin(), e.breakpoints.end());
+  e.blocks_stale = true;
+}
+
+}  // namespace trapline::soft

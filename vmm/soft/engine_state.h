@@ -1,0 +1,226 @@
+// The engine's private part of a CPU.
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_STATE_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_STATE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "mmio/emulate.h"
+#include "vmm/soft/block.h"
+#include "vmm/soft/cpu.h"
+#include "vmm/soft/engine.h"
+#include "vmm/soft/tlb.h"
+
+namespace trapline::soft {
+
+// NZCV while blocks run, in the form that arithmetic leaves behind. Cpu::nzcv is made from it
+// before anything else looks.
+struct Flags {
+  int64_t n = 0;   // N is the sign
+  uint64_t z = 1;  // Z iff zero
+  uint8_t c = 0, v = 0;
+
+  uint32_t pack() const {
+    return (n < 0 ? 0x80000000u : 0) | (z == 0 ? 0x40000000u : 0) | uint32_t{c} << 29 |
+           uint32_t{v} << 28;
+  }
+  void unpack(uint32_t nzcv) {
+    n = static_cast<int32_t>(nzcv);
+    z = (nzcv & 0x40000000u) == 0;
+    c = nzcv >> 29 & 1;
+    v = nzcv >> 28 & 1;
+  }
+};
+
+enum class Leave : uint8_t {
+  kLookup,     // go on at cpu.pc
+  kException,  // the same; an exception was taken
+  kExit,       // cpu.exit is filled in
+};
+
+// The RAM side of mmio::emulate() for the slow path.
+class EngineView final : public CpuView {
+ public:
+  explicit EngineView(Cpu& cpu) : cpu_(cpu) {}
+  Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
+  uint8_t* ram(uint64_t ipa, Direction dir) override;
+  void ram_written(uint64_t ipa, unsigned size) override;
+
+  bool walk_faulted = false;  // stage 2 refused a stage-1 table read: `walk_fault`, at `walk_va`
+  MmuResult walk_fault;
+  uint64_t walk_va = 0;
+  bool walk_write = false;
+
+ private:
+  Cpu& cpu_;
+};
+
+struct ExecEntry {
+  uint64_t va_page = ~uint64_t{0};
+  uint64_t token = 0;
+  const uint8_t* host_page = nullptr;
+};
+
+struct CodePage {
+  const uint8_t* host_page;
+  Block* blocks;
+};
+
+// Work that another thread left for this CPU.
+struct Maintenance {
+  enum Kind : uint8_t {
+    kTlbAll,
+    kTlbAsid,
+    kTlbVa,
+    kTlbIpa,
+    kDemote,
+    kCodePage,
+    kCodeLine,
+    kCodeAll,
+  };
+  Kind kind;
+  uint64_t a = 0, b = 0;
+};
+
+struct EngineState {
+  explicit EngineState(Cpu& cpu) : view(cpu) {}
+
+  // --- hot ---
+  Flags flags;
+  Block* block = nullptr;       // the one that runs
+  TlbEntry* tlb = nullptr;      // of the current EL
+  TlbEntry* tlb_el0 = nullptr;  // of EL0: LDTR, STTR
+  uint64_t token = 0;           // names the current translation context and mode
+  uint32_t attention_mask = 0;  // of Cpu::attention: what must be looked at now
+  Leave leave = Leave::kLookup;
+  bool context_dirty = true;
+  bool el1_exec_nonglobal = false;
+  bool stop_after_exception = false;  // engine_step()
+  bool returned = false;              // the block ended in ERET
+  uint8_t mode = 0;                   // BlockMode
+  int64_t icount = 0;                 // valid outside handlers
+  uint64_t retire_base = 0;           // cpu.retired == retire_base - icount
+  // A direct branch that found no link, to be set once its target is known.
+  Block** pending_link = nullptr;
+  Block* pending_source = nullptr;
+  bool pending_local = false;
+  uint64_t pending_pc = 0;
+
+  static constexpr unsigned kJumpCacheLog2 = 14;
+  Block* jump_cache[1 << kJumpCacheLog2];
+
+  // --- TLB ---
+  TlbTable el1;
+  TlbTable el0[kTlbContexts];
+  TlbTable* current_el0 = nullptr;
+  uint64_t last_token = 0;
+  uint64_t use_counter = 0;
+  TranslationRegs seen;  // what the tables were made under
+  uint64_t seen_cpacr = 0;
+  static constexpr unsigned kExecEntries = 512;
+  ExecEntry exec[kExecEntries];
+  // VA pages that some token's blocks were reached through, by hash; and larger pages.
+  uint8_t exec_filter[4096] = {};
+  struct LargePage {
+    uint64_t va;
+    unsigned log2;
+  };
+  static constexpr unsigned kExecLarge = 16;
+  LargePage exec_large[kExecLarge];
+  unsigned exec_large_count = 0;  // kExecLarge + 1: more than fit
+
+  // --- blocks ---
+  uint8_t* arena = nullptr;
+  size_t arena_size = 0, arena_used = 0;
+  static constexpr unsigned kBlockTableLog2 = 15;
+  Block* block_table[1 << kBlockTableLog2] = {};
+  std::vector<CodePage> code_pages;  // open addressing by host page
+  size_t code_pages_used = 0;
+  alignas(16) uint8_t scratch[sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op)];
+
+  // --- slow path ---
+  EngineView view;
+  EmulateContext emulate_context;
+  DeviceGate gate;
+
+  // --- maintenance ---
+  std::atomic<bool> running{false};
+  std::mutex queue_mutex;
+  std::vector<Maintenance> queue;   // guarded
+  std::atomic<uint64_t> queued{0};  // requests ever queued
+  std::atomic<uint64_t> done{0};    // of those, performed
+  std::vector<Maintenance> draining;
+  bool broadcast_pending = false;  // since the last DSB
+  std::vector<uint64_t> tickets;   // by CPU: what `done` must reach
+
+  // --- debug ---
+  std::vector<uint64_t> breakpoints;  // gdb
+  uint64_t skip_breakpoint_pc = ~uint64_t{0};
+  uint64_t skip_breakpoint_retired = 0;
+  bool hw_breakpoints = false, hw_watchpoints = false;
+  bool blocks_stale = false;  // built for other breakpoints
+  uint64_t debug_sum = 0;     // of the debug registers last seen
+
+  EngineStats stats;
+};
+
+inline unsigned jump_hash(uint64_t pc) {
+  return (pc >> 2 ^ pc >> 15) & ((1u << EngineState::kJumpCacheLog2) - 1);
+}
+
+// Makes pc, retired count and NZCV exact at `op`, which has not been executed.
+inline void suspend_at(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
+  const Block* b = e->block;
+  int64_t index = op - b->ops;
+  cpu->pc = b->pc + 4 * static_cast<uint64_t>(index);
+  e->icount = icount + (int64_t{b->len} - index);
+  cpu->retired = e->retire_base - static_cast<uint64_t>(e->icount);
+  cpu->nzcv = e->flags.pack();
+}
+// After suspend_at(): the instruction is done, and the next one is not the block's next.
+inline void retire_one(Cpu* cpu, EngineState* e) {
+  --e->icount;
+  ++cpu->retired;
+}
+
+// The bits of Cpu::attention that interrupt a block, given PSTATE.DAIF.
+inline void update_attention_mask(Cpu& cpu, EngineState& e) {
+  uint32_t mask = Cpu::kKick | Cpu::kMaintenance | Cpu::kStop;
+  if ((cpu.ps.daif & 2) == 0) mask |= Cpu::kIrq;
+  if ((cpu.ps.daif & 1) == 0) mask |= Cpu::kFiq;
+  e.attention_mask = mask;
+}
+
+// --- block.cc ---
+// The block at cpu.pc, of at most `limit` instructions. Null: an exception was taken (kException)
+// or the fetch exits (kExit): e.leave.
+Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit);
+void blocks_flush(EngineState& e);
+void blocks_drop_page(EngineState& e, const uint8_t* host_page);
+void blocks_drop_line(EngineState& e, const uint8_t* host_line);
+void blocks_init(EngineState& e);
+void blocks_free(EngineState& e);
+// The slot of GuestMemory's page flags for a host address, or null.
+std::atomic<uint8_t>* flags_of_host(const GuestMemory& memory, const uint8_t* host);
+
+// --- maintenance.cc ---
+void maintenance_drain(Cpu& cpu, EngineState& e);
+void maintenance_wait(Cpu& cpu, EngineState& e);  // DSB
+void maintenance_broadcast(SharedState& shared, Cpu* issuer, const Maintenance& request);
+
+// --- engine_debug.cc ---
+bool debug_needs_breakpoint(const Cpu& cpu, const EngineState& e, uint64_t pc);
+bool debug_watchpoint(Cpu& cpu, uint64_t va, uint64_t size, bool read, bool write,
+                      bool unprivileged);
+bool debug_page_watched(const Cpu& cpu, uint64_t va_page);
+// Before an instruction: true if an exception was taken or run() must return instead.
+bool debug_check(Cpu& cpu, EngineState& e, bool& exits);
+
+// --- engine.cc ---
+void note_exception(Cpu& cpu, EngineState& e);
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_STATE_H_

@@ -1,0 +1,191 @@
+// TLB and instruction-cache maintenance across CPUs. A request goes into the queue of every other
+// CPU; the issuer's DSB waits until each has either served it or is outside engine_run(), where it
+// uses nothing that is cached and which it re-enters only through its queue. A CPU that waits
+// serves its own queue meanwhile, so two that wait for each other both get on.
+#include <thread>
+
+#include "vmm/soft/engine_state.h"
+#include "vmm/soft/machine.h"
+
+namespace trapline::soft {
+namespace {
+
+constexpr size_t kQueueLimit = 512;  // beyond it: everything at once
+
+void perform(EngineState& e, const Maintenance& work) {
+  switch (work.kind) {
+    case Maintenance::kTlbAll:
+      tlb_flush_all(e);
+      return;
+    case Maintenance::kTlbAsid:
+      tlb_flush_asid(e, static_cast<uint16_t>(work.a));
+      return;
+    case Maintenance::kTlbVa:
+      tlb_flush_va(e, work.a);
+      return;
+    case Maintenance::kTlbIpa:
+      tlb_flush_ipa(e, work.a, work.b);
+      return;
+    case Maintenance::kDemote:
+      tlb_demote(e, reinterpret_cast<const uint8_t*>(work.a));
+      return;
+    case Maintenance::kCodePage:
+      blocks_drop_page(e, reinterpret_cast<const uint8_t*>(work.a));
+      return;
+    case Maintenance::kCodeLine:
+      blocks_drop_line(e, reinterpret_cast<const uint8_t*>(work.a));
+      return;
+    case Maintenance::kCodeAll:
+      blocks_flush(e);
+      return;
+  }
+}
+
+// The number that the target's `done` reaches when the request was served.
+uint64_t enqueue(Cpu& target, const Maintenance& request) {
+  EngineState& e = *target.engine;
+  uint64_t ticket;
+  {
+    std::lock_guard lock(e.queue_mutex);
+    if (e.queue.size() >= kQueueLimit) {
+      e.queue.clear();
+      e.queue.push_back({Maintenance::kTlbAll});
+      e.queue.push_back({Maintenance::kCodeAll});
+    } else {
+      e.queue.push_back(request);
+    }
+    ticket = e.queued.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+  target.attention.fetch_or(Cpu::kMaintenance, std::memory_order_seq_cst);
+  return ticket;
+}
+
+bool served(const EngineState& e, uint64_t ticket) {
+  return e.done.load(std::memory_order_seq_cst) >= ticket ||
+         !e.running.load(std::memory_order_seq_cst);
+}
+
+void wait_for(SharedState& shared, Cpu* issuer, const std::vector<uint64_t>& tickets) {
+  for (size_t i = 0; i < tickets.size() && i < shared.cpus.size(); ++i) {
+    Cpu* other = shared.cpus[i];
+    if (other == issuer) continue;
+    for (unsigned spins = 0; !served(*other->engine, tickets[i]); ++spins) {
+      if (issuer != nullptr &&
+          (issuer->attention.load(std::memory_order_relaxed) & Cpu::kMaintenance) != 0) {
+        maintenance_drain(*issuer, *issuer->engine);
+      }
+      if (spins > 64) std::this_thread::yield();
+    }
+  }
+}
+
+// Also on the issuer; complete on return.
+void everywhere(SharedState& shared, Cpu* issuer, const Maintenance& request) {
+  std::vector<uint64_t> tickets(shared.cpus.size(), 0);
+  for (size_t i = 0; i < shared.cpus.size(); ++i) {
+    if (shared.cpus[i] == issuer) {
+      perform(*issuer->engine, request);
+    } else {
+      tickets[i] = enqueue(*shared.cpus[i], request);
+    }
+  }
+  wait_for(shared, issuer, tickets);
+}
+
+}  // namespace
+
+void maintenance_drain(Cpu& cpu, EngineState& e) {
+  cpu.attention.fetch_and(~uint32_t{Cpu::kMaintenance}, std::memory_order_seq_cst);
+  uint64_t upto;
+  {
+    std::lock_guard lock(e.queue_mutex);
+    e.draining.swap(e.queue);
+    upto = e.queued.load(std::memory_order_relaxed);
+  }
+  e.stats.maintenance_requests += e.draining.size();
+  for (const Maintenance& work : e.draining) perform(e, work);
+  e.draining.clear();
+  e.done.store(upto, std::memory_order_seq_cst);
+}
+
+void maintenance_broadcast(SharedState& shared, Cpu* issuer, const Maintenance& request) {
+  for (size_t i = 0; i < shared.cpus.size(); ++i) {
+    Cpu* other = shared.cpus[i];
+    if (other == issuer) continue;
+    const uint64_t ticket = enqueue(*other, request);
+    if (issuer == nullptr) continue;
+    EngineState& e = *issuer->engine;
+    e.tickets.resize(shared.cpus.size(), 0);
+    e.tickets[i] = ticket;
+    e.broadcast_pending = true;
+  }
+}
+
+void maintenance_wait(Cpu& cpu, EngineState& e) {
+  wait_for(*cpu.shared, &cpu, e.tickets);
+  e.broadcast_pending = false;
+}
+
+// --- the seams of cpu.h --------------------------------------------------------------------------
+
+void tlb_invalidate(Cpu& cpu, TlbiScope scope, uint64_t va, uint16_t asid, bool broadcast) {
+  Maintenance request{Maintenance::kTlbAll};
+  switch (scope) {
+    case TlbiScope::kAll:
+      break;
+    case TlbiScope::kAsid:
+      request = {Maintenance::kTlbAsid, asid};
+      break;
+    case TlbiScope::kVa:
+    case TlbiScope::kVaAllAsid:  // entries of one page are dropped whatever their ASID
+      request = {Maintenance::kTlbVa, va};
+      break;
+  }
+  perform(*cpu.engine, request);
+  if (broadcast) maintenance_broadcast(*cpu.shared, &cpu, request);
+}
+
+void icache_invalidate_line(Cpu& cpu, const uint8_t* host_line, bool broadcast) {
+  // No CPU holds instructions of a page without the flag. The issuer's stores come first: see
+  // mark_code_page().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const std::atomic<uint8_t>* flags = flags_of_host(*cpu.memory, host_line);
+  if (flags != nullptr && (flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) == 0) {
+    return;
+  }
+  const Maintenance request{Maintenance::kCodeLine, reinterpret_cast<uint64_t>(host_line)};
+  perform(*cpu.engine, request);
+  if (broadcast) maintenance_broadcast(*cpu.shared, &cpu, request);
+}
+
+void icache_invalidate_all(Cpu& cpu, bool broadcast) {
+  perform(*cpu.engine, {Maintenance::kCodeAll});
+  if (broadcast) maintenance_broadcast(*cpu.shared, &cpu, {Maintenance::kCodeAll});
+}
+
+void tlb_invalidate_ipa(SharedState& shared, Cpu* issuer, uint64_t ipa, uint64_t size) {
+  everywhere(shared, issuer, {Maintenance::kTlbIpa, ipa, size});
+}
+
+void tlb_demote_writes(SharedState& shared, Cpu* issuer, uint64_t ipa_page) {
+  const uint8_t* host = shared.memory.host(ipa_page & ~kPageMask, kPageSize);
+  if (host == nullptr) return;
+  everywhere(shared, issuer, {Maintenance::kDemote, reinterpret_cast<uint64_t>(host)});
+}
+
+void translation_context_changed(Cpu& cpu) { cpu.engine->context_dirty = true; }
+
+void SharedState::memory_written(uint64_t ipa, uint64_t size) {
+  const uint64_t end = ipa + size;
+  for (uint64_t page = ipa & ~kPageMask; page < end; page += kPageSize) {
+    std::atomic<uint8_t>* flags = memory.page_flags(page);
+    if (flags == nullptr || (flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) == 0) {
+      continue;
+    }
+    flags->fetch_and(static_cast<uint8_t>(~GuestMemory::kHasCode), std::memory_order_seq_cst);
+    const auto host = reinterpret_cast<uint64_t>(memory.host(page, kPageSize));
+    for (Cpu* cpu : cpus) enqueue(*cpu, {Maintenance::kCodePage, host});
+  }
+}
+
+}  // namespace trapline::soft

@@ -1,0 +1,455 @@
+// Loads and stores of general and SIMD&FP registers that hit the software TLB: C4.1.94 without the
+// ordered and atomic forms (ops_ordered.cc) and the structures (slow path).
+#include "decode/a64_decoder.h"
+#include "vmm/soft/ops_common.h"
+
+namespace trapline::soft {
+namespace {
+
+enum Mode { kImm, kPre, kPost, kRegLsl, kRegUxtw, kRegSxtw, kLit, kUnpriv, kModes };
+
+template <int kMode>
+[[gnu::always_inline]] inline uint64_t address(const Cpu* cpu, const Op* op, const EngineState* e) {
+  if constexpr (kMode == kLit) return e->block->pc + static_cast<int64_t>(op->imm);
+  uint64_t base = cpu->r.x[op->n];
+  if constexpr (kMode == kPost) return base;
+  if constexpr (kMode == kRegLsl) return base + (cpu->r.x[op->m] << op->s);
+  if constexpr (kMode == kRegUxtw) {
+    return base + (uint64_t{static_cast<uint32_t>(cpu->r.x[op->m])} << op->s);
+  }
+  if constexpr (kMode == kRegSxtw) {
+    int64_t offset = static_cast<int32_t>(static_cast<uint32_t>(cpu->r.x[op->m]));
+    return base + (static_cast<uint64_t>(offset) << op->s);
+  }
+  return base + static_cast<int64_t>(op->imm);
+}
+template <int kMode>
+[[gnu::always_inline]] inline void write_back(Cpu* cpu, const Op* op, uint64_t va) {
+  if constexpr (kMode == kPre) cpu->r.x[op->n] = va;
+  if constexpr (kMode == kPost) cpu->r.x[op->n] = va + static_cast<int64_t>(op->imm);
+}
+
+// The tag is compared with the page of the last byte, the entry chosen by the first: an access that
+// crosses a page never hits.
+template <bool kSp>
+[[gnu::always_inline]] inline bool misses(uint64_t tag, uint64_t va, unsigned size, uint64_t base) {
+  return tag != ((va + size - 1) & ~kPageMask) || (kSp && (base & 15) != 0);
+}
+template <int kMode>
+[[gnu::always_inline]] inline TlbEntry* entry(EngineState* e, uint64_t va) {
+  return tlb_slot(kMode == kUnpriv ? e->tlb_el0 : e->tlb, va);
+}
+
+template <typename M>
+[[gnu::always_inline]] inline M get(uint64_t host) {
+  return __atomic_load_n(reinterpret_cast<M*>(host), __ATOMIC_RELAXED);
+}
+template <typename M>
+[[gnu::always_inline]] inline void put(uint64_t host, M value) {
+  __atomic_store_n(reinterpret_cast<M*>(host), value, __ATOMIC_RELAXED);
+}
+
+// --- one general register ------------------------------------------------------------------------
+
+// M: what is in memory, signed if it is sign-extended; R: the register, uint32_t or uint64_t.
+template <typename M, typename R, int kMode, bool kSp>
+TL_OP(op_load) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) TL_GOTO(slow_access);
+  R value = static_cast<R>(get<M>(va + t->addend));
+  write_back<kMode>(cpu, op, va);
+  cpu->r.x[op->d] = value;
+  TL_NEXT;
+}
+template <typename M, int kMode, bool kSp>
+TL_OP(op_store) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) {
+    TL_GOTO(slow_access);
+  }
+  put<M>(va + t->addend, static_cast<M>(cpu->r.x[op->d]));
+  write_back<kMode>(cpu, op, va);
+  TL_NEXT;
+}
+
+// --- pairs ---------------------------------------------------------------------------------------
+
+template <typename M, int kMode, bool kSp>
+TL_OP(op_load_pair) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
+    TL_GOTO(slow_access);
+  }
+  uint64_t host = va + t->addend;
+  // A signed M is LDPSW.
+  auto first = static_cast<uint64_t>(get<M>(host));
+  auto second = static_cast<uint64_t>(get<M>(host + sizeof(M)));
+  write_back<kMode>(cpu, op, va);
+  cpu->r.x[op->d] = first;
+  cpu->r.x[op->m] = second;
+  TL_NEXT;
+}
+template <typename M, int kMode, bool kSp>
+TL_OP(op_store_pair) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
+    TL_GOTO(slow_access);
+  }
+  uint64_t host = va + t->addend;
+  put<M>(host, static_cast<M>(cpu->r.x[op->d]));
+  put<M>(host + sizeof(M), static_cast<M>(cpu->r.x[op->m]));
+  write_back<kMode>(cpu, op, va);
+  TL_NEXT;
+}
+
+// --- SIMD&FP -------------------------------------------------------------------------------------
+
+struct Quad {
+  uint64_t lo, hi;
+};
+template <typename M>
+[[gnu::always_inline]] inline Vreg get_vector(uint64_t host) {
+  if constexpr (std::is_same_v<M, Quad>) {
+    return {get<uint64_t>(host), get<uint64_t>(host + 8)};
+  } else {
+    return {get<M>(host), 0};
+  }
+}
+template <typename M>
+[[gnu::always_inline]] inline void put_vector(uint64_t host, const Vreg& value) {
+  if constexpr (std::is_same_v<M, Quad>) {
+    put<uint64_t>(host, value.lo);
+    put<uint64_t>(host + 8, value.hi);
+  } else {
+    put<M>(host, static_cast<M>(value.lo));
+  }
+}
+
+template <typename M, int kMode, bool kSp>
+TL_OP(op_load_vector) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) TL_GOTO(slow_access);
+  cpu->v[op->d] = get_vector<M>(va + t->addend);
+  write_back<kMode>(cpu, op, va);
+  TL_NEXT;
+}
+template <typename M, int kMode, bool kSp>
+TL_OP(op_store_vector) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) {
+    TL_GOTO(slow_access);
+  }
+  put_vector<M>(va + t->addend, cpu->v[op->d]);
+  write_back<kMode>(cpu, op, va);
+  TL_NEXT;
+}
+template <typename M, int kMode, bool kSp>
+TL_OP(op_load_vector_pair) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
+    TL_GOTO(slow_access);
+  }
+  uint64_t host = va + t->addend;
+  cpu->v[op->d] = get_vector<M>(host);
+  cpu->v[op->m] = get_vector<M>(host + sizeof(M));
+  write_back<kMode>(cpu, op, va);
+  TL_NEXT;
+}
+template <typename M, int kMode, bool kSp>
+TL_OP(op_store_vector_pair) {
+  uint64_t va = address<kMode>(cpu, op, e);
+  TlbEntry* t = entry<kMode>(e, va);
+  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
+    TL_GOTO(slow_access);
+  }
+  uint64_t host = va + t->addend;
+  put_vector<M>(host, cpu->v[op->d]);
+  put_vector<M>(host + sizeof(M), cpu->v[op->m]);
+  write_back<kMode>(cpu, op, va);
+  TL_NEXT;
+}
+
+// DC ZVA, 64 bytes: n is the address register.
+TL_OP(op_zero_block) {
+  uint64_t va = cpu->r.x[op->n] & ~uint64_t{63};
+  TlbEntry* t = tlb_slot(e->tlb, va);
+  if (TL_UNLIKELY(t->write_tag != (va & ~kPageMask))) TL_GOTO(slow_access);
+  auto* host = reinterpret_cast<uint64_t*>(va + t->addend);
+  for (int i = 0; i < 8; ++i) __atomic_store_n(host + i, 0, __ATOMIC_RELAXED);
+  TL_NEXT;
+}
+TL_OP(op_zero_block_el0) {
+  if (TL_UNLIKELY((cpu->sys.mmu.sctlr >> 14 & 1) == 0)) TL_GOTO(op_system);  // SCTLR_EL1.DZE
+  TL_GOTO(op_zero_block);
+}
+
+// --- predecoding ---------------------------------------------------------------------------------
+
+template <int kMode, bool kSp>
+Handler single_handler(unsigned size, unsigned opc) {
+  switch (size << 2 | opc) {
+    case 0 << 2 | 0:
+      return op_store<uint8_t, kMode, kSp>;
+    case 0 << 2 | 1:
+      return op_load<uint8_t, uint32_t, kMode, kSp>;
+    case 0 << 2 | 2:
+      return op_load<int8_t, uint64_t, kMode, kSp>;
+    case 0 << 2 | 3:
+      return op_load<int8_t, uint32_t, kMode, kSp>;
+    case 1 << 2 | 0:
+      return op_store<uint16_t, kMode, kSp>;
+    case 1 << 2 | 1:
+      return op_load<uint16_t, uint32_t, kMode, kSp>;
+    case 1 << 2 | 2:
+      return op_load<int16_t, uint64_t, kMode, kSp>;
+    case 1 << 2 | 3:
+      return op_load<int16_t, uint32_t, kMode, kSp>;
+    case 2 << 2 | 0:
+      return op_store<uint32_t, kMode, kSp>;
+    case 2 << 2 | 1:
+      return op_load<uint32_t, uint32_t, kMode, kSp>;
+    case 2 << 2 | 2:
+      return op_load<int32_t, uint64_t, kMode, kSp>;
+    case 3 << 2 | 0:
+      return op_store<uint64_t, kMode, kSp>;
+    case 3 << 2 | 1:
+      return op_load<uint64_t, uint64_t, kMode, kSp>;
+  }
+  return nullptr;  // prefetch, unallocated
+}
+template <int kMode, bool kSp>
+Handler vector_handler(unsigned size, unsigned opc) {
+  switch (size << 2 | opc) {
+    case 0 << 2 | 0:
+      return op_store_vector<uint8_t, kMode, kSp>;
+    case 0 << 2 | 1:
+      return op_load_vector<uint8_t, kMode, kSp>;
+    case 0 << 2 | 2:
+      return op_store_vector<Quad, kMode, kSp>;
+    case 0 << 2 | 3:
+      return op_load_vector<Quad, kMode, kSp>;
+    case 1 << 2 | 0:
+      return op_store_vector<uint16_t, kMode, kSp>;
+    case 1 << 2 | 1:
+      return op_load_vector<uint16_t, kMode, kSp>;
+    case 2 << 2 | 0:
+      return op_store_vector<uint32_t, kMode, kSp>;
+    case 2 << 2 | 1:
+      return op_load_vector<uint32_t, kMode, kSp>;
+    case 3 << 2 | 0:
+      return op_store_vector<uint64_t, kMode, kSp>;
+    case 3 << 2 | 1:
+      return op_load_vector<uint64_t, kMode, kSp>;
+  }
+  return nullptr;
+}
+Handler single(bool vector, int mode, bool sp, unsigned size, unsigned opc) {
+  if (vector && mode == kUnpriv) return nullptr;
+  return choose<kModes>(static_cast<unsigned>(mode), [&]<int kMode>() -> Handler {
+    if (vector) {
+      return sp ? vector_handler<kMode, true>(size, opc) : vector_handler<kMode, false>(size, opc);
+    }
+    return sp ? single_handler<kMode, true>(size, opc) : single_handler<kMode, false>(size, opc);
+  });
+}
+
+template <int kMode, bool kSp>
+Handler pair_handler(unsigned opc, bool vector, bool load) {
+  switch (opc << 2 | (vector ? 2 : 0) | (load ? 1 : 0)) {
+    case 0 << 2 | 0:
+      return op_store_pair<uint32_t, kMode, kSp>;
+    case 0 << 2 | 1:
+      return op_load_pair<uint32_t, kMode, kSp>;
+    case 1 << 2 | 1:
+      return op_load_pair<int32_t, kMode, kSp>;  // LDPSW
+    case 2 << 2 | 0:
+      return op_store_pair<uint64_t, kMode, kSp>;
+    case 2 << 2 | 1:
+      return op_load_pair<uint64_t, kMode, kSp>;
+    case 0 << 2 | 2:
+      return op_store_vector_pair<uint32_t, kMode, kSp>;
+    case 0 << 2 | 3:
+      return op_load_vector_pair<uint32_t, kMode, kSp>;
+    case 1 << 2 | 2:
+      return op_store_vector_pair<uint64_t, kMode, kSp>;
+    case 1 << 2 | 3:
+      return op_load_vector_pair<uint64_t, kMode, kSp>;
+    case 2 << 2 | 2:
+      return op_store_vector_pair<Quad, kMode, kSp>;
+    case 2 << 2 | 3:
+      return op_load_vector_pair<Quad, kMode, kSp>;
+  }
+  return nullptr;
+}
+
+bool writes_back(int mode) { return mode == kPre || mode == kPost; }
+
+// LDR, STR and their kin; null handler: the slow path knows, or nobody.
+void predecode_single(uint32_t word, PredecodeContext& context, Op& op) {
+  unsigned size = bits(word, 31, 30), opc = bits(word, 23, 22);
+  bool vector = word >> 26 & 1, load = vector ? (opc & 1) != 0 : opc != 0;
+  unsigned rt = bits(word, 4, 0), rn = bits(word, 9, 5);
+  unsigned scale = vector && (opc & 2) != 0 ? 4 : size;
+  op.d = vector ? static_cast<uint8_t>(rt) : load ? slot_zr_dest(rt) : slot_zr(rt);
+  op.n = slot_sp(rn);
+  int mode;
+  if ((word >> 24 & 1) != 0) {
+    mode = kImm;
+    op.imm = static_cast<int32_t>(bits(word, 21, 10) << scale);
+  } else if ((word >> 21 & 1) == 0) {
+    constexpr int kByBits[] = {kImm, kPost, kUnpriv, kPre};
+    mode = kByBits[bits(word, 11, 10)];
+    op.imm = static_cast<int32_t>(sbits(word, 20, 12));
+  } else {
+    if (bits(word, 11, 10) != 2) return;
+    op.m = slot_zr(bits(word, 20, 16));
+    op.s = static_cast<uint8_t>((word >> 12 & 1) != 0 ? scale : 0);
+    switch (bits(word, 15, 13)) {
+      case 2:
+        mode = kRegUxtw;
+        break;
+      case 3:
+      case 7:
+        mode = kRegLsl;
+        break;
+      case 6:
+        mode = kRegSxtw;
+        break;
+      default:
+        return;
+    }
+  }
+  // Rn == Rt with write-back is CONSTRAINED UNPREDICTABLE: left to the one who defines it.
+  if (!vector && writes_back(mode) && rn == rt && rn != 31) return;
+  if (vector && (context.mode & kModeFp) == 0) return;
+  op.fn = single(vector, mode, rn == 31, size, opc);
+}
+
+void predecode_literal(uint32_t word, PredecodeContext& context, Op& op) {
+  unsigned opc = bits(word, 31, 30), rt = bits(word, 4, 0);
+  op.imm = static_cast<int32_t>(sbits(word, 23, 5) * 4 + 4 * static_cast<int64_t>(context.index));
+  if ((word >> 26 & 1) != 0) {
+    if ((context.mode & kModeFp) == 0) return;
+    op.d = static_cast<uint8_t>(rt);
+    constexpr Handler kHandlers[] = {op_load_vector<uint32_t, kLit, false>,
+                                     op_load_vector<uint64_t, kLit, false>,
+                                     op_load_vector<Quad, kLit, false>, nullptr};
+    op.fn = kHandlers[opc];
+  } else {
+    op.d = slot_zr_dest(rt);
+    constexpr Handler kHandlers[] = {op_load<uint32_t, uint32_t, kLit, false>,
+                                     op_load<uint64_t, uint64_t, kLit, false>,
+                                     op_load<int32_t, uint64_t, kLit, false>, nullptr};
+    op.fn = kHandlers[opc];
+  }
+}
+
+void predecode_pair(uint32_t word, PredecodeContext& context, Op& op) {
+  unsigned opc = bits(word, 31, 30), index = bits(word, 24, 23);
+  bool vector = word >> 26 & 1, load = word >> 22 & 1;
+  unsigned rt = bits(word, 4, 0), rt2 = bits(word, 14, 10), rn = bits(word, 9, 5);
+  if (vector && (context.mode & kModeFp) == 0) return;
+  if (opc == 3 || (opc == 1 && !vector && (!load || index == 0))) return;
+  if (load && rt == rt2) return;  // CONSTRAINED UNPREDICTABLE
+  constexpr int kByBits[] = {kImm, kPost, kImm, kPre};
+  int mode = kByBits[index];
+  if (!vector && writes_back(mode) && rn != 31 && (rn == rt || rn == rt2)) return;
+  unsigned scale = vector ? 2 + opc : 2 + (opc >> 1);
+  op.imm = static_cast<int32_t>(sbits(word, 21, 15) * (int64_t{1} << scale));
+  op.n = slot_sp(rn);
+  op.d = vector ? static_cast<uint8_t>(rt) : load ? slot_zr_dest(rt) : slot_zr(rt);
+  op.m = vector ? static_cast<uint8_t>(rt2) : load ? slot_zr_dest(rt2) : slot_zr(rt2);
+  bool sp = rn == 31;
+  op.fn = choose<3>(static_cast<unsigned>(mode), [&]<int kMode>() -> Handler {
+    return sp ? pair_handler<kMode, true>(opc, vector, load)
+              : pair_handler<kMode, false>(opc, vector, load);
+  });
+}
+
+// What this CPU shows in its ID registers: Armv8.0 and FEAT_LSE.
+bool implemented(const Access& access) {
+  if (access.acquire_pc) return false;  // FEAT_LRCPC*
+  switch (access.op) {
+    case trapline::Op::kLoad:
+    case trapline::Op::kStore:
+    case trapline::Op::kLoadExclusive:
+    case trapline::Op::kStoreExclusive:
+    case trapline::Op::kCompareAndSwap:
+    case trapline::Op::kSwap:
+    case trapline::Op::kAtomicAdd:
+    case trapline::Op::kAtomicClear:
+    case trapline::Op::kAtomicEor:
+    case trapline::Op::kAtomicSet:
+    case trapline::Op::kAtomicSmax:
+    case trapline::Op::kAtomicSmin:
+    case trapline::Op::kAtomicUmax:
+    case trapline::Op::kAtomicUmin:
+    case trapline::Op::kLoadMultiple:
+    case trapline::Op::kStoreMultiple:
+    case trapline::Op::kLoadLane:
+    case trapline::Op::kStoreLane:
+    case trapline::Op::kLoadReplicate:
+    case trapline::Op::kPrefetch:
+    case trapline::Op::kZeroBlock:
+      return true;
+    default:
+      return false;
+  }
+}
+bool is_vector(const Access& access) {
+  switch (access.op) {
+    case trapline::Op::kLoadMultiple:
+    case trapline::Op::kStoreMultiple:
+    case trapline::Op::kLoadLane:
+    case trapline::Op::kStoreLane:
+    case trapline::Op::kLoadReplicate:
+      return true;
+    default:
+      return access.vector;
+  }
+}
+
+}  // namespace
+
+Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op) {
+  op.fn = nullptr;
+  if ((word & 0xfff00000) == 0xd5000000) {  // DC ZVA
+    op.n = slot_zr(bits(word, 4, 0));
+    op.word = word;  // of the trap
+    op.fn = (context.mode & kModeEl1) != 0 ? op_zero_block : op_zero_block_el0;
+    return Predecoded::kNext;
+  }
+  if ((context.mode & kModeSlowData) == 0) {
+    if ((word & 0x3f000000) == 0x08000000 || (word & 0x3f200c00) == 0x38200000) {
+      if (!predecode_ordered(word, context, op)) op.fn = nullptr;
+    } else if ((word & 0x3a000000) == 0x38000000) {
+      predecode_single(word, context, op);
+    } else if ((word & 0x3b000000) == 0x18000000) {
+      predecode_literal(word, context, op);
+    } else if ((word & 0x3a000000) == 0x28000000) {
+      predecode_pair(word, context, op);
+    }
+    if (op.fn != nullptr) return Predecoded::kNext;
+  }
+  Access access;
+  if (decode(word, access) != DecodeStatus::kAccess || !implemented(access)) {
+    return predecode_undefined(word, op);
+  }
+  if (is_vector(access) && (context.mode & kModeFp) == 0) {
+    op.fn = op_fp_disabled;
+  } else if (access.op == trapline::Op::kPrefetch) {
+    op.fn = op_nop;
+  } else {
+    op.fn = slow_access;
+  }
+  return Predecoded::kNext;
+}
+
+}  // namespace trapline::soft

@@ -1,0 +1,374 @@
+// "System" instructions that the engine does by itself: hints, barriers and the registers that
+// programs touch all the time. The rest goes to execute_system().
+#include "vmm/soft/machine.h"
+#include "vmm/soft/ops_common.h"
+
+namespace trapline::soft {
+namespace {
+
+// After a change of PSTATE.DAIF: an interrupt that is pending now is taken before the next
+// instruction.
+#define TL_NEXT_AFTER_UNMASK                                                                     \
+  do {                                                                                           \
+    update_attention_mask(*cpu, *e);                                                             \
+    if (TL_UNLIKELY((cpu->attention.load(std::memory_order_relaxed) & e->attention_mask) != 0 || \
+                    (cpu->sys.mdscr_el1 & 0x8001) != 0)) { /* SS, MDE */                         \
+      TL_GOTO(leave_after);                                                                      \
+    }                                                                                            \
+    TL_NEXT;                                                                                     \
+  } while (0)
+
+// The instruction at `op` is done; the outer loop has something to look at.
+void leave_after(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
+  suspend_at(cpu, op, icount, e);
+  retire_one(cpu, e);
+  cpu->pc += 4;
+  e->leave = Leave::kLookup;
+}
+
+// Performs the word at `op`; true if the block goes on.
+[[gnu::noinline]] bool run_system(Cpu* cpu, EngineState* e, uint32_t word) {
+  Next next = execute_system(*cpu, word);
+  switch (next) {
+    case Next::kContinue:
+      e->flags.unpack(cpu->nzcv);
+      update_attention_mask(*cpu, *e);
+      if ((cpu->attention.load(std::memory_order_relaxed) & e->attention_mask) == 0) return true;
+      retire_one(cpu, e);
+      cpu->pc += 4;
+      e->leave = Leave::kLookup;
+      return false;
+    case Next::kResync:
+      retire_one(cpu, e);
+      cpu->pc += 4;
+      e->context_dirty = true;
+      e->leave = Leave::kLookup;
+      return false;
+    case Next::kJump:
+      note_exception(*cpu, *e);
+      e->leave = Leave::kException;
+      return false;
+    case Next::kExit:
+      e->context_dirty = true;
+      e->leave = Leave::kExit;
+      return false;
+  }
+  return true;
+}
+
+TL_OP(op_clrex) {
+  cpu->monitor.valid = false;
+  TL_NEXT;
+}
+
+TL_OP(dsb_wait) {
+  suspend_at(cpu, op, icount, e);
+  maintenance_wait(*cpu, *e);
+  // Our own queue may have been served meanwhile: no block of before may be entered by a link.
+  retire_one(cpu, e);
+  cpu->pc += 4;
+  e->leave = Leave::kLookup;
+}
+TL_OP(op_dsb) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (TL_UNLIKELY(e->broadcast_pending)) TL_GOTO(dsb_wait);
+  TL_NEXT;
+}
+TL_OP(op_dmb) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  TL_NEXT;
+}
+TL_OP(op_dmb_ld) {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  TL_NEXT;
+}
+
+void wait_exit(Cpu* cpu, EngineState* e, ExitKind kind) {
+  cpu->exit = Exit{};
+  cpu->exit.kind = kind;
+  cpu->exit.pc = cpu->pc;
+  retire_one(cpu, e);
+  cpu->pc += 4;
+  e->leave = Leave::kExit;
+}
+// SCTLR_EL1.nTWI, nTWE clear: EL0 may not wait (D17.2.118).
+bool wait_trapped(Cpu* cpu, EngineState* e, unsigned sctlr_bit, uint32_t iss) {
+  if (cpu->ps.el != 0 || (cpu->sys.mmu.sctlr >> sctlr_bit & 1) != 0) return false;
+  take_sync(*cpu, Ec::kWfx, 0x01e00000 | iss, cpu->pc);
+  note_exception(*cpu, *e);
+  e->leave = Leave::kException;
+  return true;
+}
+TL_OP(op_wfi) {
+  if ((cpu->attention.load() & (Cpu::kIrq | Cpu::kFiq)) != 0) TL_NEXT;
+  suspend_at(cpu, op, icount, e);
+  if (!wait_trapped(cpu, e, 16, 0)) wait_exit(cpu, e, ExitKind::kWfi);
+}
+TL_OP(op_wfe) {
+  if ((cpu->attention.fetch_and(~uint32_t{Cpu::kEvent}) & Cpu::kEvent) != 0) TL_NEXT;
+  suspend_at(cpu, op, icount, e);
+  if (!wait_trapped(cpu, e, 18, 1)) wait_exit(cpu, e, ExitKind::kWfe);
+}
+[[gnu::noinline]] void send_event(Cpu* self) {
+  for (Cpu* other : self->shared->cpus) {
+    other->attention.fetch_or(Cpu::kEvent);
+    if (other != self && self->shared->on_event) self->shared->on_event(*other);
+  }
+}
+TL_OP(op_sev) {
+  send_event(cpu);
+  TL_NEXT;
+}
+TL_OP(op_sevl) {
+  cpu->attention.fetch_or(Cpu::kEvent);
+  TL_NEXT;
+}
+
+// --- registers -----------------------------------------------------------------------------------
+
+TL_OP(op_mrs_nzcv) {
+  cpu->r.x[op->d] = e->flags.pack();
+  TL_NEXT;
+}
+TL_OP(op_msr_nzcv) {
+  e->flags.unpack(static_cast<uint32_t>(cpu->r.x[op->n]));
+  TL_NEXT;
+}
+// kField: what of the CPU.
+template <auto kField>
+TL_OP(op_mrs_field) {
+  cpu->r.x[op->d] = cpu->sys.*kField;
+  TL_NEXT;
+}
+template <auto kField>
+TL_OP(op_msr_field) {
+  cpu->sys.*kField = cpu->r.x[op->n];
+  TL_NEXT;
+}
+TL_OP(op_mrs_const) {
+  cpu->r.x[op->d] = op->word;
+  TL_NEXT;
+}
+TL_OP(op_mrs_fpcr) {
+  cpu->r.x[op->d] = cpu->fpcr;
+  TL_NEXT;
+}
+TL_OP(op_mrs_fpsr) {
+  cpu->r.x[op->d] = cpu->fpsr;
+  TL_NEXT;
+}
+// AHP, DN, FZ, RMode; no trap enables, no half precision (D17: RES0 and RAZ/WI fields).
+TL_OP(op_msr_fpcr) {
+  cpu->fpcr = static_cast<uint32_t>(cpu->r.x[op->n]) & 0x07c00000;
+  TL_NEXT;
+}
+TL_OP(op_msr_fpsr) {
+  cpu->fpsr = static_cast<uint32_t>(cpu->r.x[op->n]) & 0x0800009f;
+  TL_NEXT;
+}
+TL_OP(op_daifset) {
+  cpu->ps.daif |= op->m;
+  update_attention_mask(*cpu, *e);
+  TL_NEXT;
+}
+TL_OP(op_daifclr) {
+  cpu->ps.daif &= static_cast<uint8_t>(~op->m);
+  TL_NEXT_AFTER_UNMASK;
+}
+TL_OP(op_mrs_daif) {
+  cpu->r.x[op->d] = uint64_t{cpu->ps.daif} << 6;
+  TL_NEXT;
+}
+TL_OP(op_msr_daif) {
+  cpu->ps.daif = static_cast<uint8_t>(cpu->r.x[op->n] >> 6 & 15);
+  TL_NEXT_AFTER_UNMASK;
+}
+// SP_EL0 is UNDEFINED while it is the stack pointer.
+TL_OP(op_mrs_sp_el0) {
+  if (TL_UNLIKELY(cpu->ps.sp_sel == 0)) TL_GOTO(op_system);
+  cpu->r.x[op->d] = cpu->sys.sp_el0;
+  TL_NEXT;
+}
+TL_OP(op_msr_sp_el0) {
+  if (TL_UNLIKELY(cpu->ps.sp_sel == 0)) TL_GOTO(op_system);
+  cpu->sys.sp_el0 = cpu->r.x[op->n];
+  TL_NEXT;
+}
+
+[[gnu::noinline]] void read_counter(Cpu* cpu, const Op* op) { cpu->r.x[op->d] = cpu->clock->now(); }
+TL_OP(op_mrs_cntvct) {
+  if (TL_UNLIKELY(cpu->ps.el == 0 && (cpu->sys.cntkctl_el1 & 2) == 0)) TL_GOTO(op_system);
+  suspend_at(cpu, op, icount, e);  // the icount clock reads the retired count
+  read_counter(cpu, op);
+  TL_NEXT;
+}
+
+// --- predecoding ---------------------------------------------------------------------------------
+
+Predecoded hint(uint32_t word, Op& op) {
+  op.fn = op_nop;
+  switch (bits(word, 11, 5)) {  // the others are hints that this CPU does not know: NOP
+    case 2:
+      op.fn = op_wfe;
+      break;
+    case 3:
+      op.fn = op_wfi;
+      break;
+    case 4:
+      op.fn = op_sev;
+      break;
+    case 5:
+      op.fn = op_sevl;
+      break;
+  }
+  return Predecoded::kNext;
+}
+
+Predecoded barrier(uint32_t word, Op& op) {
+  switch (bits(word, 7, 5)) {
+    case 2:
+      op.fn = op_clrex;
+      return Predecoded::kNext;
+    case 4:
+      op.fn = op_dsb;
+      return Predecoded::kNext;
+    case 5:
+      op.fn = bits(word, 9, 8) == 1 ? op_dmb_ld : op_dmb;
+      return Predecoded::kNext;
+  }
+  return predecode_undefined(word, op);  // SB, DSB nXS: not shown
+}
+
+constexpr SysregId kNzcv = sysreg_id(3, 3, 4, 2, 0), kDaif = sysreg_id(3, 3, 4, 2, 1),
+                   kFpcr = sysreg_id(3, 3, 4, 4, 0), kFpsr = sysreg_id(3, 3, 4, 4, 1),
+                   kTpidrEl0 = sysreg_id(3, 3, 13, 0, 2), kTpidrroEl0 = sysreg_id(3, 3, 13, 0, 3),
+                   kTpidrEl1 = sysreg_id(3, 0, 13, 0, 4), kSpEl0 = sysreg_id(3, 0, 4, 1, 0),
+                   kCurrentEl = sysreg_id(3, 0, 4, 2, 2), kCntvct = sysreg_id(3, 3, 14, 0, 2),
+                   kElrEl1 = sysreg_id(3, 0, 4, 0, 1), kSpsrEl1 = sysreg_id(3, 0, 4, 0, 0),
+                   kEsrEl1 = sysreg_id(3, 0, 5, 2, 0), kFarEl1 = sysreg_id(3, 0, 6, 0, 0);
+
+Handler read_handler(SysregId id, bool el1, bool fp, Op& op) {
+  switch (id) {
+    case kNzcv:
+      return op_mrs_nzcv;
+    case kFpcr:
+      return fp ? op_mrs_fpcr : op_fp_disabled;
+    case kFpsr:
+      return fp ? op_mrs_fpsr : op_fp_disabled;
+    case kTpidrEl0:
+      return op_mrs_field<&SystemRegisters::tpidr_el0>;
+    case kTpidrroEl0:
+      return op_mrs_field<&SystemRegisters::tpidrro_el0>;
+    case kCntvct:
+      return op_mrs_cntvct;
+  }
+  if (!el1) return op_system;
+  switch (id) {
+    case kDaif:
+      return op_mrs_daif;
+    case kTpidrEl1:
+      return op_mrs_field<&SystemRegisters::tpidr_el1>;
+    case kSpEl0:
+      return op_mrs_sp_el0;
+    case kElrEl1:
+      return op_mrs_field<&SystemRegisters::elr_el1>;
+    case kSpsrEl1:
+      return op_mrs_field<&SystemRegisters::spsr_el1>;
+    case kEsrEl1:
+      return op_mrs_field<&SystemRegisters::esr_el1>;
+    case kFarEl1:
+      return op_mrs_field<&SystemRegisters::far_el1>;
+    case kCurrentEl:
+      op.word = 1 << 2;
+      return op_mrs_const;
+  }
+  return op_system;
+}
+
+Handler write_handler(SysregId id, bool el1, bool fp) {
+  switch (id) {
+    case kNzcv:
+      return op_msr_nzcv;
+    case kFpcr:
+      return fp ? op_msr_fpcr : op_fp_disabled;
+    case kFpsr:
+      return fp ? op_msr_fpsr : op_fp_disabled;
+    case kTpidrEl0:
+      return op_msr_field<&SystemRegisters::tpidr_el0>;
+  }
+  if (!el1) return op_system;
+  switch (id) {
+    case kDaif:
+      return op_msr_daif;
+    case kTpidrEl1:
+      return op_msr_field<&SystemRegisters::tpidr_el1>;
+    case kTpidrroEl0:
+      return op_msr_field<&SystemRegisters::tpidrro_el0>;
+    case kSpEl0:
+      return op_msr_sp_el0;
+    case kElrEl1:
+      return op_msr_field<&SystemRegisters::elr_el1>;
+  }
+  return op_system;
+}
+
+}  // namespace
+
+TL_OP(op_nop) { TL_NEXT; }
+
+// The word is read again: it is rare enough not to carry it in the op.
+TL_OP(op_system) {
+  suspend_at(cpu, op, icount, e);
+  if (!run_system(cpu, e, op->word)) return;
+  TL_NEXT;
+}
+
+TL_OP(op_undefined) {
+  suspend_at(cpu, op, icount, e);
+  take_sync(*cpu, Ec::kUnknown, 0, cpu->pc);
+  note_exception(*cpu, *e);
+  e->leave = Leave::kException;
+}
+TL_OP(op_fp_disabled) {  // CV = 1, COND = 0xe
+  suspend_at(cpu, op, icount, e);
+  take_sync(*cpu, Ec::kFpAccess, 0x01e00000, cpu->pc);
+  note_exception(*cpu, *e);
+  e->leave = Leave::kException;
+}
+
+Predecoded predecode_undefined(uint32_t word, Op& op) {
+  op.word = word;
+  op.fn = op_undefined;
+  return Predecoded::kEnd;
+}
+
+Predecoded predecode_system(uint32_t word, PredecodeContext& context, Op& op) {
+  bool read = word >> 21 & 1, el1 = (context.mode & kModeEl1) != 0;
+  bool fp = (context.mode & kModeFp) != 0;
+  unsigned op0 = bits(word, 20, 19), op1 = bits(word, 18, 16), crn = bits(word, 15, 12),
+           crm = bits(word, 11, 8), op2 = bits(word, 7, 5);
+  op.word = word;
+  if (op0 >= 2) {
+    SysregId id = sysreg_id(op0, op1, crn, crm, op2);
+    op.d = slot_zr_dest(bits(word, 4, 0));
+    op.n = slot_zr(bits(word, 4, 0));
+    op.fn = read ? read_handler(id, el1, fp, op) : write_handler(id, el1, fp);
+    return Predecoded::kNext;
+  }
+  if (op0 == 0 && !read && op1 == 3 && bits(word, 4, 0) == 31) {
+    if (crn == 2) return hint(word, op);
+    if (crn == 3) return barrier(word, op);
+    if (crn == 4 && el1 && (op2 == 6 || op2 == 7)) {  // DAIFSet, DAIFClr
+      op.m = static_cast<uint8_t>(crm);
+      op.fn = op2 == 6 ? op_daifset : op_daifclr;
+      return Predecoded::kNext;
+    }
+  }
+  if (op0 == 1 && !read && op1 == 3 && crn == 7 && crm == 4 && op2 == 1) {  // DC ZVA
+    return predecode_memory(word, context, op);
+  }
+  op.fn = op_system;
+  return Predecoded::kNext;
+}
+
+}  // namespace trapline::soft

@@ -1,0 +1,77 @@
+// The software TLB: one entry a 4 KiB page, direct-mapped, one table for EL1 and one for each of
+// the last few ASIDs at EL0 (also used by LDTR/STTR), so that neither a system call nor a process
+// switch flushes anything.
+#ifndef TRAPLINE_VMM_SOFT_TLB_H_
+#define TRAPLINE_VMM_SOFT_TLB_H_
+
+#include <cstdint>
+
+#include "vmm/soft/cpu.h"
+
+namespace trapline::soft {
+
+// Low bits of a tag. A handler compares the whole tag with the page of the access's last byte, so
+// any of these sends it to the slow path.
+enum TlbTagBit : uint64_t {
+  kTlbIo = 1,       // stage 2 faults: `meta` says how
+  kTlbSlow = 2,     // memory whose accesses need more: flagged page, Device attribute, watchpoint
+  kTlbInvalid = 4,  // nothing known
+};
+
+struct TlbEntry {
+  uint64_t read_tag;  // VA page (address tag included) | TlbTagBit
+  uint64_t write_tag;
+  uint64_t addend;  // host address = va + addend
+  uint64_t meta;    // IPA page in 47:12 | TlbMeta
+};
+static_assert(sizeof(TlbEntry) == 32);
+enum TlbMeta : uint64_t {
+  kTlbLog2Mask = 0x3f,  // log2 of the stage-1 page
+  kTlbDevice = 1 << 6,  // stage-1 attribute is Device: alignment is checked before stage 2
+  kTlbGlobal = 1 << 7,
+  kTlbUser = 1 << 8,  // EL0 may access it: PAN
+  kTlbIpaMask = 0xffff'ffff'f000,
+  kTlbFscShift = 48,  // of the stage-2 fault behind kTlbIo
+};
+constexpr uint8_t tlb_fault_status(uint64_t meta) { return meta >> kTlbFscShift & 0x3f; }
+
+inline constexpr unsigned kTlbEntries = 1024;
+inline constexpr unsigned kTlbContexts = 4;  // ASIDs at EL0
+
+struct TlbTable {
+  TlbEntry entries[kTlbEntries];
+  uint16_t asid = 0;
+  bool used = false;
+  bool nonglobal = false;    // holds nG entries
+  bool user_no_pan = false;  // EL1 only: holds entries that PAN would refuse
+  bool large[2] = {};        // holds parts of larger pages of the lower, upper VA half
+  uint64_t token = 0;        // of blocks executed with this table
+  uint64_t last_use = 0;
+};
+
+inline TlbEntry* tlb_slot(TlbEntry* table, uint64_t va) {
+  return &table[va >> kPageLog2 & (kTlbEntries - 1)];
+}
+
+// Walks for `va` and enters what was found into the table of `el0`. kFilled: the tag for `purpose`
+// is set, possibly with kTlbSlow or kTlbIo. Otherwise `result` holds the fault.
+enum class TlbFill : uint8_t { kFilled, kStage1Fault, kWalkFault };
+TlbFill tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& result);
+
+// The host page that instructions at `page` (a canonical VA page) are fetched from; null on a
+// fault, described by `result`.
+const uint8_t* tlb_exec(Cpu& cpu, uint64_t page, MmuResult& result);
+
+void tlb_flush_all(EngineState& e);
+void tlb_flush_asid(EngineState& e, uint16_t asid);
+void tlb_flush_va(EngineState& e, uint64_t va);
+void tlb_flush_ipa(EngineState& e, uint64_t ipa, uint64_t size);
+// Sends writes to the host page to the slow path.
+void tlb_demote(EngineState& e, const uint8_t* host_page);
+// Selects tables, token and mode for the present EL and ASID; flushes what a change of the
+// translation registers made stale.
+void tlb_update_context(Cpu& cpu);
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_TLB_H_
