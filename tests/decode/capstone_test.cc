@@ -50,7 +50,6 @@ constexpr Fault kFaults[] = {
     {0x38400821, "ldtrb w1, [x1]"},
     {0xf8408421, "ldr x1, [x1], #8: CONSTRAINED UNPREDICTABLE, not unallocated"},
     {0xa9400441, "ldp x1, x1, [x2]: likewise"},
-    {0xc8017c41, "stxr w1, x1, [x2]: likewise"},
     {0xf8a2483c, "rprfm pldstrm, x2, [x1]"},
     {0xf8e10062, "ldaddal: Armv8.1"},
     {0xc89f7c41, "stllr: Armv8.1"},

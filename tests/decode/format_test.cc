@@ -35,12 +35,12 @@ TEST(Format, Lines) {
   for (const Row& row : kRows) EXPECT_EQ(format_decode_line(row.word), row.line);
 }
 
-struct Run {
+struct Outcome {
   int status;
   std::string out, err;
 };
 
-Run run(const std::vector<std::string>& args, const std::string& input = "") {
+Outcome run(const std::vector<std::string>& args, const std::string& input = "") {
   std::istringstream in(input);
   std::ostringstream out, err;
   const int status = decode_main(args, in, out, err);
@@ -48,12 +48,12 @@ Run run(const std::vector<std::string>& args, const std::string& input = "") {
 }
 
 TEST(DecodeMain, Words) {
-  const Run plain = run({"f9400841", "0xDC000001", "0"});
+  const Outcome plain = run({"f9400841", "0xDC000001", "0"});
   EXPECT_EQ(plain.status, 0);
   EXPECT_EQ(plain.err, "");
   EXPECT_EQ(plain.out, format_decode_line(0xf9400841) + "\n" + format_decode_line(0xdc000001) +
                            "\n" + format_decode_line(0) + "\n");
-  const Run piped = run({"-"}, "f9400841\r\n\n  0xDC000001\t\n0");
+  const Outcome piped = run({"-"}, "f9400841\r\n\n  0xDC000001\t\n0");
   EXPECT_EQ(piped.status, 0);
   EXPECT_EQ(piped.out, plain.out);
 }
@@ -83,11 +83,11 @@ TEST(DecodeMain, BadInput) {
       {{"-"}, "\x01\xff\n", "trapline decode: line 1: '?\?' is not hexadecimal\n"},
   };
   for (const Row& row : rows) {
-    const Run r = run(row.args, row.input);
+    const Outcome r = run(row.args, row.input);
     EXPECT_EQ(r.status, 1) << row.err;
     EXPECT_EQ(r.err, row.err);
   }
-  const Run huge = run({std::string(100'000, 'f')});
+  const Outcome huge = run({std::string(100'000, 'f')});
   EXPECT_EQ(huge.status, 1);
   EXPECT_LT(huge.err.size(), 120u);
 }
