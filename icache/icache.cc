@@ -141,8 +141,8 @@ void ICache::intern(unsigned upper) {
       for (ContextSlot& slot : contexts_) {
         slot.id = 0;
       }
-      half_[0].id = 0;
-      half_[1].id = 0;
+      half_id_[0] = 0;
+      half_id_[1] = 0;
       next_context_ = kFirstContext;
     }
     for (unsigned way = 0; way < kContextWays && chosen == nullptr; ++way) {
@@ -153,13 +153,11 @@ void ICache::intern(unsigned upper) {
     }
     *chosen = {full, fingerprint, next_context_++};
   }
-  // The mix must not depend on the serial number: under `icount` runs repeat either way, but
-  // profiles of different lengths stay comparable.
-  half_[upper] = {fingerprint & ~uint64_t{3}, chosen->id};
+  half_id_[upper] = chosen->id;
 }
 
-size_t ICache::choose_slot(uint64_t pc, uint32_t id, uint64_t mix) {
-  const size_t home = slot_of(pc, mix);
+size_t ICache::choose_slot(uint64_t pc, uint32_t id) {
+  const size_t home = slot_of(pc);
   for (const size_t slot : {home, home ^ 1}) {
     if (holds(entries_[slot], pc, id)) {
       return slot;
@@ -195,7 +193,7 @@ const Entry* ICache::insert(uint64_t pc, const Access& access, const Source& sou
     return nullptr;
   }
   const unsigned upper = pc >> 55 & 1;
-  if (half_[upper].id == 0) {
+  if (half_id_[upper] == 0) {
     intern(upper);
   }
   const Lock lock(lock_);
@@ -203,7 +201,7 @@ const Entry* ICache::insert(uint64_t pc, const Access& access, const Source& sou
     bump(refused_);
     return nullptr;
   }
-  const size_t slot = choose_slot(pc, half_[upper].id, half_[upper].mix);
+  const size_t slot = choose_slot(pc, half_id_[upper]);
   if (links_ != nullptr) {
     unlink(slot);
     link(slot, source);
@@ -216,7 +214,7 @@ const Entry* ICache::insert(uint64_t pc, const Access& access, const Source& sou
       proof.desc[i] = source.desc[i];
     }
   }
-  fill(slot, pc, half_[upper].id, source.word, access);
+  fill(slot, pc, half_id_[upper], source.word, access);
   return &entries_[slot];
 }
 
@@ -225,7 +223,7 @@ const Entry* ICache::insert_word(uint32_t word, const Access& access) {
     return nullptr;
   }
   const Lock lock(lock_);
-  const size_t slot = choose_slot(word, kWordContext, 0);
+  const size_t slot = choose_slot(word, kWordContext);
   fill(slot, word, kWordContext, word, access);
   return &entries_[slot];
 }
@@ -238,13 +236,13 @@ void ICache::forget_stale(const Entry& entry) {
 
 void ICache::drop(uint64_t pc) {
   const unsigned upper = pc >> 55 & 1;
-  if (half_[upper].id == 0) {
+  if (half_id_[upper] == 0) {
     intern(upper);
   }
   const Lock lock(lock_);
-  const size_t home = slot_of(pc, half_[upper].mix);
+  const size_t home = slot_of(pc);
   for (const size_t slot : {home, home ^ 1}) {
-    if (holds(entries_[slot], pc, half_[upper].id)) {
+    if (holds(entries_[slot], pc, half_id_[upper])) {
       if (links_ != nullptr) {
         unlink(slot);
       }

@@ -87,7 +87,7 @@ static_assert(sizeof(Entry) == 32, "two a cache line");
 
 class ICache {
  public:
-  static constexpr unsigned kDefaultLog2 = 12;  // 4,096 entries, 128 KiB; see icache/README.md
+  static constexpr unsigned kDefaultLog2 = 13;  // 8,192 entries, 256 KiB; see icache/README.md
   static constexpr unsigned kMinLog2 = 1;
   static constexpr unsigned kMaxLog2 = 20;
   static constexpr size_t kStorageAlign = 64;
@@ -111,22 +111,22 @@ class ICache {
       return;
     }
     context_ = context;
-    half_[0].id = 0;
-    half_[1].id = 0;
+    half_id_[0] = 0;
+    half_id_[1] = 0;
   }
 
   // The entry of `pc` in the current context, or null. It stays readable until the next insert.
   const Entry* lookup(uint64_t pc) {
     // VA bit 55 selects the half, and so TTBR0 or TTBR1 (D8.2.3).
-    Half& half = half_[pc >> 55 & 1];
-    if (half.id == 0) [[unlikely]] {
-      intern(pc >> 55 & 1);
+    const unsigned upper = pc >> 55 & 1;
+    if (half_id_[upper] == 0) [[unlikely]] {
+      intern(upper);
     }
-    return find(pc, half.id, half.mix);
+    return find(pc, half_id_[upper]);
   }
 
   // Policy `rewalk`: what the word decodes to.
-  const Entry* lookup_word(uint32_t word) { return find(word, kWordContext, 0); }
+  const Entry* lookup_word(uint32_t word) { return find(word, kWordContext); }
 
   // Before the walk whose result is to be inserted: an invalidation between begin() and insert()
   // makes the insert refuse.
@@ -177,10 +177,6 @@ class ICache {
     uint64_t fingerprint;
     uint32_t id;  // 0: free
   };
-  struct Half {
-    uint64_t mix = 0;  // moves the same PCs of different contexts to different slots
-    uint32_t id = 0;   // 0: not interned since the context changed
-  };
   // Policy `recheck`, beside each entry.
   struct Proof {
     const uint32_t* word_host;
@@ -200,13 +196,15 @@ class ICache {
     // One writer at a time: no locked instruction needed.
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   }
-  size_t slot_of(uint64_t pc, uint64_t mix) const { return ((pc ^ mix) * kGolden) >> shift_; }
+  // The context is not hashed: it would put a load before the multiplication, and the same PC is
+  // seldom hot in more contexts than it has slots.
+  size_t slot_of(uint64_t pc) const { return (pc * kGolden) >> shift_; }
   static bool holds(const Entry& entry, uint64_t pc, uint32_t id) {
     return entry.pc == pc && entry.context.load(std::memory_order_acquire) == id;
   }
 
-  const Entry* find(uint64_t pc, uint32_t id, uint64_t mix) {
-    const size_t home = slot_of(pc, mix);
+  const Entry* find(uint64_t pc, uint32_t id) {
+    const size_t home = slot_of(pc);
     const Entry* entry = &entries_[home];
     if (!holds(*entry, pc, id)) [[unlikely]] {
       entry = &entries_[home ^ 1];
@@ -234,7 +232,7 @@ class ICache {
 
   void intern(unsigned upper);
   void forget_stale(const Entry& entry);
-  size_t choose_slot(uint64_t pc, uint32_t id, uint64_t mix);
+  size_t choose_slot(uint64_t pc, uint32_t id);
   void fill(size_t slot, uint64_t pc, uint32_t id, uint32_t word, const Access& access);
   void link(size_t slot, const Source& source);
   void unlink(size_t slot);
@@ -244,8 +242,8 @@ class ICache {
 
   // Read by every lookup: kept together.
   Entry* entries_;
-  Half half_[2];
-  unsigned shift_;  // 64 - log2(capacity)
+  uint32_t half_id_[2] = {0, 0};  // 0: not interned since the context changed
+  unsigned shift_;                // 64 - log2(capacity)
   Policy policy_;
   bool evict_neighbour_ = false;
   Proof* proofs_ = nullptr;

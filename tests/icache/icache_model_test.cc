@@ -194,7 +194,7 @@ TEST_P(Model, EveryHitEqualsAFreshWalk) {
 INSTANTIATE_TEST_SUITE_P(Policies, Model,
                          testing::Combine(testing::Values(Policy::kRewalk, Policy::kRecheck,
                                                           Policy::kProtect),
-                                          testing::Values(1u, 4u, 8u, 12u)));
+                                          testing::Values(1u, 4u, 8u, 13u)));
 
 }  // namespace
 }  // namespace trapline::icache
