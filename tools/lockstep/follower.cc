@@ -1,0 +1,171 @@
+#include "tools/lockstep/follower.h"
+
+#include <fmt/format.h>
+
+#include "vmm/soft/exception.h"
+#include "vmm/soft/sysreg_table.h"
+
+namespace trapline::lockstep {
+namespace {
+
+using soft::Cpu;
+
+// PSTATE bits that both models have: NZCV, PAN, SS, IL, DAIF, EL and SP.
+constexpr uint64_t kComparedPstate = 0xf070'03df;
+
+constexpr bool is_mrs(uint32_t word) { return (word & 0xfff0'0000) == 0xd530'0000; }
+
+// Registers in which two correct CPUs of different make may differ.
+bool implementation_specific(SysregId id) {
+  const unsigned op1 = id >> 11 & 7, crn = id >> 7 & 15, crm = id >> 3 & 15;
+  if (id >> 14 == 2) return true;          // debug
+  if (crn == 0) return true;               // identification, caches
+  if (crn == 14) return true;              // counter and timers
+  if (crn == 12 && crm != 0) return true;  // ICC_*, ISR_EL1
+  if (crn == 4 && crm == 6) return true;   // ICC_PMR_EL1
+  return op1 == 0 && crn == 1;             // SCTLR_EL1, ACTLR_EL1, CPACR_EL1: RES1 bits
+}
+
+std::string register_name(unsigned index) { return index == 31 ? "sp" : fmt::format("x{}", index); }
+
+}  // namespace
+
+Follower::Follower(GuestMemory& memory, Stage2& stage2)
+    : machine_(soft::make_soft_machine(memory, stage2, clock_, 1, true)),
+      vcpu_(machine_->vcpu(0)) {}
+
+void Follower::start(const Record& first) {
+  vcpu_.reset(first.pc, 0);
+  for (unsigned i = 0; i < 32; ++i) vcpu_.set_register(i, first.x[i]);
+  vcpu_.set_register(kRegPstate, first.pstate);
+}
+
+Follower::Freedom Follower::step(std::string& error) {
+  const Exit exit = vcpu_.step();
+  switch (exit.kind) {
+    case ExitKind::kDebug:
+    case ExitKind::kBudget:
+      return Freedom::kNone;
+    case ExitKind::kDataAbort: {
+      // A device. Its answer, and a write-back, are in QEMU's next record.
+      Outcome outcome;
+      vcpu_.view(exit, Access{});
+      vcpu_.complete(exit, Access{}, outcome);
+      note_adoption(fmt::format("device at {:#x}", exit.ipa & ~kPageMask), 0, 0);
+      return Freedom::kAllRegisters;
+    }
+    case ExitKind::kSysreg: {
+      const char* name = soft::sysreg_name(exit.sysreg);
+      vcpu_.complete_sysreg(exit, 0);
+      note_adoption(name != nullptr ? name : "system register", 0, 0);
+      return Freedom::kRt;
+    }
+    case ExitKind::kHvc:
+      note_adoption("hvc", 0, 0);
+      return Freedom::kAllRegisters;
+    case ExitKind::kWfi:
+    case ExitKind::kWfe:
+      return Freedom::kNone;
+    default:
+      error = fmt::format("our CPU stopped: exit kind {}, esr {:#x}, far {:#x}, ipa {:#x}",
+                          static_cast<unsigned>(exit.kind), exit.esr, exit.far, exit.ipa);
+      return Freedom::kNone;
+  }
+}
+
+void Follower::note_adoption(const std::string& what, uint64_t ours, uint64_t qemu) {
+  Adoption& a = adoptions_.try_emplace(what, Adoption{0, ours, qemu}).first->second;
+  ++a.count;
+}
+
+void Follower::adopt(const Record& next, Freedom freedom, uint32_t word) {
+  if (freedom == Freedom::kAllRegisters) {
+    for (unsigned i = 0; i < 32; ++i) vcpu_.set_register(i, next.x[i]);
+    return;
+  }
+  const unsigned rt = word & 31;
+  if (rt == 31) return;
+  if (freedom == Freedom::kRt) {
+    vcpu_.set_register(rt, next.x[rt]);
+    return;
+  }
+  const auto id = static_cast<SysregId>(word >> 5 & 0xffff);
+  if (is_mrs(word) && implementation_specific(id)) {
+    const uint64_t ours = vcpu_.get_register(rt);
+    if (ours == next.x[rt]) return;
+    const char* name = soft::sysreg_name(id);
+    note_adoption(name != nullptr ? name : fmt::format("sysreg {:#x}", id), ours, next.x[rt]);
+    vcpu_.set_register(rt, next.x[rt]);
+  }
+}
+
+std::string Follower::compare(const Record& next) const {
+  std::string out;
+  auto check = [&out](const std::string& name, uint64_t ours, uint64_t qemu) {
+    if (ours != qemu) out += fmt::format("  {:7} ours {:016x}  qemu {:016x}\n", name, ours, qemu);
+  };
+  check("pc", vcpu_.get_register(kRegPc), next.pc);
+  check("pstate", vcpu_.get_register(kRegPstate) & kComparedPstate, next.pstate & kComparedPstate);
+  for (unsigned i = 0; i < 32; ++i) check(register_name(i), vcpu_.get_register(i), next.x[i]);
+  return out;
+}
+
+std::string Follower::advance(const Record& now, const Record& next) {
+  // QEMU logs a block before it finds that it must not run it yet.
+  const bool interrupted_before = next.interrupt != 0 && next.interrupt_elr == now.pc;
+  const bool repeated = next.interrupt == 0 && next.same_state(now);
+  if (repeated) return {};
+
+  std::string error;
+  if (!interrupted_before) {
+    const Fetched fetched = vcpu_.fetch(now.pc);
+    past_[executed_++ % past_.size()] = {now.pc, fetched.word};
+    Record target = next;
+    const Freedom freedom = step(error);
+    if (!error.empty()) return error + "\n";
+    adopt(target, freedom, fetched.word);
+  }
+  if (next.interrupt != 0) {
+    Cpu& cpu = vcpu_.cpu();
+    const unsigned mask = next.interrupt == 5 ? 2 : 1;
+    if ((cpu.ps.daif & mask) != 0) return "  QEMU took an interrupt that is masked here\n";
+    if (cpu.pc != next.interrupt_elr) {
+      return fmt::format("  interrupt at ours {:016x}  qemu {:016x}\n", cpu.pc, next.interrupt_elr);
+    }
+    take_interrupt(cpu, next.interrupt == 5 ? soft::VectorKind::kIrq : soft::VectorKind::kFiq);
+  }
+  return compare(next);
+}
+
+std::string Follower::history() const {
+  std::string out;
+  const uint64_t n = past_.size();
+  for (uint64_t i = executed_ > n ? executed_ - n : 0; i < executed_; ++i) {
+    const Past& past = past_[i % n];
+    out += fmt::format("  {:016x}  {:08x}\n", past.pc, past.word);
+  }
+  return out;
+}
+
+std::string Follower::adoptions() const {
+  std::string out;
+  for (const auto& [what, a] : adoptions_) {
+    out += fmt::format("  {:8}  {}", a.count, what);
+    if (a.ours != a.qemu) out += fmt::format("  ours {:#x}, qemu {:#x}", a.ours, a.qemu);
+    out += '\n';
+  }
+  return out;
+}
+
+std::string Follower::system_registers() const {
+  std::string out;
+  for (const soft::SysregRow& row : soft::sysreg_rows()) {
+    if (row.offset < 0 || row.mask == 0) continue;
+    if (const uint64_t value = soft::sysreg_value(vcpu_.cpu(), row)) {
+      out += fmt::format("  {:16} {:016x}\n", row.name, value);
+    }
+  }
+  return out;
+}
+
+}  // namespace trapline::lockstep
