@@ -3,7 +3,8 @@
 // never more than one callback outstanding, whatever a guest writes.
 //
 // The owner guards the alarm with its own mutex, which its callback takes too. Clock::cancel() must
-// therefore be called after that mutex is released: arm() hands back what is to be cancelled.
+// therefore be called after that mutex is released: arm() hands back what is to be cancelled. The
+// owner's destructor calls retire().
 #ifndef TRAPLINE_DEVICES_ALARM_H_
 #define TRAPLINE_DEVICES_ALARM_H_
 
@@ -23,7 +24,6 @@ class Alarm {
   static constexpr uint64_t kHorizon = uint64_t{1} << 55;
 
   Alarm(Clock& clock, Fire fire, void* owner) : clock_(clock), fire_(fire), owner_(owner) {}
-  ~Alarm() { cancel(disarm()); }
   Alarm(const Alarm&) = delete;
   Alarm& operator=(const Alarm&) = delete;
 
@@ -45,6 +45,14 @@ class Alarm {
     armed_ = false;
     ++generation_;
     return stale;
+  }
+
+  // With the owner's mutex held, when the owner dies: like disarm(), but cancel() of the result also
+  // waits for a callback that is running or still waits for the mutex.
+  [[nodiscard]] Clock::Handle retire() {
+    armed_ = false;
+    ++generation_;
+    return handle_;
   }
 
   // Without the owner's mutex.

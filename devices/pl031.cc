@@ -23,6 +23,15 @@ enum Offset : uint32_t {
 Pl031::Pl031(Clock& clock, uint64_t epoch, IrqLine* irq)
     : clock_(clock), epoch_(epoch), irq_(irq), alarm_(clock, &fire, this) {}
 
+Pl031::~Pl031() {
+  Clock::Handle last;
+  {
+    std::lock_guard lock(mutex_);
+    last = alarm_.retire();
+  }
+  alarm_.cancel(last);
+}
+
 uint32_t Pl031::seconds(uint64_t now) const {
   return static_cast<uint32_t>(epoch_ + now / Clock::kFrequency) + offset_;
 }

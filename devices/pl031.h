@@ -19,6 +19,7 @@ class Pl031 final : public Device {
   // `epoch`: the seconds since 1970 that tick 0 of `clock` stands for (the host's time, or a fixed
   // one). `irq` may be null.
   Pl031(Clock& clock, uint64_t epoch, IrqLine* irq);
+  ~Pl031() override;
 
   MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
   MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;

@@ -25,6 +25,15 @@ constexpr uint64_t with_half(uint64_t old, unsigned half, uint32_t value) {
 // --- CompareTimer
 // ------------------------------------------------------------------------------------
 
+CompareTimer::~CompareTimer() {
+  Clock::Handle last;
+  {
+    std::lock_guard lock(mutex_);
+    last = alarm_.retire();
+  }
+  alarm_.cancel(last);
+}
+
 void CompareTimer::set_line(bool level) {
   if (level == level_) return;
   level_ = level;

@@ -23,6 +23,7 @@ class CompareTimer {
   enum Control : uint32_t { kEnable = 1, kImask = 2, kIstatus = 4 };
 
   explicit CompareTimer(Clock& clock) : clock_(clock), alarm_(clock, &fire, this) {}
+  ~CompareTimer();
 
   // At assembly. Level: ENABLE and not IMASK and the condition is met.
   void connect(IrqLine* line) { line_ = line; }

@@ -36,7 +36,7 @@ class Gicv3 {
 
   // "gicd", one window of kDistributorSize.
   Device& distributor();
-  // "gicr", one window of num_cpus * kRedistributorSize. Its save/load/reset carry the CPU
+  // "gicr", one window of num_cpus * kRedistributorSize. Its save, load and reset carry the CPU
   // interfaces too; load the distributor first.
   Device& redistributors();
   // ICC_*_EL1.
