@@ -293,6 +293,7 @@ nlohmann::json report_json(const RunReport& report) {
   }
   for (const Row& row : register_rows(report)) {
     json& device = devices[row.device];
+    if (device.is_null()) device = json::object();
     device["reads"] = device.value("reads", uint64_t{0}) + row.reads;
     device["writes"] = device.value("writes", uint64_t{0}) + row.writes;
     device["registers"][row.name] = {{"reads", row.reads}, {"writes", row.writes}};
