@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "decode/a64_rows.h"
+#include "decode/scalable.h"
 
 namespace trapline {
 namespace {
@@ -313,16 +314,10 @@ DecodeStatus system_instruction(uint32_t w, Access& a, Class& cls) {
 // Everything outside the loads-and-stores group.
 DecodeStatus elsewhere(uint32_t w, Access& a, Class& cls) {
   if ((w & 0xffd00000) == 0xd5000000 && (w & 0x00080000)) return system_instruction(w, a, cls);
-  // C4.1: SVE is 28:25 == 0010; its memory quarter has bit 31 set.
-  if ((w & 0x9e000000) == 0x84000000) {
-    cls = Class::kSve;
-    return DecodeStatus::kUnsupported;
-  }
-  // SME: 28:25 == 0000 with bit 31. Loads and stores of ZA and ZT0 are 111 0000; the multi-vector
-  // ones are 101 0000 with bit 23 clear.
-  if ((w & 0xfe000000) == 0xe0000000 || (w & 0xfe800000) == 0xa0000000) {
-    cls = Class::kSme;
-    return DecodeStatus::kUnsupported;
+  const bool sve = a64::in_sve_memory(w);
+  if (sve || a64::in_sme_memory(w)) {
+    cls = sve ? Class::kSve : Class::kSme;
+    return a64::is_scalable_access(w) ? DecodeStatus::kUnsupported : DecodeStatus::kUnallocated;
   }
   return DecodeStatus::kNotMemory;
 }

