@@ -56,6 +56,7 @@ void plain(Transaction& t) {
   if (!t.plan(range, pieces)) return;
 
   const bool big_endian = t.view.big_endian;
+  const uint64_t next_base = t.next_base();
   const uint8_t registers[2] = {access.rt, access.rt2};
   uint8_t data[32];
   // LDAR after STLR is in order too (RCsc), so an ordered access is fenced on both sides.
@@ -83,7 +84,7 @@ void plain(Transaction& t) {
   }
   if (ordered(access)) std::atomic_thread_fence(std::memory_order_seq_cst);
   // Last, so that the base wins where it is also loaded (CONSTRAINED UNPREDICTABLE, K1.2.3).
-  t.write_back();
+  t.write_back(next_base);
 }
 
 namespace {
@@ -209,8 +210,9 @@ Outcome emulate(const Access& access, uint64_t va, CpuView& view, const Bus* bus
   const bool single = (access.op == Op::kLoad || access.op == Op::kStore) && access.count == 1 &&
                       !access.vector && access.size_log2 <= 3 && !ordered(access);
   Transaction t{access, va, view, bus, context, outcome};
+  const uint64_t next_base = t.next_base();
   if (single && single_device_access(access, va, view, bus, context, outcome)) [[likely]] {
-    if (outcome.status == Outcome::Status::kDone) t.write_back();
+    if (outcome.status == Outcome::Status::kDone) t.write_back(next_base);
     return outcome;
   }
   perform(t);

@@ -96,7 +96,7 @@ void structure(Transaction& t) {
     }
   }
   if (ordered) std::atomic_thread_fence(std::memory_order_seq_cst);
-  t.write_back();
+  t.write_back(t.next_base());
 }
 
 }  // namespace trapline::emulation

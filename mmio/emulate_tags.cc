@@ -36,7 +36,7 @@ void store_granules(Transaction& t) {
     store_element(data + 8, t.x(access.rt2), 8, t.view.big_endian);
   }
   if (access.op != Op::kStoreTag && !t.write(pieces, data)) return;
-  t.write_back();
+  t.write_back(t.next_base());
 }
 
 }  // namespace

@@ -42,15 +42,13 @@ bool Transaction::unsupported() {
   return false;
 }
 
-void Transaction::write_back() const {
-  if (!access.writes_back()) return;
-  uint64_t base_now = base();
+uint64_t Transaction::next_base() const {
+  uint64_t now = base();
   // LDRAA and LDRAB write back the authenticated address, without its PAC.
-  if (access.op == Op::kLoadAuthenticated) base_now = strip_pac(base_now, view);
-  const uint64_t offset = access.mode == AddressMode::kPostRegister
-                              ? x(access.rm)
-                              : static_cast<uint64_t>(int64_t{access.imm});
-  view.regs->x[access.rn == 31 ? kSlotSp : access.rn] = base_now + offset;
+  if (access.op == Op::kLoadAuthenticated) now = strip_pac(now, view);
+  return now + (access.mode == AddressMode::kPostRegister
+                    ? x(access.rm)
+                    : static_cast<uint64_t>(int64_t{access.imm}));
 }
 
 bool Transaction::check_alignment(uint64_t address, unsigned align, bool always, bool write) {
@@ -244,12 +242,13 @@ bool Transaction::write(const Pieces& pieces, const uint8_t* data) {
       break;
     }
   }
-  // The hooks hear of RAM in runs, also of the part before a device's abort.
+  // The hooks hear of RAM in runs inside a page, also of the part before a device's abort.
   for (unsigned i = 0; i < performed;) {
     const Piece& start = pieces.piece[i];
     unsigned size = start.size;
-    for (++i; i < performed && pieces.piece[i].host == start.host + size && start.host != nullptr &&
-              pieces.piece[i].ipa == start.ipa + size;
+    for (++i;
+         i < performed && pieces.piece[i].host == start.host + size && start.host != nullptr &&
+         pieces.piece[i].ipa == start.ipa + size && (pieces.piece[i].ipa & (kPageBytes - 1)) != 0;
          ++i) {
       size += pieces.piece[i].size;
     }

@@ -68,7 +68,11 @@ struct Transaction {
     view.regs->x[index == kRegZr ? kSlotDiscard : index] = value;
   }
   uint64_t base() const { return view.regs->x[access.rn == 31 ? kSlotSp : access.rn]; }
-  void write_back() const;
+  // The base after the access; taken before results are stored, which may go to the same register.
+  uint64_t next_base() const;
+  void write_back(uint64_t next_base) const {
+    if (access.writes_back()) view.regs->x[access.rn == 31 ? kSlotSp : access.rn] = next_base;
+  }
 
   // Each returns false and fills `outcome` when the access ends here.
   bool plan(const Range& range, Pieces& pieces);
