@@ -278,7 +278,7 @@ TEST(Blk, ResetDrainsWhatIsInFlight) {
   for (Way way : {Way::kUring, Way::kThreads}) {
     TempFile file(disk_bytes());
     BlkBench b(open(file.path), way);
-    for (int round = 0; round < 100; ++round) {
+    for (int round = 0; round < 30; ++round) {
       std::fill(b.dma.ram.begin(), b.dma.ram.end(), 0);
       b.start(kVersion1, 1, 64);
       b.put_header(0, 1);

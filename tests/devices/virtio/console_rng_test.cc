@@ -1,0 +1,156 @@
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+
+#include "devices/virtio/console.h"
+#include "devices/virtio/rng.h"
+#include "tests/devices/virtio/harness.h"
+
+namespace trapline::virtio::test {
+namespace {
+
+struct ConsoleBench : Bench {
+  explicit ConsoleBench(bool threaded = false)
+      : Bench(std::make_unique<Console>([this](const uint8_t* data, size_t size) {
+                std::lock_guard lock(mutex);
+                output.append(reinterpret_cast<const char*>(data), size);
+              }),
+              threaded),
+        console(static_cast<Console&>(device.function())) {}
+  ~ConsoleBench() { device.quiesce(); }
+  size_t type(const std::string& text) {
+    return console.receive(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  }
+  std::string seen() {
+    std::lock_guard lock(mutex);
+    return output;
+  }
+  std::mutex mutex;
+  std::string output;
+  Console& console;
+};
+
+TEST(Console, Output) {
+  for (bool threaded : {false, true}) {
+    ConsoleBench b(threaded);
+    b.start(kVersion1, 2, 16);
+    std::memcpy(b.dma.host(kData, 16), "hello, world\n", 13);
+    ASSERT_TRUE(b.run(1, 0, {{kData, 5, false}, {kData + 5, 8, false}}));
+    EXPECT_EQ(b.seen(), "hello, world\n");
+    ASSERT_TRUE(b.run(1, 0, {{kData, 4, true}}));  // nothing readable
+    EXPECT_EQ(b.seen(), "hello, world\n");
+  }
+}
+
+TEST(Console, OutputOfOneBufferIsBounded) {
+  ConsoleBench b;
+  b.start(kVersion1, 2, 16);
+  ASSERT_TRUE(b.run(1, 0, {{kData, 2 << 20, false}}));
+  EXPECT_EQ(b.output.size(), Console::kMaxOutput);
+  EXPECT_EQ(b.device.errors(), 1u);
+}
+
+TEST(Console, Input) {
+  for (bool threaded : {false, true}) {
+    ConsoleBench b(threaded);
+    EXPECT_EQ(b.type("ab"), 2u);  // before there is a driver
+    b.start(kVersion1 | kEventIdx, 2, 16);
+    b.queue[0].add(0, {{kData, 1, true}});
+    b.queue[0].add(1, {{kData + 16, 8, true}});
+    b.notify(0);
+    EXPECT_EQ(b.complete(0)->length, 1u);
+    EXPECT_EQ(b.complete(0)->length, 1u);
+    EXPECT_EQ(b.dma.get<uint8_t>(kData), 'a');
+    EXPECT_EQ(b.dma.get<uint8_t>(kData + 16), 'b');
+    EXPECT_TRUE(b.irq.level);
+    b.queue[0].add(2, {{kData, 8, true}});
+    b.notify(0);
+    EXPECT_EQ(b.type("cde"), 3u);
+    EXPECT_EQ(b.complete(0)->length, 3u);
+  }
+}
+
+TEST(Console, InputIsBounded) {
+  ConsoleBench b;
+  b.start(kVersion1, 2, 16);
+  EXPECT_EQ(b.type(std::string(100'000, 'x')), Console::kMaxInput);
+  EXPECT_EQ(b.type("y"), 0u);
+  // A buffer without room comes back empty and is no loop.
+  b.queue[0].add(0, {{kData, 8, false}});
+  b.notify(0);
+  EXPECT_EQ(b.complete(0)->length, 0u);
+}
+
+TEST(Console, EmergencyWriteNeedsNoDriver) {
+  ConsoleBench b;
+  b.device.write(0x108, 4, 'E', 0);
+  b.device.write(0x100, 4, 'x', 0);
+  EXPECT_EQ(b.output, "E");
+}
+
+TEST(Console, WaitingInputIsSaved) {
+  ConsoleBench a, b;
+  a.start(kVersion1, 2, 16);
+  a.type("typed");
+  StateWriter out;
+  a.device.save(out);
+  StateReader in(out.buffer().data(), out.buffer().size());
+  b.dma.ram = a.dma.ram;
+  ASSERT_TRUE(b.device.load(in));
+  DriverQueue q(&b.dma, kRamBase + 0x10000, 16);
+  b.queue = {q};
+  b.queue[0].add(0, {{kData, 8, true}});
+  b.notify(0);
+  EXPECT_EQ(b.complete(0)->length, 5u);
+  EXPECT_EQ(std::memcmp(b.dma.host(kData, 5), "typed", 5), 0);
+}
+
+std::vector<uint8_t> draw(std::optional<uint64_t> seed, uint32_t bytes) {
+  Bench b(std::make_unique<Rng>(seed));
+  b.start(kVersion1, 1, 16);
+  const auto used =
+      b.run(0, 0, {{kData, bytes / 2, true}, {kData + 0x8000, bytes - bytes / 2, true}});
+  EXPECT_TRUE(used);
+  EXPECT_EQ(used->length, bytes);
+  EXPECT_TRUE(b.dma.told(kData + 0x8000, bytes - bytes / 2));
+  std::vector<uint8_t> out(b.dma.host(kData, bytes / 2), b.dma.host(kData, bytes / 2) + bytes / 2);
+  const uint8_t* rest = b.dma.host(kData + 0x8000, bytes);
+  out.insert(out.end(), rest, rest + (bytes - bytes / 2));
+  return out;
+}
+
+TEST(Rng, FixedSeedsRepeatAndOthersDoNot) {
+  EXPECT_EQ(draw(1, 1001), draw(1, 1001));
+  EXPECT_NE(draw(1, 1001), draw(2, 1001));
+  EXPECT_NE(draw({}, 1001), draw({}, 1001));
+  const auto bytes = draw(1, 8192);
+  EXPECT_NEAR(std::accumulate(bytes.begin(), bytes.end(), 0.0) / 8192, 127.5, 5);
+}
+
+TEST(Rng, BoundedAndHarmless) {
+  Bench b(std::make_unique<Rng>(std::nullopt));
+  b.start(kVersion1, 1, 16);
+  EXPECT_EQ(b.run(0, 0, {{kData, 1 << 20, true}})->length, Rng::kMaxBytes);
+  EXPECT_EQ(b.run(0, 0, {{kData, 16, false}})->length, 0u);
+}
+
+TEST(Rng, SequenceContinuesAfterLoad) {
+  Bench a(std::make_unique<Rng>(5)), b(std::make_unique<Rng>(5));
+  a.start(kVersion1, 1, 16);
+  a.run(0, 0, {{kData, 8, true}});
+  StateWriter out;
+  a.device.save(out);
+  b.dma.ram = a.dma.ram;
+  StateReader in(out.buffer().data(), out.buffer().size());
+  ASSERT_TRUE(b.device.load(in));
+  a.run(0, 0, {{kData, 8, true}});
+  b.dma.put16(kRamBase + 0x10000 + 16 * 16 + 4 + 2, 0);
+  b.dma.put16(kRamBase + 0x10000 + 16 * 16 + 2, 2);
+  b.notify(0);
+  b.settle();
+  EXPECT_EQ(a.dma.get<uint64_t>(kData), b.dma.get<uint64_t>(kData));
+}
+
+}  // namespace
+}  // namespace trapline::virtio::test
