@@ -16,8 +16,8 @@ namespace trapline {
 namespace {
 
 constexpr uint32_t kPhandleGic = 1, kPhandleClock = 2;
-constexpr uint32_t kSpi = 0, kPpi = 1;               // first interrupt cell
-constexpr uint32_t kEdgeRising = 1, kLevelHigh = 4;  // third interrupt cell
+constexpr uint32_t kSpi = 0, kPpi = 1;  // first interrupt cell
+constexpr uint32_t kLevelHigh = 4;      // third interrupt cell
 
 // libfdt's sequential writer, with nodes as scopes.
 class Writer {
@@ -142,7 +142,9 @@ void timers(Writer& writer) {
   node.reg({platform::kTimerCtl});
   Writer::Node frame(writer, fmt::format("frame@{:x}", platform::kTimerFrame0.base));
   frame.cells("frame-number", {0});
-  frame.cells("interrupts", {kSpi, platform::kTimerFrameSpi, kLevelHigh});
+  // Physical, then virtual: one wire, and Linux wants the second.
+  frame.cells("interrupts", {kSpi, platform::kTimerFrameSpi, kLevelHigh, kSpi,
+                             platform::kTimerFrameSpi, kLevelHigh});
   frame.reg({platform::kTimerFrame0});
 }
 
@@ -199,7 +201,7 @@ void devices(Writer& writer, const DeviceTreeInput& in) {
       Writer::Node node(writer, fmt::format("virtio_mmio@{:x}", base));
       node.text("compatible", "virtio,mmio");
       node.reg({{base, platform::kVirtio.size}});
-      node.cells("interrupts", {kSpi, platform::kVirtioSpi + i, kEdgeRising});
+      node.cells("interrupts", {kSpi, platform::kVirtioSpi + i, kLevelHigh});
       node.empty("dma-coherent");
     }
   }

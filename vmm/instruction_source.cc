@@ -85,7 +85,7 @@ InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& 
   DecodeStatus status;
   if (capstone_ != nullptr) {
     status = capstone_->decode(word, access);
-    statistics.counters.decode_fallback = capstone_->fallbacks();
+    if (capstone_->last_was_native()) ++statistics.counters.decode_fallback;
   } else {
     status = decode(word, access);
   }

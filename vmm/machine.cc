@@ -17,10 +17,8 @@
 namespace trapline {
 namespace {
 
-// Under icount everything that a guest could tell two runs apart by is fixed.
-constexpr uint64_t kFixedEpoch = 1'767'225'600;  // 2026-01-01 00:00:00 UTC
-constexpr uint64_t kQuantum = 100'000;           // instructions a vCPU runs in turn
-constexpr uint64_t kSlice = 20'000'000;          // with --max-insns and threads: between two looks
+constexpr uint64_t kQuantum = 100'000;   // instructions a vCPU runs in turn
+constexpr uint64_t kSlice = 20'000'000;  // with --max-insns and threads: between two looks
 
 std::vector<uint8_t> seed_bytes(size_t size, bool fixed) {
   std::vector<uint8_t> bytes(size);
@@ -78,9 +76,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const Options& options, Console
 }
 
 std::string Machine::assemble() {
-  if (std::string error = memory_.add(platform::kRamBase, options_.memory, true); !error.empty()) {
-    return "--memory: " + error;
-  }
+  std::string error = memory_.add(platform::kRamBase, options_.memory, true);
+  if (!error.empty()) return "--memory: " + error;
   if (options_.icount) {
     auto clock = std::make_unique<IcountClock>();
     icount_clock_ = clock.get();
@@ -90,9 +87,9 @@ std::string Machine::assemble() {
     host_clock_ = clock.get();
     clock_ = std::move(clock);
   }
-  for (const GuestMemory::Slot& slot : memory_.slots()) {
-    stage2_.map(slot.base, slot.size, slot.host, kS2Read | kS2Write | kS2Exec | kS2Walk);
-  }
+  stage2_.map(platform::kRamBase, options_.memory,
+              memory_.host(platform::kRamBase, options_.memory),
+              kS2Read | kS2Write | kS2Exec | kS2Walk);
   backend_ = soft::make_soft_machine(memory_, stage2_, *clock_, options_.cpus, options_.isv_never);
   if (icount_clock_ != nullptr) {
     icount_clock_->set_source([this] { return instructions(); });
@@ -119,44 +116,29 @@ std::string Machine::assemble() {
   }
   memory_.add_observer(this);
   if (options_.gdb_port != 0) {
-    if (std::string error = GdbServer::listen(options_.gdb_port, gdb_socket_); !error.empty()) {
-      return error;
-    }
+    error = GdbServer::listen(options_.gdb_port, gdb_socket_);
+    if (!error.empty()) return error;
   }
-  if (std::string error = add_devices(); !error.empty()) return error;
+  peripherals_ = std::make_unique<Peripherals>(Peripherals::Services{
+      options_, memory_, backend_->backend(), bus_, *gic_, *clock_, console_});
+  error = bus_.add(platform::kGicd.base, platform::kGicd.size, &gic_->distributor());
+  if (error.empty()) {
+    error = bus_.add(platform::kGicr.base, platform::kGicr.size * options_.cpus,
+                     &gic_->redistributors());
+  }
+  if (error.empty()) error = peripherals_->add_flash_memory();
+  if (error.empty()) error = peripherals_->add_devices();
+  if (!error.empty()) return error;
 
   DeviceTreeInput tree;
   tree.options = &options_;
   tree.plan = &plan_;
+  tree.flash = peripherals_->has_flash();
+  tree.fw_cfg = tree.virtio = true;
   tree.rng_seed = seed_bytes(32, options_.icount);
   if (options_.kaslr_seed) tree.kaslr_seed = seed_bytes(8, options_.icount);
   device_tree_ = build_device_tree(tree);
   return {};
-}
-
-std::string Machine::add_devices() {
-  std::string error;
-  auto add = [&](platform::Window window, Device& device) {
-    if (error.empty()) error = bus_.add(window.base, window.size, &device);
-    devices_.push_back(&device);
-  };
-  add(platform::kGicd, gic_->distributor());
-  add({platform::kGicr.base, platform::kGicr.size * options_.cpus}, gic_->redistributors());
-
-  uart_ = std::make_unique<Pl011>([this](uint8_t byte) { console_.output(byte); },
-                                  &gic_->spi(platform::kUartSpi));
-  uart_->on_rx_space([this] { console_.input_wanted(); });
-  add(platform::kUart, *uart_);
-
-  uint64_t epoch = options_.icount ? kFixedEpoch : static_cast<uint64_t>(std::time(nullptr));
-  rtc_ = std::make_unique<Pl031>(*clock_, epoch, &gic_->spi(platform::kRtcSpi));
-  add(platform::kRtc, *rtc_);
-
-  timer_frames_ = std::make_unique<MemoryMappedTimer>(*clock_);
-  timer_frames_->connect(&gic_->spi(platform::kTimerFrameSpi));
-  add(platform::kTimerCtl, timer_frames_->control());
-  add(platform::kTimerFrame0, timer_frames_->frame());
-  return error;
 }
 
 // A cache entry made from these bytes is stale (policy `protect`).
@@ -174,8 +156,10 @@ void Machine::load_memory() {
 }
 
 void Machine::reset() {
-  for (Device* device : devices_) device->quiesce();
-  for (Device* device : devices_) device->reset();
+  peripherals_->quiesce();
+  peripherals_->reset();
+  gic_->distributor().reset();
+  gic_->redistributors().reset();
   timer_->reset();
   load_memory();
   std::lock_guard lock(power_mutex_);
@@ -197,15 +181,10 @@ int Machine::run() {
   }
   auto start = std::chrono::steady_clock::now();
   uint64_t start_cycles = host_cycles();
-  console_.start({.input_space = [this] { return uart_->rx_space(); },
-                  .input =
-                      [this](const uint8_t* p, size_t n) {
-                        uart_->receive({p, n});
-                      },
-                  .quit = [this] { stop(kPoweredOff); }},
-                 options_.icount);
+  console_.start(peripherals_->console_hooks([this] { stop(kPoweredOff); }), options_.icount);
   do {
     reset();
+    peripherals_->resume();
     phase_ = Phase::kRunning;
     {
       std::lock_guard lock(power_mutex_);
@@ -393,8 +372,8 @@ void Machine::cpu_thread(Cpu& cpu) {
       continue;
     }
     if (cpu.waiting) {
-      // It may end early (a kick, the time): WFI may complete at any time (D1.6.2), and so may PSCI's
-      // CPU_SUSPEND.
+      // It may end early (a kick, the time): WFI may complete at any time (D1.6.2), and so may
+      // PSCI's CPU_SUSPEND.
       cpu.vcpu.wait_for_event(kLongWait);
       wake(cpu);
     }

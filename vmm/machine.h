@@ -11,8 +11,6 @@
 #include <vector>
 
 #include "devices/gicv3/gicv3.h"
-#include "devices/pl011.h"
-#include "devices/pl031.h"
 #include "devices/timer.h"
 #include "mmio/bus.h"
 #include "vmm/boot.h"
@@ -22,6 +20,7 @@
 #include "vmm/gdb_server.h"
 #include "vmm/guest_memory.h"
 #include "vmm/options.h"
+#include "vmm/peripherals.h"
 #include "vmm/platform.h"
 #include "vmm/psci.h"
 #include "vmm/result.h"
@@ -70,7 +69,6 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
 
   Machine(const Options& options, Console& console);
   std::string assemble();
-  std::string add_devices();
   void reset();
   void load_memory();
 
@@ -107,10 +105,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   DeviceGate gate_;
   std::unique_ptr<Gicv3> gic_;
   std::unique_ptr<GenericTimer> timer_;
-  std::unique_ptr<MemoryMappedTimer> timer_frames_;
-  std::unique_ptr<Pl011> uart_;
-  std::unique_ptr<Pl031> rtc_;
-  std::vector<Device*> devices_;  // all on the bus, once each
+  std::unique_ptr<Peripherals> peripherals_;
 
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::mutex power_mutex_;

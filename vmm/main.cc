@@ -119,6 +119,8 @@ std::string check(const Options& o, const std::string& memory_text) {
   constexpr size_t kMaxAppend = 16 * 1024;
   if (o.append.size() > kMaxAppend) return "--append: longer than 16384 characters";
   if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
+  if (!o.vars.empty() && o.firmware.empty()) return "--vars needs --firmware";
+  if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
   return {};
 }
 
@@ -175,13 +177,30 @@ int main_checked(int argc, char** argv) {
   run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip) or ELF");
   run_command->add_option("--raw", options.raw, "bare binary, entered at RAM + 0x80000");
   run_command->add_option("--initrd", options.initrd, "initial RAM disk");
+  run_command->add_option("--firmware", options.firmware, "EDK2 or U-Boot, in flash at address 0");
+  run_command->add_option("--vars", options.vars, "file that keeps the second flash bank");
+  run_command->add_option("--disk", options.disks, "F[,ro]: virtio disk, raw or qcow2; repeatable")
+      ->allow_extra_args(false);
+  run_command
+      ->add_option("--net", options.nets,
+                   "user[,hostfwd=tcp::2222-:22] or tap,ifname=NAME: virtio network")
+      ->allow_extra_args(false);
+  run_command->add_flag("--rng", options.rng, "virtio entropy device");
+  run_command->add_flag("--virtio-console", options.virtio_console,
+                        "virtio console (hvc0) that gets standard input");
   run_command->add_option("--append", options.append, "kernel command line");
   run_command->add_option("--memory", memory, "RAM size, e.g. 512M")->capture_default_str();
   run_command->add_option("--cpus", options.cpus, "1 to 8")->capture_default_str();
-  std::string backend = "soft", clock = "host", isv = "auto", decoder = "native",
-              policy = "recheck";
+  std::string backend = "soft", flash = "mapped", virtio = "modern", clock = "host", isv = "auto",
+              decoder = "native", policy = "recheck";
   run_command->add_option("--backend", backend, "soft")
       ->check(CLI::IsMember({"soft"}))
+      ->capture_default_str();
+  run_command->add_option("--flash", flash, "trapped: every data read of flash is an exit")
+      ->check(CLI::IsMember({"mapped", "trapped"}))
+      ->capture_default_str();
+  run_command->add_option("--virtio", virtio, "legacy: virtio-mmio version 1")
+      ->check(CLI::IsMember({"modern", "legacy"}))
       ->capture_default_str();
   run_command->add_option("--clock", clock, "host or icount: time is instructions, reproducible")
       ->check(CLI::IsMember({"host", "icount"}))
@@ -221,6 +240,8 @@ int main_checked(int argc, char** argv) {
   if (decode_command->parsed()) return decode_main(words, std::cin, std::cout, std::cerr);
 
   options.icount = clock == "icount";
+  options.flash_trapped = flash == "trapped";
+  options.virtio_legacy = virtio == "legacy";
   options.isv_never = isv == "never";
   options.decoder = decoder == "native" ? DecoderChoice::kNative : DecoderChoice::kCapstone;
   static const std::map<std::string, CachePolicy> kPolicies = {{"off", CachePolicy::kOff},

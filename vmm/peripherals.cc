@@ -1,0 +1,226 @@
+#include "vmm/peripherals.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "devices/virtio/blk.h"
+#include "devices/virtio/image.h"
+#include "devices/virtio/net.h"
+#include "devices/virtio/net_backend.h"
+#include "devices/virtio/rng.h"
+#include "vmm/boot.h"
+#include "vmm/stage2.h"
+
+namespace trapline {
+namespace {
+
+// Under icount nothing that a guest could tell two runs apart by comes from the host.
+constexpr uint64_t kFixedEpoch = 1'767'225'600;  // 2026-01-01 00:00:00 UTC
+constexpr uint64_t kFixedSeed = 0x7261'706c'696e'6521;
+
+}  // namespace
+
+uint8_t* MemoryDma::host(uint64_t ipa, uint64_t size) {
+  const GuestMemory::Slot* slot = memory_.slot(ipa);
+  return slot != nullptr && slot->writable ? memory_.host(ipa, size) : nullptr;
+}
+
+Peripherals::Peripherals(const Services& services) : s_(services), dma_(services.memory) {}
+
+std::string Peripherals::add(platform::Window window, Device& device) {
+  devices_.push_back(&device);
+  return s_.bus.add(window.base, window.size, &device);
+}
+
+std::string Peripherals::add_devices() {
+  uart_ = std::make_unique<Pl011>([this](uint8_t byte) { s_.console.output(byte); },
+                                  &s_.gic.spi(platform::kUartSpi));
+  uart_->on_rx_space([this] { s_.console.input_wanted(); });
+  uint64_t epoch = s_.options.icount ? kFixedEpoch : static_cast<uint64_t>(std::time(nullptr));
+  rtc_ = std::make_unique<Pl031>(s_.clock, epoch, &s_.gic.spi(platform::kRtcSpi));
+  timer_frames_ = std::make_unique<MemoryMappedTimer>(s_.clock);
+  timer_frames_->connect(&s_.gic.spi(platform::kTimerFrameSpi));
+
+  std::string error = add(platform::kUart, *uart_);
+  if (error.empty()) error = add(platform::kRtc, *rtc_);
+  if (error.empty()) error = add(platform::kTimerCtl, timer_frames_->control());
+  if (error.empty()) error = add(platform::kTimerFrame0, timer_frames_->frame());
+  if (error.empty()) error = add_fw_cfg();
+  if (error.empty() && has_flash()) error = add_flash();
+  if (error.empty()) error = add_virtio();
+  return error;
+}
+
+// --- flash and firmware ---
+
+std::string Peripherals::add_flash_memory() {
+  if (s_.options.firmware.empty()) return {};
+  auto firmware = read_file(s_.options.firmware);
+  if (!firmware) return firmware.error();
+  if (firmware->size() > platform::kFlash[0].size) {
+    return fmt::format("{}: {} bytes of firmware, but the flash holds {}", s_.options.firmware,
+                       firmware->size(), platform::kFlash[0].size);
+  }
+  flash_[0].bytes = std::move(*firmware);
+  for (const platform::Window& bank : platform::kFlash) {
+    if (std::string error = s_.memory.add(bank.base, bank.size, false); !error.empty()) {
+      return error;
+    }
+    std::memset(s_.memory.host(bank.base, bank.size), 0xff, bank.size);
+  }
+  s_.memory.write(platform::kFlash[0].base, flash_[0].bytes.data(), flash_[0].bytes.size());
+  if (s_.options.vars.empty()) return {};
+  flash_[1].file = std::make_unique<FlashFile>();
+  std::string error = flash_[1].file->open(s_.options.vars, platform::kFlash[1].size);
+  if (error.empty()) {
+    error =
+        flash_[1].file->load(s_.memory.host(platform::kFlash[1].base, platform::kFlash[1].size));
+  }
+  return error;
+}
+
+// Array mode: read-only memory, or, trapped, memory for fetches and table walks only. Any other
+// mode: every access traps.
+void Peripherals::map_flash(unsigned bank, bool array_mode) {
+  const platform::Window& window = platform::kFlash[bank];
+  if (!array_mode) {
+    s_.backend.unmap(window.base, window.size);
+    return;
+  }
+  uint8_t perms = kS2Exec | kS2Walk;
+  if (!s_.options.flash_trapped) perms |= kS2Read;
+  s_.backend.map(window.base, window.size, s_.memory.host(window.base, window.size), perms);
+}
+
+std::string Peripherals::add_flash() {
+  for (unsigned bank = 0; bank < 2; ++bank) {
+    const platform::Window& window = platform::kFlash[bank];
+    Pflash::Options options;
+    options.name = fmt::format("pflash{}", bank);
+    options.array = s_.memory.host(window.base, window.size);
+    options.size = window.size;
+    options.read_only = bank == 0;
+    options.file = flash_[bank].file.get();
+    options.on_mode = [this, bank](bool array_mode) { map_flash(bank, array_mode); };
+    options.on_write = [this, window](uint64_t offset, uint64_t size) {
+      s_.memory.dma_done(window.base + offset, size);
+    };
+    flash_[bank].device = std::make_unique<Pflash>(std::move(options));
+    if (std::string error = add(window, *flash_[bank].device); !error.empty()) return error;
+    map_flash(bank, true);
+  }
+  return {};
+}
+
+std::string Peripherals::add_fw_cfg() {
+  fw_cfg_ = std::make_unique<FwCfg>("fw_cfg", &dma_);
+  fw_cfg_->add_item32(FwCfgKey::kCpus, s_.options.cpus);
+  return add(platform::kFwCfg, *fw_cfg_);
+}
+
+// --- virtio ---
+
+std::string Peripherals::add_virtio() {
+  std::string error;
+  for (const std::string& disk : s_.options.disks) {
+    if (error.empty()) error = add_disk(disk);
+  }
+  for (const std::string& net : s_.options.nets) {
+    if (error.empty()) error = add_net(net);
+  }
+  if (error.empty() && s_.options.rng) {
+    auto seed = s_.options.icount ? std::optional<uint64_t>(kFixedSeed) : std::nullopt;
+    error = add_transport("virtio-rng0", std::make_unique<virtio::Rng>(seed), false);
+  }
+  if (error.empty() && s_.options.virtio_console) {
+    auto console = std::make_unique<virtio::Console>([this](const uint8_t* data, size_t size) {
+      for (size_t i = 0; i < size; ++i) s_.console.output(data[i]);
+    });
+    virtio_console_ = console.get();
+    error = add_transport("virtio-console0", std::move(console), false);
+  }
+  empty_slot_ = std::make_unique<virtio::EmptySlot>(s_.options.virtio_legacy);
+  for (size_t slot = virtio_.size(); slot < platform::kVirtioSlots && error.empty(); ++slot) {
+    error = s_.bus.add(platform::kVirtio.base + slot * platform::kVirtio.size,
+                       platform::kVirtio.size, empty_slot_.get());
+  }
+  return error;
+}
+
+std::string Peripherals::add_transport(const std::string& name,
+                                       std::unique_ptr<virtio::Function> function, bool live) {
+  size_t slot = virtio_.size();
+  if (slot == platform::kVirtioSlots) {
+    return fmt::format("{}: more than {} virtio devices", name, platform::kVirtioSlots);
+  }
+  virtio::Transport::Options options;
+  options.name = name;
+  options.dma = &dma_;
+  options.irq = &s_.gic.spi(platform::kVirtioSpi + static_cast<unsigned>(slot));
+  options.io = s_.options.icount && !live ? IoMode::deterministic(s_.clock) : IoMode::threaded();
+  options.legacy = s_.options.virtio_legacy;
+  virtio_.push_back(std::make_unique<virtio::Transport>(std::move(options), std::move(function)));
+  return add({platform::kVirtio.base + slot * platform::kVirtio.size, platform::kVirtio.size},
+             *virtio_.back());
+}
+
+// `F[,ro]`
+std::string Peripherals::add_disk(const std::string& text) {
+  std::string path = text;
+  virtio::ImageOptions image_options;
+  if (path.ends_with(",ro")) {
+    image_options.read_only = true;
+    path.resize(path.size() - 3);
+  }
+  virtio::ImageResult opened = virtio::open_image(path, image_options);
+  if (opened.image == nullptr) return opened.error;
+  if (!opened.warning.empty()) std::fprintf(stderr, "trapline: %s\n", opened.warning.c_str());
+  std::string name = fmt::format("virtio-blk{}", virtio_.size());
+  virtio::BlkOptions options;
+  options.serial = name;
+  options.queues = s_.options.cpus;
+  return add_transport(name, virtio::make_blk(std::move(opened.image), options), false);
+}
+
+std::string Peripherals::add_net(const std::string& text) {
+  virtio::NetOptions options;
+  if (std::string error = virtio::parse_net(text, options); !error.empty()) return error;
+  virtio::NetBackendResult made = virtio::make_net_backend(options);
+  if (made.backend == nullptr) return made.error;
+  return add_transport(fmt::format("virtio-net{}", virtio_.size()),
+                       virtio::make_net(std::move(made.backend), options.mac), true);
+}
+
+// --- as a whole ---
+
+Console::Hooks Peripherals::console_hooks(std::function<void()> quit) {
+  if (virtio_console_ != nullptr) {
+    return {.input_space = [] { return virtio::Console::kMaxInput; },
+            .input = [this](const uint8_t* p, size_t n) { virtio_console_->receive(p, n); },
+            .quit = std::move(quit)};
+  }
+  return {.input_space = [this] { return uart_->rx_space(); },
+          .input =
+              [this](const uint8_t* p, size_t n) {
+                uart_->receive({p, n});
+              },
+          .quit = std::move(quit)};
+}
+
+void Peripherals::quiesce() {
+  for (Device* device : devices_) device->quiesce();
+}
+
+void Peripherals::resume() {
+  for (auto& transport : virtio_) transport->resume();
+}
+
+void Peripherals::reset() {
+  for (Device* device : devices_) device->reset();
+}
+
+}  // namespace trapline
