@@ -121,7 +121,7 @@ void put_narrow(Cpu& cpu, uint32_t w, const Lanes<T>& r) {
   }
 }
 
-// Operand 2: Vm, or one element of it in every lane ("by element", C4.1.95.40: the index is H:L:M,
+// Operand 2: Vm, or one element of it in every lane ("by element", C4.1.95: the index is H:L:M,
 // H:L or H, and M is part of Rm unless the elements are 16-bit).
 enum class Src : uint8_t { kReg, kElement };
 using enum Src;

@@ -3,7 +3,7 @@
 
 namespace trapline::soft::fp {
 
-// VFPExpandImm: a b c d e f g h -> sign a, exponent NOT(b):Replicate(b):c:d, fraction e:f:g:h.
+// a b c d e f g h -> sign a, exponent NOT(b):Replicate(b):c:d, fraction e:f:g:h.
 u64 expand_fp_imm(unsigned imm8, bool is_double) {
   const u64 sign = imm8 >> 7, b = imm8 >> 6 & 1, low = imm8 & 0x3f;
   if (is_double) return sign << 63 | (b ? u64{0xff} << 54 : u64{1} << 62) | low << 48;

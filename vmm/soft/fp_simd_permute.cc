@@ -6,8 +6,6 @@
 
 namespace trapline::soft::fp {
 
-u64 expand_fp_imm(unsigned imm8, bool is_double);
-
 namespace {
 
 // imm5 holds the element's size as its lowest set bit and the index above it.

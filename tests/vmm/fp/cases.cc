@@ -149,6 +149,17 @@ uint64_t random_half(Random& random) {  // 64 bits
   }
 }
 
+// The exponent is about half the range, so that a product is close to the smallest normal number;
+// the fraction is zero, all ones or anything.
+uint64_t near_edge(Random& random) {
+  const uint64_t sign = random.next() & 0x8000000080000000;
+  const uint64_t frac = random.below(3) == 0 ? 0 : random.below(2) ? ~uint64_t{0} : random.next();
+  const uint64_t exp = random.below(3);
+  if (random.below(2)) return (sign & ~0x80000000) | (0x200 - exp) << 52 | frac >> 12;
+  const uint64_t both = uint64_t{1} << 32 | 1;
+  return sign | ((0x41 - exp) << 23) * both | (frac & 0x7fffff) * both;
+}
+
 }  // namespace
 
 Record random_record(Random& random) {
@@ -162,6 +173,9 @@ Record random_record(Random& random) {
       r.v[i].lo = (r.v[i].lo + random.below(3) - 1) ^ sign;
       r.v[i].hi ^= sign;
     }
+  }
+  if (random.below(8) == 0) {  // products and quotients at the edge of the normal range
+    for (Vreg& v : r.v) v = {near_edge(random), near_edge(random)};
   }
   r.nzcv = random.next() & 0xf0000000;
   if (random.below(2)) r.fpcr = random.next() & (kRModeMask | kFz | kDn | kAhp);
