@@ -18,12 +18,13 @@ constexpr bool is_mrs(uint32_t word) { return (word & 0xfff0'0000) == 0xd530'000
 // Registers in which two correct CPUs of different make may differ.
 bool implementation_specific(SysregId id) {
   const unsigned op1 = id >> 11 & 7, crn = id >> 7 & 15, crm = id >> 3 & 15;
-  if (id >> 14 == 2) return true;          // debug
-  if (crn == 0) return true;               // identification, caches
-  if (crn == 14) return true;              // counter and timers
-  if (crn == 12 && crm != 0) return true;  // ICC_*, ISR_EL1
-  if (crn == 4 && crm == 6) return true;   // ICC_PMR_EL1
-  return op1 == 0 && crn == 1;             // SCTLR_EL1, ACTLR_EL1, CPACR_EL1: RES1 bits
+  if (id >> 14 == 2) return true;                   // debug
+  if (crn == 0) return true;                        // identification, caches
+  if (crn == 14) return true;                       // counter and timers
+  if (crn == 12 && crm != 0) return true;           // ICC_*, ISR_EL1
+  if (crn == 4 && crm == 6) return true;            // ICC_PMR_EL1
+  if (id == sysreg_id(3, 0, 2, 0, 2)) return true;  // TCR_EL1: bits of absent features
+  return op1 == 0 && crn == 1;  // SCTLR_EL1, ACTLR_EL1, CPACR_EL1: RES0 and RES1 bits
 }
 
 std::string register_name(unsigned index) { return index == 31 ? "sp" : fmt::format("x{}", index); }

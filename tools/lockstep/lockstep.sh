@@ -38,18 +38,19 @@ qemu_pid=$!
 exec 3> "$work/monitor"
 printf 'pmemsave 0x40000000 0x%x "%s"\n' $((memory << 20)) "$work/memory" >&3
 
-# QEMU opens its log before it listens to the monitor; the reader lets it go on.
+# QEMU opens its log before it listens to the monitor, and waits for a reader.
 exec 4<> "$work/log"
 for _ in $(seq 300); do
   [ "$(stat -c %s "$work/memory" 2> /dev/null || echo 0)" = $((memory << 20)) ] && break
   kill -0 "$qemu_pid" 2> /dev/null || { cat "$work/monitor.out" >&2; exit 1; }
   sleep 0.1
 done
-echo cont >&3
+# The reader opens the log first of all; with it there, the log ends when QEMU does.
 "$program" --memory "$work/memory" --log "$work/log" "${max[@]}" 4<&- &
 program_pid=$!
-sleep 0.5
-exec 4<&-  # from here on the log ends when QEMU does
+sleep 1
+exec 4<&-
+echo cont >&3
 status=0
 wait "$program_pid" || status=$?
 exit $status

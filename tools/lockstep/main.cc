@@ -69,15 +69,15 @@ int main(int argc, char** argv) {
   app.add_option("--max", limit, "stop after so many instructions");
   CLI11_PARSE(app, argc, argv);
 
+  std::FILE* log = std::fopen(log_path.c_str(), "r");
+  if (log == nullptr) {
+    fmt::print(stderr, "lockstep: {}: cannot open\n", log_path);
+    return 1;
+  }
   GuestMemory memory;
   Stage2 stage2;
   if (std::string error = load_memory(memory, stage2, base, memory_path); !error.empty()) {
     fmt::print(stderr, "lockstep: {}\n", error);
-    return 1;
-  }
-  std::FILE* log = std::fopen(log_path.c_str(), "r");
-  if (log == nullptr) {
-    fmt::print(stderr, "lockstep: {}: cannot open\n", log_path);
     return 1;
   }
   setvbuf(log, nullptr, _IOFBF, 1 << 20);
