@@ -83,7 +83,9 @@ enum class Op : uint8_t {
   kSetTagMain,
   kSetTagEpilog,
 
-  kPrefetch,          // PRFM, PRFUM, RPRFM: no effect on a device. Prefetch operation in rt.
+  // PRFM, PRFUM, RPRFM: no effect on a device. Prefetch operation in rt. RPRFM has mode kBase and
+  // rt >= 24, its operation in imm and the range's metadata in rm.
+  kPrefetch,
   kZeroBlock,         // DC ZVA: address in rt; writes the whole block that holds it
   kZeroBlockTags,     // DC GVA
   kZeroBlockBoth,     // DC GZVA
