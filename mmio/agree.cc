@@ -16,6 +16,7 @@ bool agrees_with_syndrome(const Access& access, uint64_t va, bool wnr, bool far_
                           const CpuView& view) {
   if (!direction_agrees(access.op, wnr)) return false;
   if (!far_valid) return true;
+  if (access.size_log2 > 4) return false;  // nothing that decode() makes
   uint64_t low = va, size = access.bytes();
   switch (access.op) {
     case Op::kZeroBlock:
