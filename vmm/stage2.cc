@@ -25,6 +25,9 @@ constexpr uint64_t kXn = uint64_t{1} << 54;
 constexpr uint64_t kSoftwareWalk = uint64_t{1} << 55;  // 58:55 are for software
 constexpr uint64_t kAddress = 0x0000'ffff'ffff'f000;
 
+// Fault status codes, D17.2.37; the level is added.
+constexpr uint8_t kTranslationFault = 0x04, kAccessFlagFault = 0x08, kPermissionFault = 0x0c;
+
 constexpr unsigned leaf_log2(unsigned level) { return 12 + 9 * (3 - level); }
 constexpr uint64_t leaf_size(unsigned level) { return uint64_t{1} << leaf_log2(level); }
 static_assert(leaf_size(1) == uint64_t{1} << 30 && leaf_size(2) == uint64_t{2} << 20);
@@ -155,41 +158,53 @@ void Stage2::unmap(uint64_t ipa, uint64_t size) {
   }
 }
 
+// The leaf descriptor, valid or not, and its level.
+inline uint64_t Stage2::leaf(uint64_t ipa, unsigned& level) const {
+  const uint64_t* entry = &root_->entry[0] + index_at(ipa, kStartLevel);
+  for (level = kStartLevel;; ++level) {
+    const uint64_t d = entry_ref(const_cast<uint64_t*>(entry)).load(std::memory_order_acquire);
+    if (!is_table(d, level)) return d;
+    entry = &reinterpret_cast<const Table*>(d & kAddress)->entry[index_at(ipa, level + 1)];
+  }
+}
+
 Stage2Walk Stage2::walk(uint64_t ipa) const {
-  constexpr uint8_t kTranslation = 0x04;
-  constexpr uint8_t kAccessFlagFault = 0x08;
   Stage2Walk out;
   if (ipa >> kIpaBits != 0) {
-    out.fsc = kTranslation;  // level 0: the input is out of range
+    out.fsc = kTranslationFault;  // level 0: the input is out of range
     return out;
   }
-  const uint64_t* entry = &root_->entry[0] + index_at(ipa, kStartLevel);
-  for (unsigned level = kStartLevel;; ++level) {
-    const uint64_t d = entry_ref(const_cast<uint64_t*>(entry)).load(std::memory_order_acquire);
-    out.level = static_cast<uint8_t>(level);
-    if ((d & kValid) == 0) {
-      out.fsc = static_cast<uint8_t>(kTranslation | level);
-      return out;
-    }
-    if (is_table(d, level)) {
-      entry = &reinterpret_cast<const Table*>(d & kAddress)->entry[index_at(ipa, level + 1)];
-      continue;
-    }
-    if ((d & kAccessFlag) == 0) {
-      out.fsc = static_cast<uint8_t>(kAccessFlagFault | level);
-      return out;
-    }
-    const uint64_t offset = ipa & (leaf_size(level) - 1);
-    out.ok = true;
-    out.readable = (d & kS2apRead) != 0;
-    out.writable = (d & kS2apWrite) != 0;
-    out.executable = (d & kXn) == 0;
-    out.walkable = out.readable || (d & kSoftwareWalk) != 0;
-    out.device = (d >> kMemAttrShift & 0xc) == 0;  // MemAttr[3:2] == 0b00
-    out.page_log2 = static_cast<uint8_t>(leaf_log2(level));
-    out.host = reinterpret_cast<uint8_t*>((d & kAddress) + offset);
+  unsigned level;
+  const uint64_t d = leaf(ipa, level);
+  out.level = static_cast<uint8_t>(level);
+  if ((d & (kValid | kAccessFlag)) != (kValid | kAccessFlag)) {
+    const unsigned fault = (d & kValid) == 0 ? kTranslationFault : kAccessFlagFault;
+    out.fsc = static_cast<uint8_t>(fault | level);
     return out;
   }
+  out.ok = true;
+  out.readable = (d & kS2apRead) != 0;
+  out.writable = (d & kS2apWrite) != 0;
+  out.executable = (d & kXn) == 0;
+  out.walkable = out.readable || (d & kSoftwareWalk) != 0;
+  out.device = (d >> kMemAttrShift & 0xc) == 0;  // MemAttr[3:2] == 0b00
+  out.page_log2 = static_cast<uint8_t>(leaf_log2(level));
+  out.host = reinterpret_cast<uint8_t*>((d & kAddress) + (ipa & (leaf_size(level) - 1)));
+  return out;
+}
+
+const uint8_t* Stage2::walk_for_table(uint64_t ipa, uint8_t& fsc) const {
+  if (ipa >> kIpaBits == 0) {
+    unsigned level;
+    const uint64_t d = leaf(ipa, level);
+    constexpr uint64_t kMapped = kValid | kAccessFlag;
+    if ((d & kMapped) == kMapped && (d & (kS2apRead | kSoftwareWalk)) != 0) {
+      return reinterpret_cast<const uint8_t*>((d & kAddress) + (ipa & (leaf_size(level) - 1)));
+    }
+  }
+  const Stage2Walk slow = walk(ipa);
+  fsc = slow.ok ? static_cast<uint8_t>(kPermissionFault | slow.level) : slow.fsc;
+  return nullptr;
 }
 
 uint64_t Stage2::vttbr() const { return reinterpret_cast<uint64_t>(root_) | uint64_t{kVmid} << 48; }

@@ -44,6 +44,9 @@ class Stage2 {
 
   // Lock-free; safe against concurrent map()/unmap().
   Stage2Walk walk(uint64_t ipa) const;
+  // The same for a read by a stage-1 table walk: the host address, or null and the fault status
+  // (a permission fault, too).
+  const uint8_t* walk_for_table(uint64_t ipa, uint8_t& fsc) const;
 
   uint64_t vttbr() const;  // root table, VMID 1
   uint64_t vtcr() const;   // T0SZ, SL0, TG0, PS as VTCR_EL2
@@ -52,6 +55,7 @@ class Stage2 {
   struct Table;
   Table* new_table();
   uint64_t* descriptor(uint64_t ipa, unsigned level, bool create);
+  uint64_t leaf(uint64_t ipa, unsigned& level) const;
 
   mutable std::mutex mutex_;  // writers only
   std::vector<std::unique_ptr<Table>> tables_;

@@ -16,12 +16,8 @@ class TableReader {
   explicit TableReader(const Stage2& stage2) : stage2_(stage2) {}
 
   bool operator()(uint64_t ipa, uint64_t& descriptor) {
-    const Stage2Walk walk = stage2_.walk(ipa);
-    if (!walk.ok || !walk.walkable) {
-      fsc_ = walk.ok ? static_cast<uint8_t>(kFscPermission | walk.level) : walk.fsc;
-      return false;
-    }
-    const auto* entry = reinterpret_cast<const uint64_t*>(walk.host);
+    const auto* entry = reinterpret_cast<const uint64_t*>(stage2_.walk_for_table(ipa, fsc_));
+    if (entry == nullptr) return false;
     descriptor = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
     if (loads_ < 5) hosts_[loads_++] = entry;
     return true;
