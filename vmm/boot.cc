@@ -149,8 +149,8 @@ Result<Range> plan_image(const std::string& path, std::vector<uint8_t> file, con
   uint64_t offset = header.image_size == 0 ? platform::kRawOffset : header.text_offset;
   if (offset < 0x1000) offset += 2 * kMiB;
   uint64_t reserved = std::max<uint64_t>(header.image_size, file.size());
-  uint64_t expected = header.pe_offset == 0 ? header.image_size - header.image_size / 4
-                                            : std::max<uint64_t>(pe_file_size(file), 64);
+  // Without a PE header nothing says how much of image_size is BSS.
+  uint64_t expected = header.pe_offset == 0 ? 0 : pe_file_size(file);
   if (file.size() < expected) {
     return Error{
         fmt::format("{}: truncated Image: {} bytes of at least {}", path, file.size(), expected)};

@@ -89,8 +89,12 @@ VcpuStatistics::RegisterCount& VcpuStatistics::slot(uint32_t key, uint64_t offse
 
 void VcpuStatistics::device_access(const Bus::Region& region, uint64_t offset, unsigned /*size*/,
                                    bool write, uint64_t /*value*/, bool /*abort*/) {
-  uint64_t word = std::min<uint64_t>(offset >> 2, (1u << 22) - 1);
-  uint32_t key = uint32_t{region.index} << 22 | static_cast<uint32_t>(word);
+  DeviceCount& device = regions[region.index];
+  ++(write ? device.writes : device.reads);
+  // A window as large as a flash bank holds no registers: it counts as one.
+  constexpr uint64_t kLargest = uint64_t{2} << 20;
+  if (region.size > kLargest) offset = 0;
+  uint32_t key = uint32_t{region.index} << 22 | static_cast<uint32_t>(offset >> 2);
   RegisterCount& count = slot(key, offset & ~uint64_t{3});
   ++(write ? count.writes : count.reads);
 }
@@ -121,6 +125,10 @@ void VcpuStatistics::merge(const VcpuStatistics& other) {
     RegisterCount& mine = slot(count.key - 1, count.offset);
     mine.reads += count.reads;
     mine.writes += count.writes;
+  }
+  for (size_t i = 0; i < regions.size(); ++i) {
+    regions[i].reads += other.regions[i].reads;
+    regions[i].writes += other.regions[i].writes;
   }
   if (other.latency != nullptr) {
     if (latency == nullptr) enable_timing();
@@ -188,6 +196,11 @@ std::string sysreg_name(SysregId id) {
 
 namespace {
 
+// The device that answers for a system register, by the register's name.
+std::string sysreg_device(const std::string& name) {
+  return name.starts_with("ICC") ? "gicc" : name.starts_with("CNT") ? "timer" : "sysreg";
+}
+
 struct Row {
   std::string device, name;
   uint64_t reads, writes;
@@ -199,10 +212,7 @@ std::vector<Row> register_rows(const RunReport& report) {
     if ((count.key & VcpuStatistics::kSysregBit) != 0) {
       auto id = static_cast<SysregId>(count.key);
       std::string name = sysreg_name(id);
-      std::string device = name.starts_with("ICC")   ? "gicc"
-                           : name.starts_with("CNT") ? "timer"
-                                                     : "sysreg";
-      rows.push_back({device, name, count.reads, count.writes});
+      rows.push_back({sysreg_device(name), name, count.reads, count.writes});
       continue;
     }
     size_t index = count.key >> 22;
@@ -232,6 +242,26 @@ std::vector<Row> register_rows(const RunReport& report) {
     return a.reads + a.writes > b.reads + b.writes;
   });
   return merged;
+}
+
+// All devices on the bus, and those that answer system registers, by name.
+std::map<std::string, VcpuStatistics::DeviceCount> device_counts(const RunReport& report) {
+  std::map<std::string, VcpuStatistics::DeviceCount> counts;
+  if (report.bus != nullptr) {
+    for (const Bus::Region& region : report.bus->regions()) {
+      VcpuStatistics::DeviceCount& count = counts[std::string(region.device->name())];
+      count.reads += report.total.regions[region.index].reads;
+      count.writes += report.total.regions[region.index].writes;
+    }
+  }
+  for (const auto& count : report.total.register_counts()) {
+    if ((count.key & VcpuStatistics::kSysregBit) == 0) continue;
+    VcpuStatistics::DeviceCount& device =
+        counts[sysreg_device(sysreg_name(static_cast<SysregId>(count.key)))];
+    device.reads += count.reads;
+    device.writes += count.writes;
+  }
+  return counts;
 }
 
 uint64_t exits_of(const RunReport& report, ExitClass c) {
@@ -287,16 +317,12 @@ nlohmann::json report_json(const RunReport& report) {
                    {"fallback", c.decode_fallback}};
   json devices = json::object();
   if (report.bus != nullptr) {
-    for (const Bus::Region& region : report.bus->regions()) {
-      devices[std::string(region.device->name())] = {{"reads", 0}, {"writes", 0}};
+    for (const auto& [name, count] : device_counts(report)) {
+      devices[name] = {{"reads", count.reads}, {"writes", count.writes}};
     }
   }
   for (const Row& row : register_rows(report)) {
-    json& device = devices[row.device];
-    if (device.is_null()) device = json::object();
-    device["reads"] = device.value("reads", uint64_t{0}) + row.reads;
-    device["writes"] = device.value("writes", uint64_t{0}) + row.writes;
-    device["registers"][row.name] = {{"reads", row.reads}, {"writes", row.writes}};
+    devices[row.device]["registers"][row.name] = {{"reads", row.reads}, {"writes", row.writes}};
   }
   out["devices"] = devices;
   out["insns"] = report.instructions;
@@ -352,14 +378,10 @@ std::string report_table(const RunReport& report) {
   line(fmt::format("  {:<24}{:>14}", "total", total));
 
   std::vector<Row> rows = register_rows(report);
-  std::map<std::string, std::pair<uint64_t, uint64_t>> devices;
-  for (const Row& row : rows) {
-    devices[row.device].first += row.reads;
-    devices[row.device].second += row.writes;
-  }
   line(fmt::format("  {:<24}{:>14}{:>14}", "device", "reads", "writes"));
-  for (const auto& [name, counts] : devices) {
-    line(fmt::format("  {:<24}{:>14}{:>14}", name, counts.first, counts.second));
+  for (const auto& [name, counts] : device_counts(report)) {
+    if (counts.reads + counts.writes == 0) continue;
+    line(fmt::format("  {:<24}{:>14}{:>14}", name, counts.reads, counts.writes));
   }
   line(fmt::format("  {:<24}{:>14}{:>14}", "busiest registers", "reads", "writes"));
   constexpr size_t kBusiest = 12;

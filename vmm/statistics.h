@@ -110,6 +110,11 @@ class VcpuStatistics final : public AccessObserver {
   void enable_timing();
 
   std::vector<RegisterCount> register_counts() const;  // non-zero ones
+  struct DeviceCount {
+    uint64_t reads = 0, writes = 0;
+  };
+  // By Region::index; complete, where a guest can overfill the table of registers.
+  std::array<DeviceCount, 256> regions{};
 
  private:
   RegisterCount& slot(uint32_t key, uint64_t offset);

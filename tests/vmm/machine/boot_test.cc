@@ -43,6 +43,21 @@ class BootTest : public testing::Test {
     return bytes;
   }
 
+  // With an EFI stub whose one section says that it ends at `end`.
+  static std::vector<uint8_t> pe_image(uint64_t size, uint32_t end) {
+    std::vector<uint8_t> bytes = image(std::max<uint64_t>(size, 512), 0, 3 * kMiB);
+    const uint32_t pe_offset = 64, signature = 0x4550, start = 4096, raw_size = end - start;
+    const uint16_t sections = 1, optional_header = 0;
+    std::memcpy(&bytes[60], &pe_offset, 4);
+    std::memcpy(&bytes[64], &signature, 4);
+    std::memcpy(&bytes[70], &sections, 2);
+    std::memcpy(&bytes[84], &optional_header, 2);
+    std::memcpy(&bytes[88 + 16], &raw_size, 4);
+    std::memcpy(&bytes[88 + 20], &start, 4);
+    bytes.resize(size);
+    return bytes;
+  }
+
   std::string error_of(const std::string& kernel) {
     options_.kernel = kernel;
     auto plan = plan_boot(options_);
@@ -142,7 +157,8 @@ TEST_F(BootTest, BadInputNamesTheFile) {
       {file("text", std::vector<uint8_t>(100, 'x')), "not an arm64 Image"},
       {file("short", std::vector<uint8_t>(10, 'x')), "not an arm64 Image"},
       {file("empty", {}), "empty"},
-      {file("cut", image(1 * kMiB, 0, 30 * kMiB)), "truncated"},
+      {file("cut", pe_image(1 * kMiB, 2 * kMiB)), "truncated"},
+      {file("stub", pe_image(64, 2 * kMiB)), "truncated"},
       {file("huge", image(64, 0, ~uint64_t{0})), "huge"},
       {file("large", image(50 * kMiB, 0, 63 * kMiB)), "memory"},
   };

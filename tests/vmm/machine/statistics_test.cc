@@ -56,14 +56,14 @@ class NamedDevice : public Device {
 TEST(VcpuStatistics, CountsByRegisterAndSurvivesASprayingGuest) {
   NamedDevice device;
   Bus bus;
-  ASSERT_EQ(bus.add(0x09000000, 0x1000000, &device), "");
+  ASSERT_EQ(bus.add(0x09000000, 0x200000, &device), "");
   const Bus::Region& region = bus.regions()[0];
   VcpuStatistics one, two;
   one.device_access(region, 4, 4, false, 0, false);
   one.device_access(region, 5, 1, true, 0, false);
   two.device_access(region, 4, 4, false, 0, false);
   two.sysreg_access(sysreg_id(3, 0, 12, 12, 0), false);
-  for (uint64_t offset = 0; offset < 0x1000000; offset += 4) {
+  for (uint64_t offset = 0; offset < 0x200000; offset += 4) {
     two.device_access(region, offset, 4, true, 0, false);
   }
   RunReport report;
@@ -72,6 +72,7 @@ TEST(VcpuStatistics, CountsByRegisterAndSurvivesASprayingGuest) {
   report.total.merge(two);
   nlohmann::json json = report_json(report);
   EXPECT_EQ(json["devices"]["thing"]["registers"]["CTRL"]["reads"], 2);
+  EXPECT_EQ(json["devices"]["thing"]["writes"], (0x200000 >> 2) + 1);
   EXPECT_EQ(json["devices"]["gicc"]["registers"]["ICC_IAR1_EL1"]["reads"], 1);
   EXPECT_FALSE(report_table(report).empty());
 }
