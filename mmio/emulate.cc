@@ -1,6 +1,7 @@
 #include "mmio/emulate.h"
 
 #include <atomic>
+#include <cstddef>
 #include <cstring>
 
 #include "mmio/gate.h"
@@ -89,13 +90,32 @@ void plain(Transaction& t) {
 
 namespace {
 
-// The common case: one aligned integer element of a device in the page that the hardware has
-// translated. False: nothing was done, take the general way.
+// The first eight bytes of an Access, op to rm, for the tests below.
+uint64_t first_half(const Access& access) {
+  uint64_t half;
+  std::memcpy(&half, &access, sizeof half);
+  return half;
+}
+constexpr uint64_t kAboveRegisters = 0xe0e0'e0e0'e000'0000;  // register numbers of 32 and more
+static_assert(offsetof(Access, count) == 2 && offsetof(Access, rt) == 3 &&
+              offsetof(Access, rm) == 7);
+
+// One integer element of up to 8 bytes, without order, in registers that exist.
+bool is_single(const Access& access) {
+  constexpr uint64_t kCountByte = 0x00ff'0000, kCountOne = 0x0001'0000;
+  return (first_half(access) & (kAboveRegisters | kCountByte)) == kCountOne &&
+         (access.op == Op::kLoad || access.op == Op::kStore) && access.size_log2 <= 3 &&
+         !access.vector && !ordered(access);
+}
+
+// The common case: one aligned element of a device in the page that the hardware has translated.
+// False: nothing was done, take the general way.
 inline bool single_device_access(const Access& access, uint64_t va, CpuView& view, const Bus* bus,
                                  EmulateContext& context, Outcome& outcome) {
   const unsigned size = access.element_bytes();
   if ((va & ~(kPageBytes - 1)) != view.known_va_page || (va & (size - 1)) != 0) return false;
-  if (bus == nullptr || view.big_endian) return false;
+  if (bus == nullptr || view.big_endian || context.armed_slot != 0) return false;
+  if (access.rn == 31 && view.sp_alignment_check) return false;
   const uint64_t ipa = view.known_ipa_page + (va & (kPageBytes - 1));
   const Bus::Region* region = bus->find(ipa, size, context.hint);
   if (region == nullptr) return false;
@@ -128,17 +148,21 @@ inline bool single_device_access(const Access& access, uint64_t va, CpuView& vie
   if (!store) {
     uint64_t value = result.value;
     if (size < 8) value &= (uint64_t{1} << (8 * size)) - 1;
-    view.regs->x[access.rt == kRegZr ? kSlotDiscard : access.rt] = extend_loaded(access, value);
+    const Transaction t{access, va, view, bus, context, outcome};
+    const uint64_t next_base = access.writes_back() ? t.next_base() : 0;
+    t.set_x(access.rt, extend_loaded(access, value));
+    t.write_back(next_base);
+  } else if (access.writes_back()) {
+    const Transaction t{access, va, view, bus, context, outcome};
+    t.write_back(t.next_base());
   }
   return true;
 }
 
 // Every register number below 32, and sizes that the planning arrays hold.
 bool well_formed(const Access& access) {
-  constexpr uint64_t kAboveRegisters = 0xe0e0'e0e0'e000'0000;
-  uint64_t half;
-  std::memcpy(&half, &access, sizeof half);
-  return (half & kAboveRegisters) == 0 && access.size_log2 <= 4 && access.op < Op::kCount;
+  return (first_half(access) & kAboveRegisters) == 0 && access.size_log2 <= 4 &&
+         access.op < Op::kCount;
 }
 
 bool sp_misaligned(const Access& access, const CpuView& view) {
@@ -185,37 +209,37 @@ void perform(Transaction& t) {
   t.unsupported();
 }
 
+[[gnu::noinline]] void general_access(Transaction t) {
+  const Access& access = t.access;
+  CpuView& view = t.view;
+  if (!well_formed(access)) {
+    t.unsupported();
+    return;
+  }
+  if (t.context.armed_slot != 0) {
+    // The backend may have cleared the monitor since.
+    const ExclusiveMonitor* monitor = view.monitor;
+    if (monitor == nullptr || !monitor->valid || !monitor->device) disarm(t.context);
+  }
+  if (sp_misaligned(access, view) && access.op != Op::kPrefetch) {
+    t.fault(t.va, 0, false);
+    t.outcome.fault.ec = 0x26;
+    return;
+  }
+  perform(t);
+}
+
 }  // namespace
 }  // namespace emulation
 
 Outcome emulate(const Access& access, uint64_t va, CpuView& view, const Bus* bus,
                 EmulateContext& context) {
-  using namespace emulation;
   Outcome outcome;
-  if (!well_formed(access)) [[unlikely]] {
-    outcome.status = Outcome::Status::kUnsupported;
+  if (emulation::is_single(access) &&
+      emulation::single_device_access(access, va, view, bus, context, outcome)) [[likely]] {
     return outcome;
   }
-  if (context.armed_slot != 0) [[unlikely]] {
-    // The backend may have cleared the monitor since.
-    const ExclusiveMonitor* monitor = view.monitor;
-    if (monitor == nullptr || !monitor->valid || !monitor->device) disarm(context);
-  }
-  if (sp_misaligned(access, view) && access.op != Op::kPrefetch) [[unlikely]] {
-    outcome.status = Outcome::Status::kFault;
-    outcome.fault.far = va;
-    outcome.fault.ec = 0x26;
-    return outcome;
-  }
-  const bool single = (access.op == Op::kLoad || access.op == Op::kStore) && access.count == 1 &&
-                      !access.vector && access.size_log2 <= 3 && !ordered(access);
-  Transaction t{access, va, view, bus, context, outcome};
-  const uint64_t next_base = t.next_base();
-  if (single && single_device_access(access, va, view, bus, context, outcome)) [[likely]] {
-    if (outcome.status == Outcome::Status::kDone) t.write_back(next_base);
-    return outcome;
-  }
-  perform(t);
+  emulation::general_access({access, va, view, bus, context, outcome});
   return outcome;
 }
 
