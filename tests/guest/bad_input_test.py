@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Wrong input: exactly one line on standard error that names the culprit, status 1, nothing on
+standard output.
+
+bad_input_test.py TRAPLINE [NAME]        only the row of that name, or all
+"""
+import os
+import struct
+import sys
+import tempfile
+
+import guest_process as guest
+
+# Known not to pass yet: only run by name.
+PENDING = {"an unknown command"}
+
+
+def arm64_image(image_size, file_size):
+    """A header by the arm64 boot protocol that claims image_size, with file_size bytes behind it."""
+    header = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, image_size, 0xA, 0, 0, 0, b"ARM\x64", 0)
+    return header + bytes(file_size - len(header))
+
+
+def table(path):
+    """Each row: what it is, the arguments, what the line must name."""
+    good = path("good-image")
+    return [
+        ("no kernel at all", [], "--kernel"),
+        ("a missing kernel", ["--kernel", path("absent")], "absent"),
+        ("a directory as kernel", ["--kernel", path("directory")], "directory"),
+        ("an empty kernel", ["--kernel", path("empty")], "empty"),
+        ("a text file as kernel", ["--kernel", path("text")], "text"),
+        ("a truncated Image header", ["--kernel", path("stub")], "stub"),
+        ("a truncated Image", ["--kernel", path("truncated")], "truncated"),
+        ("a truncated gzip", ["--kernel", path("short.gz")], "short.gz"),
+        ("a missing initrd", ["--kernel", good, "--initrd", path("absent")], "absent"),
+        ("an initrd larger than memory",
+         ["--kernel", good, "--initrd", path("large"), "--memory", "64M"], "large"),
+        ("a kernel larger than memory", ["--kernel", path("huge"), "--memory", "64M"], "huge"),
+        ("no memory", ["--kernel", good, "--memory", "0"], "--memory"),
+        ("negative memory", ["--kernel", good, "--memory", "-1"], "--memory"),
+        ("memory in words", ["--kernel", good, "--memory", "lots"], "--memory"),
+        ("more memory than can be", ["--kernel", good, "--memory", "99999999999G"], "--memory"),
+        ("99 CPUs", ["--kernel", good, "--cpus", "99"], "--cpus"),
+        ("no CPUs", ["--kernel", good, "--cpus", "0"], "--cpus"),
+        ("CPUs in words", ["--kernel", good, "--cpus", "two"], "--cpus"),
+        ("an unknown option", ["--kernel", good, "--frobnicate"], "--frobnicate"),
+        ("an unknown policy", ["--kernel", good, "--icache", "psychic"], "--icache"),
+        ("an unknown clock", ["--kernel", good, "--clock", "sundial"], "--clock"),
+        ("an option without its value", ["--kernel", good, "--append"], "--append"),
+        ("a kernel and a raw binary", ["--kernel", good, "--raw", good], "--raw"),
+        ("a missing raw binary", ["--raw", path("absent")], "absent"),
+        ("statistics to nowhere",
+         ["--kernel", good, "--stats", path("absent/stats.json")], "stats.json"),
+    ]
+
+
+def write_files(path):
+    contents = {
+        "good-image": arm64_image(0x10000, 0x10000),
+        "empty": b"",
+        "text": b"This is not a kernel.\n" * 100,
+        "stub": arm64_image(0x10000, 64)[:40],
+        "truncated": arm64_image(0x2000000, 64),
+        "short.gz": b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c",
+        "huge": arm64_image(0x40000000, 0x10000),
+    }
+    for name, data in contents.items():
+        with open(path(name), "wb") as file:
+            file.write(data)
+    with open(path("large"), "wb") as file:
+        file.truncate(65 << 20)
+    os.mkdir(path("directory"))
+
+
+def test():
+    trapline = sys.argv[1]
+    failed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        def path(name):
+            return os.path.join(scratch, name)
+
+        write_files(path)
+        rows = [(name, ["run"] + arguments, culprit) for name, arguments, culprit in table(path)]
+        rows.append(("no command", [], "subcommand"))
+        rows.append(("an unknown command", ["dance"], "dance"))
+        chosen = sys.argv[2:]
+        rows = [row for row in rows if (row[0] in chosen if chosen else row[0] not in PENDING)]
+        guest.require(rows, f"no input is called {chosen}")
+        for name, arguments, culprit in rows:
+            try:
+                status, output, errors = guest.run([trapline] + arguments, 30)
+                guest.require(status == 1, f"status {status}")
+                guest.require(output == b"", f"standard output is {output!r}")
+                guest.require(
+                    errors.endswith("\n") and errors.count("\n") == 1, "not exactly one line"
+                )
+                guest.require(culprit in errors, f"the line does not name {culprit!r}")
+                print(f"ok {name}: {errors.strip().replace(scratch, '...')}")
+            except guest.Failure as failure:
+                failed += 1
+                print(f"FAILED {name}: {failure}\n    standard error: {errors!r}"[:2000])
+    guest.require(failed == 0, f"{failed} of {len(rows)} inputs")
+
+
+guest.main(test)
