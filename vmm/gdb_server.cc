@@ -179,6 +179,7 @@ void GdbServer::session() {
     }
     std::string packet;
     if (!receive_packet(packet)) return;
+    if (packet.empty()) continue;  // an acknowledgement
     if (packet.size() == 1 && packet[0] == kInterrupt) {
       if (running_) {
         debuggee_.halt();

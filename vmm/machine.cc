@@ -365,8 +365,9 @@ void Machine::run_threads() {
 void Machine::cpu_thread(Cpu& cpu) {
   constexpr uint64_t kLongWait = 1'000'000'000;  // ns
   while (running()) {
+    begin_if_turned_on(cpu);
     park_if_halted();
-    if (cpu.power == Power::kOff) {
+    if (cpu.power != Power::kOn) {
       std::unique_lock lock(power_mutex_);
       power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || halted_ || !running(); });
       continue;
@@ -379,7 +380,6 @@ void Machine::cpu_thread(Cpu& cpu) {
     }
     uint64_t budget = options_.max_insns == 0 ? ~uint64_t{0} : slice(kSlice);
     if (budget == 0) return limit_reached();
-    begin_if_turned_on(cpu);
     after_exit(cpu, cpu.vcpu.run(budget));
   }
 }
@@ -388,6 +388,7 @@ void Machine::cpu_thread(Cpu& cpu) {
 void Machine::run_in_turn() {
   constexpr int kIdlePollMs = 10;
   while (running()) {
+    for (auto& cpu : cpus_) begin_if_turned_on(*cpu);
     park_if_halted();
     console_.poll(0);
     bool ran = false;
