@@ -99,7 +99,7 @@ std::string Machine::assemble() {
 
   ExitServices services;
   services.bus = &bus_;
-  services.gate = &gate_;
+  services.gate = options_.cpus > 1 ? &gate_ : nullptr;
   services.gic = &gic_->cpu_interface();
   services.timer = timer_.get();
   services.power = this;
@@ -262,7 +262,10 @@ void Machine::park_if_halted() {
 void Machine::step_halted(unsigned index) {
   Cpu& cpu = *cpus_[index];
   begin_if_turned_on(cpu);
-  if (cpu.power == Power::kOn) after_exit(cpu, cpu.vcpu.step());
+  if (cpu.power != Power::kOn) return;
+  Exit exit = cpu.vcpu.step();
+  if (exit.kind == ExitKind::kKicked) exit = cpu.vcpu.step();  // the kick that halted it
+  after_exit(cpu, exit);
 }
 
 // A vCPU met a breakpoint or crashed: it stays where it is until the debugger goes on.
