@@ -55,6 +55,10 @@ void Console::stop() {
   stop_ = true;
   input_wanted();
   if (reader_.joinable()) reader_.join();
+  {
+    std::lock_guard lock(output_mutex_);
+    output_ready_.notify_one();
+  }
   if (flusher_.joinable()) flusher_.join();
   flush();
   restore_terminal();
@@ -150,15 +154,21 @@ void Console::read_loop() {
   while (!stop_) poll(1000);
 }
 
+// Sleeps while there is nothing to write; gathers what comes in an interval into one write.
 void Console::flush_loop() {
+  std::unique_lock lock(output_mutex_);
   while (!stop_) {
+    output_ready_.wait(lock, [this] { return stop_ || !buffer_.empty(); });
+    lock.unlock();
     std::this_thread::sleep_for(kFlushInterval);
-    flush();
+    lock.lock();
+    flush_locked();
   }
 }
 
 void Console::output(uint8_t byte) {
   std::lock_guard lock(output_mutex_);
+  if (buffer_.empty()) output_ready_.notify_one();
   buffer_.push_back(static_cast<char>(byte));
   if (buffer_.size() >= kBatch) flush_locked();
 }

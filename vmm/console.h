@@ -4,6 +4,7 @@
 #define TRAPLINE_VMM_CONSOLE_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -62,6 +63,7 @@ class Console {
   std::mutex input_mutex_;
   std::vector<uint8_t> pending_;
   std::mutex output_mutex_;
+  std::condition_variable output_ready_;
   std::string buffer_;
   std::thread reader_, flusher_;
 };
