@@ -20,6 +20,7 @@ constexpr unsigned kControlQueue = 2;
 constexpr unsigned kQueueSize = 256;
 constexpr unsigned kMaxMergedChains = 256;  // for one frame
 constexpr size_t kMaxPending = 256;         // frames that wait for the guest's buffers
+constexpr size_t kMaxPendingBytes = 4 << 20;
 constexpr uint16_t kLinkUp = 1;
 
 // Control commands, 5.1.6.5.
@@ -94,6 +95,7 @@ class Net final : public Function {
   Chain chain_;
   std::vector<Chain> merged_;
   std::deque<Frame> pending_;
+  size_t pending_bytes_ = 0;
   bool refused_ = false;  // the backend was told that there is no room
   std::vector<pollfd> fds_;
 };
@@ -133,6 +135,7 @@ void Net::reset() {
   legacy_ = false;
   header_bytes_ = sizeof(NetHeader);
   pending_.clear();
+  pending_bytes_ = 0;
   std::lock_guard lock(mac_mutex_);
   mac_ = initial_mac_;
 }
@@ -237,10 +240,11 @@ uint8_t Net::run_command(const Chain& chain) {
 bool Net::receive(const NetHeader& header, const uint8_t* frame, size_t size) {
   if (!started_) return true;
   if (pending_.empty() && deliver(header, frame, size)) return true;
-  if (pending_.size() >= kMaxPending) {
+  if (pending_.size() >= kMaxPending || pending_bytes_ >= kMaxPendingBytes) {
     refused_ = true;
     return false;
   }
+  pending_bytes_ += size;
   pending_.push_back({header, std::vector<uint8_t>(frame, frame + size)});
   return true;
 }
@@ -300,6 +304,7 @@ void Net::flush_pending() {
   while (!pending_.empty()) {
     const Frame& f = pending_.front();
     if (!deliver(f.header, f.bytes.data(), f.bytes.size())) return;
+    pending_bytes_ -= f.bytes.size();
     pending_.pop_front();
   }
   if (refused_) {

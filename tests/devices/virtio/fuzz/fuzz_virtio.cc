@@ -91,7 +91,12 @@ std::unique_ptr<Function> make_function(uint8_t) {
   return make_net(std::move(made), {2, 0, 0, 0, 0, 1});
 }
 constexpr uint64_t kFeatures = 0x86b8a3;
-void poke(Function&, Input& in) { backend->inject(in.take<uint16_t>()); }
+void poke(Function&, Input& in) {
+  const size_t size = in.take<uint16_t>() & 0xfff;
+  // Now and then more than may wait.
+  const auto times = in.take<uint8_t>();
+  for (unsigned n = times == 255 ? 300 : times & 7; n > 0; --n) backend->inject(size);
+}
 
 #elif defined(TRAPLINE_FUZZ_CONSOLE)
 
@@ -211,7 +216,8 @@ void run(Input in) {
         b.clock.advance(Bench::kDelay);
         break;
       case 10: {  // a proper initialisation
-        const uint64_t features = kFeatures & in.take<uint32_t>();
+        uint64_t features = kFeatures & in.take<uint32_t>();
+        if ((op & 32) != 0) features &= b.offered();
         const bool event_index = (op & 16) != 0;
         std::fill(b.dma.ram.begin(), b.dma.ram.begin() + 0x1000, 0);
         b.negotiate(features | kIndirectDesc | (event_index ? kEventIdx : 0) | kVersion1);
@@ -236,12 +242,18 @@ void run(Input in) {
       case 12: {  // a well-formed chain: header, data, status
         const unsigned index = in.take<uint8_t>() % queues;
         const uint64_t header = kRamBase + 0x8000, data = kRamBase + 0x9000;
-        b.dma.put(header, uint32_t{in.take<uint8_t>()});
+        // Block request types, their sectors, and a range to discard or clear as the data.
+        static constexpr uint8_t kTypes[] = {0, 1, 4, 8, 11, 13, 13, 77};
+        const auto type = in.take<uint8_t>();
+        b.dma.put(header, uint32_t{kTypes[type & 7]});
         b.dma.put(header + 8, uint64_t{in.take<uint8_t>()});
+        b.dma.put(data, uint64_t{in.take<uint8_t>()});
+        b.dma.put(data + 8, uint32_t{in.take<uint8_t>()});
+        b.dma.put(data + 12, uint32_t{in.take<uint8_t>() & 3u});
+        const uint32_t length = (type & 8) != 0 ? 16 : take_length(in);
         const bool writable = (op & 16) != 0;
-        b.queue[index].add(
-            static_cast<uint16_t>(in.take<uint8_t>() & 7),
-            {{header, 16, false}, {data, take_length(in), writable}, {header + 32, 1, true}});
+        b.queue[index].add(static_cast<uint16_t>(in.take<uint8_t>() & 7),
+                           {{header, 16, false}, {data, length, writable}, {header + 32, 1, true}});
         b.notify(index);
         break;
       }
