@@ -15,6 +15,14 @@ import guest_process as guest
 PENDING = {"an unknown command"}
 
 
+def truncated_image():
+    """4 KiB of an Image whose PE header, as EFI-bootable kernels have it, tells of 16 MiB."""
+    header = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 0x2000000, 0xA, 0, 0, 0, b"ARM\x64", 64)
+    pe = struct.pack("<4sHHIIIHH", b"PE\0\0", 0xAA64, 1, 0, 0, 0, 0, 0)
+    section = struct.pack("<8sIIIIIIHHI", b".text", 0x1000000, 0x1000, 0x1000000, 0x1000, 0, 0, 0, 0, 0)
+    return (header + pe + section).ljust(0x1000, b"\0")
+
+
 def arm64_image(image_size, file_size):
     """A header by the arm64 boot protocol that claims image_size, with file_size bytes behind it."""
     header = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, image_size, 0xA, 0, 0, 0, b"ARM\x64", 0)
@@ -61,7 +69,7 @@ def write_files(path):
         "empty": b"",
         "text": b"This is not a kernel.\n" * 100,
         "stub": arm64_image(0x10000, 64)[:40],
-        "truncated": arm64_image(0x2000000, 64),
+        "truncated": truncated_image(),
         "short.gz": b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c",
         "huge": arm64_image(0x40000000, 0x10000),
     }

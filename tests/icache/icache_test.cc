@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -284,7 +285,12 @@ TEST(ICache, InvalidationFromAnotherThreadIsCompleteWhenItReturns) {
   cache->set_context(kernel());
   uint64_t wrong = 0;
   uint64_t hits = 0;
-  for (unsigned round = 0; round < 2'000'000; ++round) {
+  // Until the two have met often enough, however the host schedules them.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  for (unsigned round = 0; round < 2'000'000 || cache->counters().invalidations < 100; ++round) {
+    if (round % 1024 == 0 && std::chrono::steady_clock::now() > deadline) {
+      break;
+    }
     const uint32_t at_least = published.load();
     const Entry* entry = cache->lookup(kUpperPc);
     if (entry != nullptr) {
@@ -302,7 +308,7 @@ TEST(ICache, InvalidationFromAnotherThreadIsCompleteWhenItReturns) {
   stop = true;
   writer.join();
   EXPECT_EQ(wrong, 0u);
-  EXPECT_GT(cache->counters().invalidations, 0u);
+  EXPECT_GE(cache->counters().invalidations, 100u);
   RecordProperty("hits", static_cast<int>(hits));
 }
 
