@@ -13,12 +13,10 @@ namespace {
 
 constexpr uint64_t kLongestRun = uint64_t{1} << 62;
 
-Exit simple_exit(const Cpu& cpu, ExitKind kind) {
-  Exit exit;
+void simple_exit(const Cpu& cpu, ExitKind kind, Exit& exit) {
   exit.kind = kind;
   exit.vcpu = static_cast<uint8_t>(cpu.index);
   exit.pc = cpu.pc;
-  return exit;
 }
 
 // Deals with everything that is due before the instruction at cpu.pc. True: `exit` is to be
@@ -28,7 +26,7 @@ bool look_around(Cpu& cpu, EngineState& e, Exit& exit) {
   if ((attention & Cpu::kMaintenance) != 0) maintenance_drain(cpu, e);
   if ((attention & Cpu::kKick) != 0) {
     cpu.attention.fetch_and(~uint32_t{Cpu::kKick}, std::memory_order_seq_cst);
-    exit = simple_exit(cpu, ExitKind::kKicked);
+    simple_exit(cpu, ExitKind::kKicked, exit);
     return true;
   }
   if ((attention & Cpu::kFiq) != 0 && (cpu.ps.daif & 1) == 0) {
@@ -70,18 +68,18 @@ void resolve_link(EngineState& e, Block* b) {
   *link = b;
 }
 
-Exit run_loop(Cpu& cpu, EngineState& e) {
-  Exit exit;
+// `exit` arrives as an empty one.
+void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
   for (;;) {
     if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) != 0) {
-      if (look_around(cpu, e, exit)) return exit;
+      if (look_around(cpu, e, exit)) return;
       if (e.stop_after_exception && e.leave == Leave::kException) {
-        return simple_exit(cpu, ExitKind::kDebug);
+        return simple_exit(cpu, ExitKind::kDebug, exit);
       }
     }
     if (e.context_dirty) tlb_update_context(cpu);
     update_attention_mask(cpu, e);
-    if (e.icount <= 0) return simple_exit(cpu, ExitKind::kBudget);
+    if (e.icount <= 0) return simple_exit(cpu, ExitKind::kBudget, exit);
     uint64_t limit = static_cast<uint64_t>(e.icount);
 
     const bool stepping = step_enabled(cpu);
@@ -92,7 +90,8 @@ Exit run_loop(Cpu& cpu, EngineState& e) {
     }
     cpu.pc = strip_tag(cpu.sys.mmu, cpu.pc);  // AArch64.BranchAddr, of an indirect branch
     if (pc_faults(cpu, e)) {
-      if (cpu.futile_exceptions >= kCrashThreshold) return simple_exit(cpu, ExitKind::kCrashed);
+      if (cpu.futile_exceptions >= kCrashThreshold)
+        return simple_exit(cpu, ExitKind::kCrashed, exit);
       continue;
     }
     if (e.blocks_stale) {
@@ -102,8 +101,9 @@ Exit run_loop(Cpu& cpu, EngineState& e) {
     if (!e.breakpoints.empty() || e.hw_breakpoints) {
       bool exits = false;
       if (debug_check(cpu, e, exits)) {
-        if (exits) return simple_exit(cpu, ExitKind::kDebug);
-        if (cpu.futile_exceptions >= kCrashThreshold) return simple_exit(cpu, ExitKind::kCrashed);
+        if (exits) return simple_exit(cpu, ExitKind::kDebug, exit);
+        if (cpu.futile_exceptions >= kCrashThreshold)
+          return simple_exit(cpu, ExitKind::kCrashed, exit);
         continue;
       }
     }
@@ -125,14 +125,18 @@ Exit run_loop(Cpu& cpu, EngineState& e) {
       case Leave::kException:
         e.pending_link = nullptr;
         if (cpu.futile_exceptions >= kCrashThreshold) {
-          return simple_exit(cpu, ExitKind::kCrashed);
+          return simple_exit(cpu, ExitKind::kCrashed, exit);
         }
-        if (e.stop_after_exception) return simple_exit(cpu, ExitKind::kDebug);
+        if (e.stop_after_exception) return simple_exit(cpu, ExitKind::kDebug, exit);
         break;
       case Leave::kExit:
         e.pending_link = nullptr;
-        cpu.exit.vcpu = static_cast<uint8_t>(cpu.index);
-        return cpu.exit;
+        exit = cpu.exit;
+        exit.vcpu = static_cast<uint8_t>(cpu.index);
+        return;
+      case Leave::kExitReady:
+        e.pending_link = nullptr;
+        return;
     }
   }
 }
@@ -182,8 +186,10 @@ Exit engine_run(Cpu& cpu, uint64_t budget) {
   update_attention_mask(cpu, e);
   // From here on other CPUs wait for us; what they asked for before is in the queue.
   e.running.store(true, std::memory_order_seq_cst);
-  Exit exit = run_loop(cpu, e);
-  e.running.store(false, std::memory_order_seq_cst);
+  Exit exit;
+  e.out = &exit;
+  run_loop(cpu, e, exit);
+  e.running.store(false, std::memory_order_release);
   return exit;
 }
 

@@ -38,6 +38,7 @@ enum class Leave : uint8_t {
   kLookup,     // go on at cpu.pc
   kException,  // the same; an exception was taken
   kExit,       // cpu.exit is filled in
+  kExitReady,  // *EngineState::out is
 };
 
 // The RAM side of mmio::emulate() for the slow path.
@@ -101,6 +102,7 @@ struct EngineState {
   bool returned = false;              // the block ended in ERET
   uint8_t mode = 0;                   // BlockMode
   int64_t icount = 0;                 // valid outside handlers
+  Exit* out = nullptr;                // what engine_run() will return
   uint64_t retire_base = 0;           // cpu.retired == retire_base - icount
   // A direct branch that found no link, to be set once its target is known.
   Block** pending_link = nullptr;

@@ -55,18 +55,20 @@ uint32_t instruction_syndrome(uint32_t word) {
 
 void data_abort_exit(Cpu& cpu, EngineState& e, uint64_t va, uint32_t iss, uint64_t ipa,
                      bool ipa_known) {
-  Exit& exit = cpu.exit;
-  exit = Exit{};
+  // In place: a copy of what was written in small pieces would wait for each of them.
+  Exit& exit = *e.out;
   exit.kind = ExitKind::kDataAbort;
+  exit.vcpu = static_cast<uint8_t>(cpu.index);
   exit.pc = cpu.pc;
   exit.far = va;
   exit.esr = make_esr(Ec::kDataAbortLower, iss);
   exit.valid_mask = Exit::kEsr | Exit::kFar;
+  exit.ipa = 0;
   if (ipa_known) {
     exit.ipa = ipa;
     exit.valid_mask |= Exit::kIpa;
   }
-  e.leave = Leave::kExit;
+  e.leave = Leave::kExitReady;
 }
 
 SlowResult stage2_fault(Cpu& cpu, EngineState& e, uint64_t va, uint32_t word, bool write,
