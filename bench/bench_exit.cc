@@ -35,7 +35,7 @@ constexpr uint64_t kRam = platform::kRamBase, kRamSize = 64 << 20;
 constexpr uint64_t kTables = kRam + 0x10000, kCode = kRam + 0x200000;
 constexpr uint64_t kCodeVa = 0xffff'8000'0020'0000;    // upper half, as a guest kernel's
 constexpr uint64_t kDeviceVa = 0xffff'8000'4000'0000;  // maps the device window, 2 MiB blocks
-constexpr uint32_t kStrPost = 0xb8000401;              // str w1, [x0], #0
+constexpr uint32_t kLdrPost = 0xb8400401;              // ldr w1, [x0], #0
 
 // A register that does nothing: what is left is the exit.
 class Null final : public Device {
@@ -77,7 +77,7 @@ class Rig final : private GuestMemory::Observer {
     handler_ = std::make_unique<ExitHandler>(
         vcpu(), services, InstructionSource::Choice{decoder, policy, false, &machine_->backend()});
     build_tables();
-    memory_.write(kCode, &kStrPost, 4);
+    memory_.write(kCode, &kLdrPost, 4);
     code_ = memory_.host(kCode, 4);
     soft::Cpu& cpu = machine_->vcpu(0).cpu();
     vcpu().reset(kCodeVa, 0);
@@ -104,15 +104,15 @@ class Rig final : private GuestMemory::Observer {
     return exit;
   }
   Exit isv1_read(uint64_t ipa) { return abort(ipa, 1u << 24 | 2u << 22 | 5u << 16); }
-  // One of 7,936 stores (stur wN, [x0, #imm]), twice what the cache holds.
+  // One of 31,744 loads (ldur wN, [x0, #imm] and ldur xN), four times what the cache holds.
   void set_word(Exit& exit, unsigned variant) {
-    const unsigned rt = variant % 31, imm = variant / 31 % 256;
-    const uint32_t word = 0xb8000000 | imm << 12 | rt;
+    const unsigned rt = 1 + variant % 30, imm = variant / 30 % 256, wide = variant / 7680 & 1;
+    const uint32_t word = 0xb8400000 | wide << 30 | imm << 12 | rt;
     std::memcpy(code_, &word, 4);
     exit.far = kDeviceVa + platform::kVirtio.base + imm;
     exit.ipa = platform::kVirtio.base + imm;
   }
-  Exit isv0_write() { return abort(platform::kVirtio.base, 1u << 6); }
+  Exit isv0_read() { return abort(platform::kVirtio.base, 0); }
 
  private:
   void memory_written(uint64_t ipa, uint64_t size) override {
@@ -179,7 +179,7 @@ void isv1(benchmark::State& state, bool swept) {
 void isv0(benchmark::State& state, CachePolicy policy, DecoderChoice decoder, bool miss,
           bool swept) {
   Rig rig(policy, decoder);
-  Exit exit = rig.isv0_write();
+  Exit exit = rig.isv0_read();
   InstructionSource& instructions = rig.handler().instructions();
   rig.handler().handle(exit);
   unsigned variant = 0;

@@ -159,7 +159,7 @@ void ICache::intern(unsigned upper) {
 size_t ICache::choose_slot(uint64_t pc, uint32_t id) {
   const size_t home = slot_of(pc);
   for (const size_t slot : {home, home ^ 1}) {
-    if (holds(entries_[slot], pc, id)) {
+    if (matches(entries_[slot], pc, id)) {
       return slot;
     }
   }
@@ -234,6 +234,20 @@ void ICache::forget_stale(const Entry& entry) {
   bump(misses_);
 }
 
+bool ICache::holds(uint64_t pc) const {
+  const uint32_t id = half_id_[pc >> 55 & 1];
+  if (id == 0) {
+    return false;
+  }
+  const size_t home = slot_of(pc);
+  for (const size_t slot : {home, home ^ 1}) {
+    if (matches(entries_[slot], pc, id)) {
+      return policy_ != Policy::kRecheck || unchanged(entries_[slot]);
+    }
+  }
+  return false;
+}
+
 void ICache::drop(uint64_t pc) {
   const unsigned upper = pc >> 55 & 1;
   if (half_id_[upper] == 0) {
@@ -242,7 +256,7 @@ void ICache::drop(uint64_t pc) {
   const Lock lock(lock_);
   const size_t home = slot_of(pc);
   for (const size_t slot : {home, home ^ 1}) {
-    if (holds(entries_[slot], pc, half_id_[upper])) {
+    if (matches(entries_[slot], pc, half_id_[upper])) {
       if (links_ != nullptr) {
         unlink(slot);
       }

@@ -125,6 +125,9 @@ class ICache {
     return find(pc, half_id_[upper]);
   }
 
+  // Whether lookup() would find `pc`; counts nothing.
+  bool holds(uint64_t pc) const;
+
   // Policy `rewalk`: what the word decodes to.
   const Entry* lookup_word(uint32_t word) { return find(word, kWordContext); }
 
@@ -199,16 +202,16 @@ class ICache {
   // The context is not hashed: it would put a load before the multiplication, and the same PC is
   // seldom hot in more contexts than it has slots.
   size_t slot_of(uint64_t pc) const { return (pc * kGolden) >> shift_; }
-  static bool holds(const Entry& entry, uint64_t pc, uint32_t id) {
+  static bool matches(const Entry& entry, uint64_t pc, uint32_t id) {
     return entry.pc == pc && entry.context.load(std::memory_order_acquire) == id;
   }
 
   const Entry* find(uint64_t pc, uint32_t id) {
     const size_t home = slot_of(pc);
     const Entry* entry = &entries_[home];
-    if (!holds(*entry, pc, id)) [[unlikely]] {
+    if (!matches(*entry, pc, id)) [[unlikely]] {
       entry = &entries_[home ^ 1];
-      if (!holds(*entry, pc, id)) {
+      if (!matches(*entry, pc, id)) {
         bump(misses_);
         return nullptr;
       }

@@ -60,33 +60,6 @@ void log_guest(const char* format, ...) {
   std::fprintf(stderr, "trapline: guest: %s\n", line);
 }
 
-// Laps between the stages of one exit; nothing but a null test when timing is off.
-class ExitHandler::StageTimer {
- public:
-  StageTimer(VcpuStatistics& statistics, ExitClass c)
-      : latency_(statistics.latency == nullptr ? nullptr
-                                               : &(*statistics.latency)[static_cast<size_t>(c)]) {
-    if (latency_ != nullptr) start_ = last_ = host_cycles();
-  }
-  ~StageTimer() {
-    if (latency_ != nullptr) latency_->total.record(host_cycles() - start_);
-  }
-  StageTimer(const StageTimer&) = delete;
-  StageTimer& operator=(const StageTimer&) = delete;
-
-  VcpuStatistics::Latency* latency() { return latency_; }
-  void lap(Stage stage) {
-    if (latency_ == nullptr) return;
-    uint64_t now = host_cycles();
-    latency_->stages[static_cast<size_t>(stage)].record(now - last_);
-    last_ = now;
-  }
-
- private:
-  VcpuStatistics::Latency* latency_;
-  uint64_t start_ = 0, last_ = 0;
-};
-
 ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice)
     : vcpu_(vcpu), services_(services), instructions_(vcpu, choice) {
   emulate_.gate = services.gate;
@@ -106,10 +79,12 @@ AfterExit ExitHandler::handle(const Exit& exit) {
   }
   ExitClass exit_class = class_of(exit);
   statistics_.exit(exit_class);
-  StageTimer timer(statistics_, exit_class);
+  StageClock clock(statistics_.latency == nullptr
+                       ? nullptr
+                       : &(*statistics_.latency)[static_cast<size_t>(exit_class)]);
   switch (exit.kind) {
     case ExitKind::kDataAbort:
-      data_abort(exit, DataAbort::from_esr(exit.esr), timer);
+      data_abort(exit, DataAbort::from_esr(exit.esr), clock);
       return AfterExit::kResume;
     case ExitKind::kSysreg:
       sysreg(exit);
@@ -136,7 +111,7 @@ AfterExit ExitHandler::handle(const Exit& exit) {
   }
 }
 
-void ExitHandler::data_abort(const Exit& exit, const DataAbort& abort, StageTimer& timer) {
+void ExitHandler::data_abort(const Exit& exit, const DataAbort& abort, StageClock& clock) {
   // A table walk is never emulated: tables do not live in devices (design: test S1PTW before CM).
   if (abort.s1ptw) {
     external_abort(exit);
@@ -151,7 +126,7 @@ void ExitHandler::data_abort(const Exit& exit, const DataAbort& abort, StageTime
   if (abort.valid) {
     access = access_from_syndrome(abort);
   } else {
-    const auto status = instructions_.find(exit.pc, access, statistics_, timer.latency());
+    const auto status = instructions_.find(exit.pc, access, statistics_, clock);
     if (status == InstructionSource::Status::kRetry) return retry(exit, access, true);
     if (status == InstructionSource::Status::kUnsupported) {
       ++statistics_.counters.unsupported_accesses;
@@ -182,7 +157,7 @@ void ExitHandler::data_abort(const Exit& exit, const DataAbort& abort, StageTime
   }
 
   Outcome outcome = emulate(access, va, view, services_.bus, emulate_);
-  timer.lap(Stage::kEmulate);
+  clock.lap(Stage::kEmulate);
 
   switch (outcome.status) {
     case Outcome::Status::kRetry:

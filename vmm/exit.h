@@ -55,9 +55,7 @@ class ExitHandler final {
   uint64_t restart_context() const { return restart_context_; }
 
  private:
-  class StageTimer;
-
-  void data_abort(const Exit& exit, const DataAbort& abort, StageTimer& timer);
+  void data_abort(const Exit& exit, const DataAbort& abort, StageClock& clock);
   AfterExit hvc(const Exit& exit);
   void sysreg(const Exit& exit);
   void retry(const Exit& exit, const Access& access, bool disagreement);

@@ -76,4 +76,8 @@ void GuestMemory::dma_done(uint64_t ipa, uint64_t size) {
   for (Observer* observer : observers_) observer->memory_written(ipa, size);
 }
 
+void GuestMemory::map_changed() {
+  for (Observer* observer : observers_) observer->memory_map_changed();
+}
+
 }  // namespace trapline

@@ -21,9 +21,10 @@ class GuestMemory {
   // Why a write to a page needs more than the write; atomically set and cleared bits of a byte a
   // page. The software CPU keeps write-TLB entries of a flagged page on its slow path.
   enum PageFlag : uint8_t {
-    kHasCode = 1,     // some vCPU holds predecoded instructions of this page
-    kWatched = 2,     // icache policy `protect` wants to see writes
-    kTrackDirty = 4,  // snapshots: note the first write, then clear the flag
+    kHasCode = 1,       // some vCPU holds predecoded instructions of this page
+    kWatched = 2,       // icache policy `protect` wants to see writes
+    kWatchedByAll = 8,  // no write TLB of any vCPU is older than kWatched
+    kTrackDirty = 4,    // snapshots: note the first write, then clear the flag
   };
 
   struct Slot {
@@ -40,6 +41,8 @@ class GuestMemory {
    public:
     virtual ~Observer() = default;
     virtual void memory_written(uint64_t ipa, uint64_t size) = 0;
+    // Stage 2 was changed, or memory got another content or host address (snapshot restore).
+    virtual void memory_map_changed() {}
   };
 
   GuestMemory() = default;
@@ -61,6 +64,7 @@ class GuestMemory {
   bool read(uint64_t ipa, void* out, uint64_t size) const;
   bool write(uint64_t ipa, const void* data, uint64_t size);
   void dma_done(uint64_t ipa, uint64_t size);
+  void map_changed();
   // The CPU's slow path after a store to a flagged page.
   void guest_wrote(uint64_t ipa, uint64_t size) { dma_done(ipa, size); }
 

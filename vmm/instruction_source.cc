@@ -1,6 +1,8 @@
 #include "vmm/instruction_source.h"
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "decode/a64_decoder.h"
 #include "decode/capstone_adapter.h"
@@ -35,6 +37,8 @@ icache::Source source_of(const Fetched& fetched) {
   return source;
 }
 
+constexpr unsigned kSourcePageLog2 = 12;  // of source_pages()
+
 bool same_source(const Fetched& a, const Fetched& b) {
   return b.ok && a.word == b.word && a.ipa == b.ipa && a.loads == b.loads &&
          std::memcmp(a.desc_ipa, b.desc_ipa, sizeof a.desc_ipa) == 0 &&
@@ -43,52 +47,25 @@ bool same_source(const Fetched& a, const Fetched& b) {
 
 }  // namespace
 
-// Laps of one find(); nothing but a null test when timing is off.
-class InstructionSource::Laps {
- public:
-  explicit Laps(VcpuStatistics::Latency* latency) : latency_(latency) {
-    if (latency_ != nullptr) last_ = host_cycles();
-  }
-  void lap(Stage stage) {
-    if (latency_ == nullptr) return;
-    uint64_t now = host_cycles();
-    latency_->stages[static_cast<size_t>(stage)].record(now - last_);
-    last_ = now;
-  }
-
- private:
-  VcpuStatistics::Latency* latency_;
-  uint64_t last_ = 0;
-};
-
 InstructionSource::InstructionSource(Vcpu& vcpu, const Choice& choice)
-    : vcpu_(vcpu), choice_(choice), cache_(policy_of(choice.policy)) {
+    : vcpu_(vcpu),
+      choice_(choice),
+      by_pc_(choice.policy == CachePolicy::kRecheck || choice.policy == CachePolicy::kProtect),
+      cache_(policy_of(choice.policy)) {
   if (choice.decoder == DecoderChoice::kCapstone) capstone_ = std::make_unique<CapstoneDecoder>();
 }
 
 InstructionSource::~InstructionSource() = default;
 
-void InstructionSource::set_context() {
-  const TranslationRegs& regs = vcpu_.translation_regs();
-  cache_->set_context({.sctlr = regs.sctlr,
-                       .tcr = regs.tcr,
-                       .mair = regs.mair,
-                       .ttbr0 = regs.ttbr0,
-                       .ttbr1 = regs.ttbr1,
-                       .vmid = regs.vmid,
-                       .el = regs.el});
+DecodeStatus InstructionSource::decode_with_choice(uint32_t word, Access& access) {
+  return capstone_ != nullptr ? capstone_->decode(word, access) : decode(word, access);
 }
 
 InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& access,
                                                          VcpuStatistics& statistics) {
   last_word_ = word;
-  DecodeStatus status;
-  if (capstone_ != nullptr) {
-    status = capstone_->decode(word, access);
-    if (capstone_->last_was_native()) ++statistics.counters.decode_fallback;
-  } else {
-    status = decode(word, access);
-  }
+  const DecodeStatus status = decode_with_choice(word, access);
+  if (capstone_ != nullptr && capstone_->last_was_native()) ++statistics.counters.decode_fallback;
   switch (status) {
     case DecodeStatus::kAccess:
       ++statistics.counters.decode_ok;
@@ -101,82 +78,97 @@ InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& 
   }
 }
 
-InstructionSource::Status InstructionSource::find(uint64_t pc, Access& access,
-                                                  VcpuStatistics& statistics,
-                                                  VcpuStatistics::Latency* latency) {
-  Laps laps(latency);
-  const CachePolicy policy = choice_.policy;
-  const bool by_pc = policy == CachePolicy::kRecheck || policy == CachePolicy::kProtect;
-  if (by_pc) {
-    set_context();
-    const icache::Entry* entry = cache_->lookup(pc);
-    laps.lap(Stage::kLookup);
+// No cache, or not in it.
+InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& access,
+                                                         VcpuStatistics& statistics,
+                                                         StageClock& clock) {
+  const uint64_t token = cache_->begin();
+  Fetched fetched;
+  const bool translated = vcpu_.translate_pc(pc, fetched);
+  clock.lap(Stage::kTranslate);
+  if (!translated) return Status::kRetry;
+  fetched.word = __atomic_load_n(fetched.word_host, __ATOMIC_RELAXED);
+  clock.lap(Stage::kFetch);
+
+  if (choice_.policy == CachePolicy::kRewalk) {
+    const icache::Entry* entry = cache_->lookup_word(fetched.word);
+    clock.lap(Stage::kLookup);
     if (entry != nullptr) {
       access = entry->access;
       if (choice_.check) [[unlikely]] {
-        check_hit(pc, access);
+        // The word is the key and was fetched for this very exit: only its decoding is left.
+        Access fresh{};
+        if (decode_with_choice(fetched.word, fresh) != DecodeStatus::kAccess || fresh != access) {
+          cache_->count_mismatch();
+        }
       }
       return Status::kOk;
     }
   }
 
-  const uint64_t token = cache_->begin();
-  Fetched fetched = vcpu_.fetch(pc);
-  laps.lap(Stage::kTranslate);
-  if (!fetched.ok) return Status::kRetry;
-
-  if (policy == CachePolicy::kRewalk) {
-    const icache::Entry* entry = cache_->lookup_word(fetched.word);
-    laps.lap(Stage::kLookup);
-    if (entry != nullptr) {
-      access = entry->access;
-      return Status::kOk;
-    }
-  }
-
   bool cacheable = true;
-  if (policy == CachePolicy::kProtect) {
-    uint64_t pages[icache::Source::kMaxLoads + 1];
-    unsigned n = icache::source_pages(source_of(fetched), pages);
-    for (unsigned i = 0; i < n; ++i) {
-      cacheable = cacheable && choice_.backend != nullptr && choice_.backend->watch(pages[i] << 12);
-    }
-    // What was read before the watch began may have changed since.
-    Fetched again = vcpu_.fetch(pc);
-    if (!same_source(fetched, again)) {
-      cacheable = false;
-      fetched = again;
-      if (!fetched.ok) return Status::kRetry;
-    }
-    laps.lap(Stage::kFetch);
+  if (choice_.policy == CachePolicy::kProtect) {
+    cacheable = watch_source(pc, fetched);
+    clock.lap(Stage::kFetch);
+    if (!fetched.ok) return Status::kRetry;
   }
 
-  Status status = decode_word(fetched.word, access, statistics);
-  laps.lap(Stage::kDecode);
+  const Status status = decode_word(fetched.word, access, statistics);
+  clock.lap(Stage::kDecode);
   if (status != Status::kOk) return status;
-  if (policy == CachePolicy::kRewalk) {
+  if (choice_.policy == CachePolicy::kRewalk) {
     cache_->insert_word(fetched.word, access);
-  } else if (by_pc && cacheable) {
+  } else if (by_pc_ && cacheable) {
     cache_->insert(pc, access, source_of(fetched), token);
   }
-  laps.lap(Stage::kLookup);
+  if (choice_.policy != CachePolicy::kOff) clock.lap(Stage::kLookup);
   return Status::kOk;
 }
 
-// Rule 4, checked: what a hit says must be what a walk, a fetch and a decode say now. With several
-// threads the bytes may change between the two looks: only a source that reads the same twice
-// counts.
-void InstructionSource::check_hit(uint64_t pc, const Access& hit) {
-  Fetched fetched = vcpu_.fetch(pc);
-  Access fresh{};
-  if (fetched.ok && decode(fetched.word, fresh) == DecodeStatus::kAccess && fresh == hit) return;
-  if (same_source(fetched, vcpu_.fetch(pc)) && cache_->lookup(pc) != nullptr) {
-    cache_->count_mismatch();
+// Policy `protect`: from here on writes to what `fetched` was read from are heard of. What was read
+// before may have changed since, so it is read again. False: do not cache.
+bool InstructionSource::watch_source(uint64_t pc, Fetched& fetched) {
+  if (choice_.backend == nullptr) return false;
+  uint64_t pages[icache::Source::kMaxLoads + 1];
+  const unsigned n = icache::source_pages(source_of(fetched), pages);
+  for (unsigned i = 0; i < n; ++i) {
+    if (!choice_.backend->watch(pages[i] << kSourcePageLog2)) return false;
   }
+  const Fetched again = vcpu_.fetch(pc);
+  if (same_source(fetched, again)) return true;
+  fetched = again;
+  return false;
+}
+
+// Rule 4, checked: what a hit says must be what a walk, a fetch and a decode say. When they differ
+// another thread may just be writing: under `protect` its store is done and its notice is still on
+// the way (no guest can tell: the store has not returned), under `recheck` it wrote between the two
+// looks. Both pass: sooner or later the entry is gone, or agrees. An entry that stays and differs
+// for a whole second is wrong. With one thread nothing passes, and every difference counts.
+void InstructionSource::check_hit(uint64_t pc, const Access& hit) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds kPatience(1);
+  Clock::time_point end{};
+  for (;;) {
+    const Fetched fetched = vcpu_.fetch(pc);
+    Access fresh{};
+    if (fetched.ok && decode_with_choice(fetched.word, fresh) == DecodeStatus::kAccess &&
+        fresh == hit) {
+      return;
+    }
+    if (end == Clock::time_point{}) {
+      ++overtaken_;
+      end = Clock::now() + kPatience;
+    }
+    if (!cache_->holds(pc)) return;
+    if (Clock::now() >= end) break;
+    std::this_thread::yield();
+  }
+  cache_->count_mismatch();
 }
 
 void InstructionSource::drop(uint64_t pc) {
-  if (choice_.policy == CachePolicy::kRewalk || choice_.policy == CachePolicy::kOff) return;
+  if (!by_pc_) return;
   set_context();
   cache_->drop(pc);
 }
@@ -186,8 +178,8 @@ void InstructionSource::memory_written(uint64_t ipa, uint64_t size) {
 }
 
 CacheCounters InstructionSource::cache_counters() const {
-  icache::Counters c = cache_->counters();
-  return {c.hits, c.misses, c.invalidations, c.mismatches};
+  const icache::Counters c = cache_->counters();
+  return {c.hits, c.misses, c.invalidations, c.mismatches, overtaken_};
 }
 
 }  // namespace trapline

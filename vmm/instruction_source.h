@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <memory>
 
+#include "decode/a64_decoder.h"
 #include "decode/access.h"
 #include "icache/icache.h"
 #include "icache/owned.h"
 #include "vmm/options.h"
+#include "vmm/stage_clock.h"
 #include "vmm/statistics.h"
 #include "vmm/vcpu.h"
 
@@ -35,11 +37,24 @@ class InstructionSource final {
   ~InstructionSource();
 
   // The access of the instruction at `pc`, as the vCPU would fetch it in its present context.
-  Status find(uint64_t pc, Access& access, VcpuStatistics& statistics,
-              VcpuStatistics::Latency* latency);
+  Status find(uint64_t pc, Access& access, VcpuStatistics& statistics, StageClock& clock) {
+    const icache::Entry* entry = nullptr;
+    if (by_pc_) {
+      set_context();
+      entry = cache_->lookup(pc);
+      clock.lap(Stage::kLookup);
+    }
+    if (entry == nullptr) return find_slowly(pc, access, statistics, clock);
+    access = entry->access;
+    if (choice_.check) [[unlikely]] {
+      check_hit(pc, access);
+    }
+    return Status::kOk;
+  }
   // Forgets what is cached for `pc`.
   void drop(uint64_t pc);
-  // Any thread: guest memory in the range was written, or the memory map changed.
+  // Any thread: guest memory in the range was written, or stage 2 was changed (every policy: an
+  // entry may hold a host address, and stage 2 may refuse what it once granted).
   void memory_written(uint64_t ipa, uint64_t size);
   void memory_map_changed() { cache_->invalidate_all(); }
 
@@ -47,19 +62,29 @@ class InstructionSource final {
   CacheCounters cache_counters() const;
 
  private:
-  class Laps;
-
-  const Access* lookup(uint64_t pc);
-  void set_context();
-  bool fetch(uint64_t pc, Fetched& fetched);
+  void set_context() {
+    const TranslationRegs& regs = vcpu_.translation_regs();
+    cache_->set_context({.sctlr = regs.sctlr,
+                         .tcr = regs.tcr,
+                         .mair = regs.mair,
+                         .ttbr0 = regs.ttbr0,
+                         .ttbr1 = regs.ttbr1,
+                         .vmid = regs.vmid,
+                         .el = regs.el});
+  }
+  Status find_slowly(uint64_t pc, Access& access, VcpuStatistics& statistics, StageClock& clock);
+  bool watch_source(uint64_t pc, Fetched& fetched);
   Status decode_word(uint32_t word, Access& access, VcpuStatistics& statistics);
+  DecodeStatus decode_with_choice(uint32_t word, Access& access);
   void check_hit(uint64_t pc, const Access& hit);
 
   Vcpu& vcpu_;
   Choice choice_;
+  bool by_pc_;  // the policies whose key is the PC
   icache::OwnedICache cache_;
   std::unique_ptr<CapstoneDecoder> capstone_;
   uint32_t last_word_ = 0;
+  uint64_t overtaken_ = 0;
 };
 
 }  // namespace trapline

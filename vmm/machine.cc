@@ -146,6 +146,11 @@ void Machine::memory_written(uint64_t ipa, uint64_t size) {
   for (auto& cpu : cpus_) cpu->exits.instructions().memory_written(ipa, size);
 }
 
+// Stage 2 may now refuse or answer otherwise what a cache entry was made from.
+void Machine::memory_map_changed() {
+  for (auto& cpu : cpus_) cpu->exits.instructions().memory_map_changed();
+}
+
 // --- start, reset, end ---
 
 void Machine::load_memory() {
@@ -469,6 +474,7 @@ RunReport Machine::report() {
     report.icache.misses += c.misses;
     report.icache.invalidations += c.invalidations;
     report.icache.mismatches += c.mismatches;
+    report.icache.overtaken += c.overtaken;
   }
   report.instructions = instructions();
   report.wall_seconds = wall_seconds_;

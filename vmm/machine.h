@@ -65,6 +65,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
  private:
   struct Cpu;
   void memory_written(uint64_t ipa, uint64_t size) override;
+  void memory_map_changed() override;
   enum class Phase : uint8_t { kRunning, kReset, kStopped };
 
   Machine(const Options& options, Console& console);

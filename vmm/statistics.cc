@@ -310,7 +310,8 @@ nlohmann::json report_json(const RunReport& report) {
                    {"hits", report.icache.hits},
                    {"misses", report.icache.misses},
                    {"invalidations", report.icache.invalidations},
-                   {"mismatches", report.icache.mismatches}};
+                   {"mismatches", report.icache.mismatches},
+                   {"overtaken", report.icache.overtaken}};
   out["decode"] = {{"decoder", report.decoder},
                    {"ok", c.decode_ok},
                    {"unsupported", c.decode_unsupported},

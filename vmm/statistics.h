@@ -126,7 +126,9 @@ class VcpuStatistics final : public AccessObserver {
 };
 
 struct CacheCounters {
-  uint64_t hits = 0, misses = 0, invalidations = 0, mismatches = 0;
+  uint64_t hits = 0, misses = 0, invalidations = 0;
+  uint64_t mismatches = 0;  // --icache-check: hits that a fresh walk, fetch and decode contradict
+  uint64_t overtaken = 0;   // and hits that another thread's write overtook while they were checked
 };
 
 // Everything that is known at the end of a run.

@@ -115,6 +115,12 @@ class Vcpu {
   virtual void inject_undefined(const Exit& exit) = 0;
   // The instruction word at `pc` by a stage-1 walk and a fetch, now.
   virtual Fetched fetch(uint64_t pc) = 0;
+  // The walk of fetch() without the read of the word: false where fetch() would not be `ok`. For
+  // the exit path, which times the two apart.
+  virtual bool translate_pc(uint64_t pc, Fetched& out) {
+    out = fetch(pc);
+    return out.ok;
+  }
   virtual const TranslationRegs& translation_regs() = 0;
 
   // --- system registers ----------------------------------------------------------------------

@@ -8,20 +8,26 @@ namespace trapline::soft {
 
 void SoftBackend::map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) {
   stage2_.map(ipa, size, host, perms);
+  memory_.map_changed();
   tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
 }
 
 void SoftBackend::unmap(uint64_t ipa, uint64_t size) {
   stage2_.unmap(ipa, size);
+  memory_.map_changed();
   tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
 }
 
 bool SoftBackend::watch(uint64_t ipa_page) {
   std::atomic<uint8_t>* flags = memory_.page_flags(ipa_page);
   if (flags == nullptr) return false;
+  // Neither flag is ever taken back: a page that code was once found through often is again.
+  constexpr uint8_t kBoth = GuestMemory::kWatched | GuestMemory::kWatchedByAll;
+  if ((flags->load(std::memory_order_seq_cst) & kBoth) == kBoth) return true;
   // The flag first: a TLB entry made after the demotion sees it.
   flags->fetch_or(GuestMemory::kWatched, std::memory_order_seq_cst);
   tlb_demote_writes(shared_, current_cpu(shared_), ipa_page & ~kPageMask);
+  flags->fetch_or(GuestMemory::kWatchedByAll, std::memory_order_seq_cst);
   return true;
 }
 

@@ -131,7 +131,14 @@ void SoftVcpu::inject_undefined(const Exit& exit) { take_sync(cpu_, Ec::kUnknown
 
 Fetched SoftVcpu::fetch(uint64_t pc) {
   Fetched out;
-  if ((pc & 3) != 0) return out;
+  if (translate_pc(pc, out)) out.word = __atomic_load_n(out.word_host, __ATOMIC_RELAXED);
+  return out;
+}
+
+bool SoftVcpu::translate_pc(uint64_t pc, Fetched& out) {
+  out.ok = false;
+  out.loads = 0;
+  if ((pc & 3) != 0) return false;
   TableReader reader(*cpu_.stage2);
   const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, pc, WalkFor::kFetch, cpu_.ps.el == 0, reader);
   out.loads = walk.table_loads;
@@ -140,14 +147,13 @@ Fetched SoftVcpu::fetch(uint64_t pc) {
     out.desc_ipa[i] = walk.descriptor_ipa[i];
     out.desc[i] = walk.descriptor[i];
   }
-  if (walk.status != Stage1Walk::Status::kOk) return out;
+  if (walk.status != Stage1Walk::Status::kOk) return false;
   const Stage2Walk s2 = cpu_.stage2->walk(walk.ipa);
-  if (!s2.ok || !(s2.executable || s2.walkable)) return out;
+  if (!s2.ok || !(s2.executable || s2.walkable)) return false;
   out.ok = true;
   out.ipa = walk.ipa;
   out.word_host = reinterpret_cast<const uint32_t*>(s2.host);
-  out.word = __atomic_load_n(out.word_host, __ATOMIC_RELAXED);
-  return out;
+  return true;
 }
 
 // --- system registers --------------------------------------------------------------------------
@@ -259,6 +265,9 @@ uint8_t* SoftView::ram(uint64_t ipa, Direction dir) {
 }
 
 void SoftView::ram_written(uint64_t ipa, unsigned size) {
+  // The store before, the flags after: watch() sets the flag and then reads the bytes, and one of
+  // the two must see the other. (On the engine's own paths watch() waits for the block's end.)
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   const std::atomic<uint8_t>* flags = cpu_.memory->page_flags(ipa);
   if (flags != nullptr && flags->load(std::memory_order_seq_cst) != 0) {
     cpu_.memory->guest_wrote(ipa, size);

@@ -43,6 +43,7 @@ class SoftVcpu final : public Vcpu {
   void inject_external_abort(const Exit& exit) override;
   void inject_undefined(const Exit& exit) override;
   Fetched fetch(uint64_t pc) override;
+  bool translate_pc(uint64_t pc, Fetched& out) override;
   const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
 
   void complete_sysreg(const Exit& exit, uint64_t value) override;
