@@ -20,9 +20,11 @@ class Bus {
     uint16_t index;          // dense, for statistics
   };
 
-  // A per-vCPU one-entry hint; points to the region that the vCPU touched last.
+  // A per-vCPU hint: the two regions that the vCPU touched last (drivers alternate between a device
+  // and the GIC).
   struct Hint {
     const Region* region = nullptr;
+    const Region* other = nullptr;
   };
 
   // The flat table covers [0, kWindow) in granules; regions elsewhere are found by search.
@@ -44,6 +46,7 @@ class Bus {
     if (hint.region != nullptr && holds(*hint.region, ipa, size)) [[likely]] {
       return hint.region;
     }
+    if (hint.other != nullptr && holds(*hint.other, ipa, size)) return hint.other;
     const Region* region;
     if (ipa < kWindow) [[likely]] {
       const uint8_t entry = table_[ipa >> kGranuleLog2];
@@ -53,6 +56,7 @@ class Bus {
       region = search(ipa);
     }
     if (region == nullptr || !holds(*region, ipa, size)) return nullptr;
+    hint.other = hint.region;
     hint.region = region;
     return region;
   }
