@@ -510,7 +510,7 @@ void Transport::reset_device() {
   function_->reset();
   driver_features_ = 0;
   device_features_sel_ = driver_features_sel_ = queue_sel_ = 0;
-  guest_page_size_ = 0;
+  // GuestPageSize stays: Linux writes it once, before the driver's first reset.
   status_.store(0);
   std::lock_guard lock(irq_mutex_);
   interrupt_status_ = 0;
@@ -520,6 +520,7 @@ void Transport::reset_device() {
 void Transport::reset() {
   std::lock_guard lock(mutex_);
   reset_device();
+  guest_page_size_ = 0;
   generation_.store(0);
 }
 

@@ -385,6 +385,23 @@ TEST(LegacyTransport, RunsWithoutFeaturesOk) {
   EXPECT_EQ(b.read(reg::kPfn), 0u);
 }
 
+TEST(LegacyTransport, PageSizeOutlivesTheDriversReset) {
+  // Linux writes it when it finds the transport, and resets the device afterwards.
+  EchoBench b(false, true);
+  b.write(reg::kPageSize, 4096);
+  b.write(reg::kStatus, 0);
+  b.write(reg::kNum, 8);
+  b.write(reg::kAlign, 4096);
+  b.write(reg::kPfn, 0x40010);
+  EXPECT_EQ(b.read(reg::kPfn), 0x40010u);
+  EXPECT_EQ(b.status(), 0u);
+  b.device.reset();
+  b.write(reg::kNum, 8);
+  b.write(reg::kAlign, 4096);
+  b.write(reg::kPfn, 0x40010);
+  EXPECT_EQ(b.read(reg::kPfn), 0u);
+}
+
 TEST(LegacyTransport, BadGeometryNeedsReset) {
   struct Row {
     uint32_t page, align, num, pfn;
