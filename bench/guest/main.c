@@ -1,0 +1,390 @@
+// What does an exit cost, and how fast is the CPU? One guest, unchanged under Trapline and QEMU:
+// each line it prints is `BENCH name ns`, nanoseconds an operation (the median of short batches,
+// so that a disturbed one does not count), or `BENCH name ns` an instruction for the cpu_* lines.
+#include "guest.h"
+#include "program.h"
+
+#define BATCHES 31
+
+static uint32_t gicr(unsigned cpu) { return GICR + cpu * 0x20000; }
+
+struct Cpu cpus[2] __attribute__((aligned(64)));
+
+// --- measuring -----------------------------------------------------------------------------------
+
+typedef void Loop(uint64_t times);
+
+static void sort(uint64_t* a, unsigned n) {
+  for (unsigned i = 1; i < n; ++i) {
+    const uint64_t v = a[i];
+    unsigned j = i;
+    for (; j > 0 && a[j - 1] > v; --j) a[j] = a[j - 1];
+    a[j] = v;
+  }
+}
+
+// Prints picoseconds as nanoseconds.
+static void report(const char* name, uint64_t ps) {
+  put_text("BENCH ");
+  put_text(name);
+  put_char(' ');
+  put_number(ps / 1000);
+  put_char('.');
+  put_char('0' + ps / 100 % 10);
+  put_char('0' + ps / 10 % 10);
+  put_char('0' + ps % 10);
+  put_char('\n');
+}
+
+static uint64_t ticks_to_ps(uint64_t ticks, uint64_t operations) {
+  return ticks * (1000000000000 / frequency()) / operations;
+}
+
+// `per` operations in each of the loop's rounds.
+static void bench(const char* name, Loop* loop, uint64_t per) {
+  const uint64_t wanted = frequency() / 5000;  // 0.2 ms a batch
+  uint64_t times = 16, batch[BATCHES];
+  for (;;) {
+    const uint64_t start = now();
+    loop(times);
+    const uint64_t took = now() - start;
+    if (took >= wanted || times >= 1u << 30) break;
+    times *= 2;
+  }
+  for (unsigned i = 0; i < BATCHES; ++i) {
+    const uint64_t start = now();
+    loop(times);
+    batch[i] = ticks_to_ps(now() - start, times * per);
+  }
+  sort(batch, BATCHES);
+  report(name, batch[BATCHES / 2]);
+}
+
+// --- exits ---------------------------------------------------------------------------------------
+
+static void loop_hvc(uint64_t times) {
+  for (; times != 0; --times) psci(PSCI_VERSION, 0, 0, 0);
+}
+
+#define LOAD_LOOP(name, address, instruction)                                              \
+  static void name(uint64_t times) {                                                       \
+    uint64_t base = (address), a, b;                                                       \
+    for (; times != 0; --times) {                                                          \
+      asm volatile(instruction : [a] "=&r"(a), [b] "=&r"(b), [base] "+r"(base)::"memory"); \
+    }                                                                                      \
+  }
+
+LOAD_LOOP(loop_user, VIRTIO, "ldr %w[a], [%[base]]")
+LOAD_LOOP(loop_user_post, VIRTIO, "ldr %w[a], [%[base]], #0")
+LOAD_LOOP(loop_user_pair, VIRTIO, "ldp %w[a], %w[b], [%[base]]")
+LOAD_LOOP(loop_gicd, GICD + 8, "ldr %w[a], [%[base]]")
+LOAD_LOOP(loop_gicd_post, GICD + 8, "ldr %w[a], [%[base]], #0")
+LOAD_LOOP(loop_gicd_pair, GICD, "ldp %w[a], %w[b], [%[base]]")
+LOAD_LOOP(loop_uart, UART + 0x18, "ldr %w[a], [%[base]]")
+
+static void loop_uart_store(uint64_t times) {
+  for (; times != 0; --times) write32(UART + 0x24, 1);  // IBRD: prints nothing
+}
+
+// As kvm-unit-tests' micro-bench `eoi`: the spurious INTID.
+static void loop_eoi(uint64_t times) {
+  for (; times != 0; --times) WRITE_SYSREG("S3_0_C12_C12_1", 1023);
+}
+static void loop_iar(uint64_t times) {
+  for (; times != 0; --times) (void)READ_SYSREG("S3_0_C12_C12_0");
+}
+static void loop_pmr(uint64_t times) {
+  for (; times != 0; --times) WRITE_SYSREG("S3_0_C4_C6_0", 0xf0);
+}
+
+// Send, take, acknowledge, end, return.
+static void loop_sgi_self(uint64_t times) {
+  for (; times != 0; --times) {
+    const uint64_t before = cpus[0].interrupts;
+    WRITE_SYSREG("S3_0_C12_C11_5", 1u << 24 | 1);  // ICC_SGI1R_EL1: SGI 1 to Aff0 = 0
+    while (__atomic_load_n(&cpus[0].interrupts, __ATOMIC_ACQUIRE) == before) relax();
+  }
+}
+
+static void send_ipi(void) {
+  const uint64_t before = __atomic_load_n(&cpus[1].interrupts, __ATOMIC_ACQUIRE);
+  asm volatile("dsb ishst" ::: "memory");
+  WRITE_SYSREG("S3_0_C12_C11_5", 1u << 24 | 2);
+  while (__atomic_load_n(&cpus[1].interrupts, __ATOMIC_ACQUIRE) == before) relax();
+}
+// As kvm-unit-tests' `ipi`: one after the other; the other CPU waits by WFI.
+static void loop_ipi(uint64_t times) {
+  for (; times != 0; --times) send_ipi();
+}
+
+// The other CPU sleeps for certain: 200 us between two IPIs.
+static void bench_ipi_asleep(void) {
+  uint64_t took[101];
+  for (unsigned i = 0; i < 101; ++i) {
+    const uint64_t idle = now();
+    while (now() - idle < frequency() / 5000) relax();
+    const uint64_t start = now();
+    send_ipi();
+    took[i] = ticks_to_ps(now() - start, 1);
+  }
+  sort(took, 101);
+  report("ipi_asleep", took[50]);
+}
+
+static void loop_timer_program(uint64_t times) {
+  for (; times != 0; --times) {
+    asm volatile("msr cntv_tval_el0, %0" ::"r"((uint64_t)0x7000000));
+    asm volatile("msr cntv_ctl_el0, %0" ::"r"((uint64_t)1));
+  }
+  asm volatile("msr cntv_ctl_el0, xzr");
+}
+
+// A deadline that is over when it is set, to the end of its interrupt.
+static void loop_timer_interrupt(uint64_t times) {
+  for (; times != 0; --times) {
+    const uint64_t before = cpus[0].interrupts;
+    asm volatile("msr cntv_cval_el0, xzr");
+    asm volatile("msr cntv_ctl_el0, %0; isb" ::"r"((uint64_t)1));
+    while (__atomic_load_n(&cpus[0].interrupts, __ATOMIC_ACQUIRE) == before) relax();
+  }
+}
+
+static void loop_counter(uint64_t times) {
+  for (; times != 0; --times) (void)now();
+}
+
+// --- the CPU -------------------------------------------------------------------------------------
+
+static uint64_t buffer[2][4096] __attribute__((aligned(4096)));
+
+static void loop_integer(uint64_t times) {
+  uint64_t a = 1, b = 2, c = 3;
+  asm volatile(
+      "1: add %[a], %[a], %[b]\n"
+      "eor %[b], %[b], %[a], lsl #3\n"
+      "sub %[c], %[c], %[a]\n"
+      "ror %[a], %[a], #7\n"
+      "and %w[b], %w[b], #0xffff\n"
+      "orr %[c], %[c], %[b]\n"
+      "subs %[n], %[n], #1\n"
+      "b.ne 1b\n"
+      : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [n] "+r"(times)::"cc");
+}
+
+// A CRC by bits: short, with a branch that depends on data.
+static void loop_branchy(uint64_t times) {
+  uint64_t crc = 0x12345678, poly = 0xedb88320;
+  asm volatile(
+      "1: tbz %w[crc], #0, 2f\n"
+      "eor %[crc], %[poly], %[crc], lsr #1\n"
+      "b 3f\n"
+      "2: lsr %[crc], %[crc], #1\n"
+      "nop\n"
+      "3: subs %[n], %[n], #1\n"
+      "b.ne 1b\n"
+      : [crc] "+r"(crc), [n] "+r"(times)
+      : [poly] "r"(poly)
+      : "cc");
+}
+
+// 64 bytes a round by pairs, as Linux's memcpy: eight pairs of load and store, 11 instructions.
+static void loop_copy(uint64_t times) {
+  uint64_t from = (uint64_t)buffer[0], to = (uint64_t)buffer[1], index = 0, source, target;
+  asm volatile(
+      "1: add %[source], %[from], %[index]\n"
+      "add %[target], %[to], %[index]\n"
+      "ldp x9, x10, [%[source]]\n"
+      "ldp x11, x12, [%[source], #16]\n"
+      "ldp x13, x14, [%[source], #32]\n"
+      "ldp x15, x16, [%[source], #48]\n"
+      "stp x9, x10, [%[target]]\n"
+      "stp x11, x12, [%[target], #16]\n"
+      "stp x13, x14, [%[target], #32]\n"
+      "stp x15, x16, [%[target], #48]\n"
+      "add %[index], %[index], #64\n"
+      "and %[index], %[index], #0x7fff\n"
+      "subs %[n], %[n], #1\n"
+      "b.ne 1b\n"
+      : [index] "+r"(index), [n] "+r"(times), [source] "=&r"(source), [target] "=&r"(target)
+      : [from] "r"(from), [to] "r"(to)
+      : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "cc", "memory");
+}
+
+// Byte by byte.
+static void loop_bytes(uint64_t times) {
+  uint64_t from = (uint64_t)buffer[0], to = (uint64_t)buffer[1], index = 0;
+  asm volatile(
+      "1: ldrb w9, [%[from], %[index]]\n"
+      "strb w9, [%[to], %[index]]\n"
+      "add %[index], %[index], #1\n"
+      "and %[index], %[index], #0x7fff\n"
+      "subs %[n], %[n], #1\n"
+      "b.ne 1b\n"
+      : [index] "+r"(index), [n] "+r"(times)
+      : [from] "r"(from), [to] "r"(to)
+      : "x9", "cc", "memory");
+}
+
+static void loop_calls(uint64_t times) {
+  asm volatile(
+      "b 2f\n"
+      "1: stp x29, x30, [sp, #-16]!\n"
+      "add x9, x9, #1\n"
+      "ldp x29, x30, [sp], #16\n"
+      "ret\n"
+      "2: bl 1b\n"
+      "subs %[n], %[n], #1\n"
+      "b.ne 2b\n"
+      : [n] "+r"(times)::"x9", "x30", "cc", "memory");
+}
+
+static struct Program program;
+
+static void make_program(void) {
+  program_build(&program, (uint32_t*)PROGRAM);
+  for (uint64_t line = PROGRAM; line < PROGRAM + 4 * (uint64_t)program.used; line += 64) {
+    asm volatile("dc cvau, %0" ::"r"(line) : "memory");
+  }
+  asm volatile("dsb ish" ::: "memory");
+  for (uint64_t line = PROGRAM; line < PROGRAM + 4 * (uint64_t)program.used; line += 64) {
+    asm volatile("ic ivau, %0" ::"r"(line) : "memory");
+  }
+  asm volatile("dsb ish; isb" ::: "memory");
+}
+
+#define PASSES 5
+
+// A driver's call is a batch.
+static void bench_program(void) {
+  static uint64_t cold[PASSES * kProgramDrivers], warm[PASSES * kProgramDrivers];
+  uint64_t executed = 0;
+  for (unsigned i = 0; i < PASSES * kProgramDrivers; ++i) {
+    if (i % kProgramDrivers == 0) make_program();
+    const uint64_t driver = PROGRAM + 4 * (uint64_t)program.driver[i % kProgramDrivers];
+    const uint64_t start = now();
+    const uint64_t ran = call_program(driver, PROGRAM_DATA);
+    cold[i] = ticks_to_ps(now() - start, ran);
+    executed += ran;
+  }
+  for (unsigned i = 0; i < PASSES * kProgramDrivers; ++i) {
+    const uint64_t driver = PROGRAM + 4 * (uint64_t)program.driver[i % kProgramDrivers];
+    const uint64_t start = now();
+    const uint64_t ran = call_program(driver, PROGRAM_DATA);
+    warm[i] = ticks_to_ps(now() - start, ran);
+    executed += ran;
+  }
+  sort(cold, PASSES * kProgramDrivers);
+  report("cpu_program_cold", cold[PASSES * kProgramDrivers / 2]);
+  sort(warm, PASSES * kProgramDrivers);
+  report("cpu_program", warm[PASSES * kProgramDrivers / 2]);
+  uint64_t sum = 0;
+  for (uint64_t i = 0; i < kProgramDataBytes; i += 8) {
+    sum = (sum << 1 | sum >> 63) ^ *(volatile uint64_t*)(PROGRAM_DATA + i);
+  }
+  put_text("PROGRAM bytes ");
+  put_number(4 * (uint64_t)program.used);
+  put_text(" instructions ");
+  put_number(executed);
+  put_text(" check ");
+  put_number(sum);
+  put_char('\n');
+}
+
+// --- start ---------------------------------------------------------------------------------------
+
+static void enable_interrupts(unsigned cpu) {
+  write32(gicr(cpu) + 0x14, 0);  // GICR_WAKER
+  while ((read32(gicr(cpu) + 0x14) & 4) != 0) relax();
+  write32(gicr(cpu) + 0x10080, ~0u);  // GICR_IGROUPR0: all of group 1
+  for (unsigned i = 0; i < 32; i += 4) write32(gicr(cpu) + 0x10400 + i, 0x80808080);
+  write32(gicr(cpu) + 0x10100, 1u << 27 | 0xffff);  // GICR_ISENABLER0
+  WRITE_SYSREG("S3_0_C12_C12_5", 7);                // ICC_SRE_EL1
+  asm volatile("isb");
+  WRITE_SYSREG("S3_0_C4_C6_0", 0xf0);  // ICC_PMR_EL1
+  WRITE_SYSREG("S3_0_C12_C12_3", 0);   // ICC_BPR1_EL1
+  WRITE_SYSREG("S3_0_C12_C12_7", 1);   // ICC_IGRPEN1_EL1
+  asm volatile("isb; msr daifclr, #2" ::: "memory");
+}
+
+void secondary_main(void) {
+  enable_interrupts(1);
+  __atomic_store_n(&cpus[1].ready, 1, __ATOMIC_RELEASE);
+  for (;;) asm volatile("wfi");
+}
+
+static void start_secondary(void) {
+  extern char secondary_start[];
+  if (psci(PSCI_CPU_ON, 1, (uint64_t)secondary_start, 0) != 0) return;
+  while (__atomic_load_n(&cpus[1].ready, __ATOMIC_ACQUIRE) == 0) relax();
+}
+
+void guest_main(void) {
+  write32(UART + 0x30, 0x301);  // UARTCR: on
+  write32(GICD, 0x10);          // ARE
+  write32(GICD, 0x12);          // and group 1
+  enable_interrupts(0);
+  start_secondary();
+  put_text("BENCHMARK GUEST\n");
+  bench("hvc", loop_hvc, 1);
+  bench("mmio_user", loop_user, 1);
+  bench("mmio_user_post_index", loop_user_post, 1);
+  bench("mmio_user_pair", loop_user_pair, 1);
+  bench("mmio_gicd", loop_gicd, 1);
+  bench("mmio_gicd_post_index", loop_gicd_post, 1);
+  bench("mmio_gicd_pair", loop_gicd_pair, 1);
+  bench("mmio_pl011", loop_uart, 1);
+  bench("mmio_pl011_store", loop_uart_store, 1);
+  bench("eoi", loop_eoi, 1);
+  bench("iar", loop_iar, 1);
+  bench("pmr", loop_pmr, 1);
+  bench("sgi_self", loop_sgi_self, 1);
+  bench("timer_program", loop_timer_program, 1);
+  bench("timer_interrupt", loop_timer_interrupt, 1);
+  bench("counter_read", loop_counter, 1);
+  if (cpus[1].ready != 0) {
+    bench("ipi", loop_ipi, 1);
+    bench_ipi_asleep();
+  }
+  bench("cpu_integer", loop_integer, 8);
+  bench("cpu_branchy", loop_branchy, 6);
+  bench("cpu_copy", loop_copy, 14);
+  bench("cpu_bytes", loop_bytes, 6);
+  bench("cpu_calls", loop_calls, 7);
+  bench_program();
+  put_text("END\n");
+  psci(PSCI_SYSTEM_OFF, 0, 0, 0);
+}
+
+void unexpected_exception(uint64_t esr, uint64_t elr, uint64_t far) {
+  put_text("UNEXPECTED EXCEPTION esr ");
+  put_number(esr);
+  put_text(" elr ");
+  put_number(elr);
+  put_text(" far ");
+  put_number(far);
+  put_char('\n');
+  psci(PSCI_SYSTEM_OFF, 0, 0, 0);
+}
+
+// --- tables: identity, 4 KiB pages for RAM, Device-nGnRE below it
+// ----------------------------------
+
+uint64_t table0[512] __attribute__((aligned(4096)));
+static uint64_t table1[512] __attribute__((aligned(4096)));
+static uint64_t table2[512] __attribute__((aligned(4096)));
+static uint64_t table3[RAM_MAPPED >> 21][512] __attribute__((aligned(4096)));
+
+void build_tables(void) {
+  const uint64_t table = 3, page = 3, block = 1, accessed = 1 << 10, inner_shareable = 3 << 8;
+  const uint64_t device = 1 << 2, never_execute = (uint64_t)3 << 53;
+  table0[0] = (uint64_t)table1 | table;
+  table1[0] = block | accessed | device | never_execute;
+  table1[RAM >> 30] = (uint64_t)table2 | table;
+  for (unsigned i = 0; i < RAM_MAPPED >> 21; ++i) {
+    table2[i] = (uint64_t)table3[i] | table;
+    for (unsigned j = 0; j < 512; ++j) {
+      table3[i][j] =
+          (RAM + ((uint64_t)i << 21) + ((uint64_t)j << 12)) | page | accessed | inner_shareable;
+    }
+  }
+}
