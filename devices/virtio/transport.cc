@@ -372,7 +372,6 @@ void Transport::write_pfn(uint32_t value) {
   QueueState* q = selected();
   if (q == nullptr) return refuse("access to a queue that does not exist");
   disable_queue(*q);
-  q->pfn = value;
   if (value == 0) return;
   if (!std::has_single_bit(guest_page_size_) || !std::has_single_bit(q->align) ||
       q->align > 65536) {
@@ -384,6 +383,7 @@ void Transport::write_pfn(uint32_t value) {
   const uint64_t end = layout.available + 4 + 2 * uint64_t{layout.size} + 2;
   layout.used = (end + q->align - 1) & ~uint64_t{q->align - 1};
   q->ready = true;
+  q->pfn = value;
   enable_queue(*q);
 }
 
@@ -401,6 +401,7 @@ void Transport::enable_queue(QueueState& q) {
   }
   if (error != nullptr) {
     q.ready = false;
+    q.pfn = 0;
     fail(error);
   }
   if (resume) start_work();
