@@ -15,12 +15,20 @@ from shells import guest
 HOST_TIME = re.compile(r"(_ns$|^wall|latency)")
 # Read, write, sync, file system, direct I/O and entropy; what it prints depends on the order and
 # the time of every completion.
-GUEST = ("mkdir /mnt; mount -t ext4 /dev/vda /mnt && "
-         "dd if=/dev/hwrng of=/mnt/r bs=512 count=8 && sha256sum /mnt/r && "
-         "dd if=/dev/urandom of=/mnt/u bs=64k count=32 && sync && "
-         "dd if=/dev/vda of=/dev/null bs=64k count=64 iflag=direct && "
-         "for i in 1 2 3 4; do cp /mnt/u /mnt/u$i & done; wait; sync; "
-         "sha256sum /mnt/u*; cat /proc/uptime /proc/diskstats; date; umount /mnt; dmesg | tail -3")
+GUEST = """#!/bin/sh
+mkdir /mnt
+mount -t ext4 /dev/vda /mnt || exit 1
+dd if=/dev/hwrng of=/mnt/r bs=512 count=8 && sha256sum /mnt/r || exit 2
+dd if=/dev/urandom of=/mnt/u bs=64k count=32 && sync || exit 3
+dd if=/dev/vda of=/dev/null bs=64k count=64 iflag=direct || exit 4
+for i in 1 2 3 4; do cp /mnt/u /mnt/u$i & done
+wait
+sync
+sha256sum /mnt/u*
+cat /proc/uptime /proc/diskstats
+date
+umount /mnt
+"""
 
 
 def without_host_time(value):
@@ -40,10 +48,12 @@ def differences(path, a, b):
 def one_run(trapline, directory, folder, number, options):
     disk = os.path.join(folder, f"disk{number}")
     stats = os.path.join(folder, f"stats{number}.json")
+    initrd = os.path.join(folder, "initrd")
     shells.make_ext4(disk, 32)
+    shells.initrd_with(initrd, os.path.join(directory, "initrd-test.gz"), GUEST)
     command = shells.linux(
         trapline, directory, "--clock", "icount", "--disk", disk, "--rng", "--stats", stats,
-        *options, initrd="initrd-test.gz", append=f"{guest.CMDLINE} trapline.cmd={GUEST}")
+        *options, initrd=initrd, append=f"{guest.CMDLINE} trapline.cmd=sh /cmd")
     status, output, errors = guest.run(command, 900)
     text = output.decode(errors="replace")
     guest.require(status == 0, f"run {number}: status {status}\n{errors}")

@@ -124,7 +124,7 @@ def test():
         guest.require(host_sum.hexdigest() in sums, "the image holds other bytes than the guest saw")
         shells.check_ext4(disk)
         counted = guest.load_stats(stats)["devices"]
-        for device in ("virtio-blk0", "virtio-blk1", "virtio-net2", "virtio-rng3"):
+        for device in ("virtio-blk0", "virtio-blk1", "virtio-net2", "virtio-rng0"):
             guest.require(counted[device]["writes"] > 0, f"{device} was not used")
 
 
