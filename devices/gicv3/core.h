@@ -1,15 +1,16 @@
 // What the distributor, the redistributors and the CPU interfaces share: every interrupt's state,
 // and the decision which one each CPU is to take. Register decoding is elsewhere.
 //
-// One mutex guards it all (measured: it is not what an acknowledge costs). Decisions are cached, so
+// One lock guards it all. Decisions are cached, so
 // that a change costs what it touches: a CPU's private interrupts are one 32-bit word, looked at
 // afresh each time; of its SPIs the best is kept, and searched for again only when that one goes.
 #ifndef TRAPLINE_DEVICES_GICV3_CORE_H_
 #define TRAPLINE_DEVICES_GICV3_CORE_H_
 
 #include <cstdint>
-#include <mutex>
+#include <mutex>  // std::lock_guard
 
+#include "devices/gicv3/spin_lock.h"
 #include "mmio/irq_line.h"
 #include "mmio/state.h"
 
@@ -75,7 +76,7 @@ class Core {
  public:
   Core(unsigned num_cpus, unsigned num_spis);
 
-  std::mutex mutex;  // guards everything below
+  SpinLock mutex;  // guards everything below
 
   const unsigned num_cpus;
   const unsigned num_intids;  // a multiple of 32, but at most 1020

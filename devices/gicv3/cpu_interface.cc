@@ -75,6 +75,8 @@ bool CpuInterface::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
 bool CpuInterface::sysreg_write(SysregId id, unsigned vcpu, uint64_t value) {
   if (vcpu >= core_.num_cpus) return false;
   Cpu& cpu = core_.cpus[vcpu];
+  // The end of nothing (after a spurious acknowledge) changes nothing: no lock.
+  if ((id == kIccEoir1 || id == kIccEoir0) && (value & kIntidMask) >= core_.num_intids) return true;
   std::lock_guard lock(core_.mutex);
   switch (id) {
     case kIccEoir1:

@@ -8,9 +8,7 @@
 #define TRAPLINE_VMM_SOFT_CPU_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 
 #include "mmio/clock.h"
 #include "mmio/cpu_view.h"
@@ -78,10 +76,8 @@ struct Cpu {
     kEvent = 32,       // event register (SEV, WFE)
   };
 
-  // Where the CPU's thread sleeps in WFI; see raise_attention().
-  std::mutex sleep_mutex;
-  std::condition_variable sleep_wake;
-  std::atomic<bool> sleeping{false};
+  // A futex: 1 while the CPU's thread sleeps in WFI, or is about to; see raise_attention().
+  std::atomic<uint32_t> sleeping{0};
 
   Exit exit;  // filled when a seam function returns Next::kExit
   unsigned index = 0;

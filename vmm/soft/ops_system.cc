@@ -1,7 +1,9 @@
 // "System" instructions that the engine does by itself: hints, barriers and the registers that
 // programs touch all the time. The rest goes to execute_system().
+#include "vmm/soft/exception.h"
 #include "vmm/soft/machine.h"
 #include "vmm/soft/ops_common.h"
+#include "vmm/soft/sysreg_table.h"
 
 namespace trapline::soft {
 namespace {
@@ -203,6 +205,24 @@ TL_OP(op_mrs_cntvct) {
   TL_NEXT;
 }
 
+// A register that a device answers for (ICC_*, the timers), at EL1, where nothing else can be wrong
+// with the access: execute_system()'s exit, written in place.
+TL_OP(op_device_register) {
+  suspend_at(cpu, op, icount, e);
+  const uint32_t word = op->word;
+  Exit& exit = *e->out;
+  exit.kind = ExitKind::kSysreg;
+  exit.vcpu = static_cast<uint8_t>(cpu->index);
+  exit.valid_mask = Exit::kEsr;
+  exit.sysreg_rt = word & 31;
+  exit.sysreg = static_cast<SysregId>(word >> 5);
+  exit.sysreg_write = (word >> 21 & 1) == 0;
+  exit.sysreg_value = exit.sysreg_write ? cpu->r.x[op->n] : 0;
+  exit.esr = make_esr(Ec::kSysreg, sysreg_iss(word));
+  exit.pc = cpu->pc;
+  e->leave = Leave::kExitReady;
+}
+
 // --- predecoding ---------------------------------------------------------------------------------
 
 Predecoded hint(uint32_t word, Op& op) {
@@ -353,6 +373,13 @@ Predecoded predecode_system(uint32_t word, PredecodeContext& context, Op& op) {
     op.d = slot_zr_dest(bits(word, 4, 0));
     op.n = slot_zr(bits(word, 4, 0));
     op.fn = read ? read_handler(id, el1, fp, op) : write_handler(id, el1, fp);
+    if (op.fn == op_system && el1) {
+      const SysregRow* row = find_sysreg(id);
+      if (row != nullptr && row->effect == SysregEffect::kDevice &&
+          (row->access & (read ? kEl1Read : kEl1Write)) != 0 && row->gate != SysregGate::kFpen) {
+        op.fn = op_device_register;
+      }
+    }
     return Predecoded::kNext;
   }
   if (op0 == 0 && !read && op1 == 3 && bits(word, 4, 0) == 31) {

@@ -26,6 +26,7 @@ class SoftView final : public CpuView {
 
  private:
   Cpu& cpu_;
+  uint64_t seen_tcr_ = ~uint64_t{0}, seen_sctlr_ = ~uint64_t{0};  // the regions are made from them
 };
 
 class SoftVcpu final : public Vcpu {
