@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Debian 12 with systemd: to the login prompt, log in, write, sync, reboot, find it whole.
 
-debian_test.py TRAPLINE GUEST_DIR kernel|u-boot|edk2 [TRAPLINE OPTIONS]
+debian_test.py TRAPLINE GUEST_DIR kernel|u-boot|u-boot-efi|edk2 [TRAPLINE OPTIONS]
 """
 import os
 import sys
@@ -19,9 +19,25 @@ def loader(directory, name):
         guest.need_guest(debian, "vmlinuz", "initrd.img")
         return ["--kernel", os.path.join(debian, "vmlinuz"), "--initrd",
                 os.path.join(debian, "initrd.img"), "--append", APPEND]
-    file = {"u-boot": "u-boot.bin", "edk2": "AAVMF_CODE.fd"}[name]
+    file = "AAVMF_CODE.fd" if name == "edk2" else "u-boot.bin"
     guest.need_guest(firmware, file)
     return ["--firmware", os.path.join(firmware, file)]
+
+
+def start(terminal, how):
+    """From the start of the firmware, if there is any, to that of Linux."""
+    if how == "u-boot":
+        # Left alone, U-Boot prefers the EFI loader on the first partition: see u-boot-efi.
+        terminal.expect("Hit any key to stop autoboot", shells.BOOT_S)
+        terminal.type("\r")
+        terminal.expect("\n=> ", shells.BOOT_S)
+        terminal.type("virtio scan; sysboot virtio 0:2 any ${scriptaddr} "
+                      "/boot/extlinux/extlinux.conf\r")
+        terminal.expect("Retrieving file: /boot/vmlinuz", shells.BOOT_S)
+        terminal.expect("Starting kernel", shells.BOOT_S)
+    elif how != "kernel":
+        terminal.expect("GRUB loads Linux", shells.BOOT_S)
+        terminal.expect("Booting Linux Kernel", shells.BOOT_S)
 
 
 def test():
@@ -38,10 +54,7 @@ def test():
         disk = os.path.join(folder, "disk")
         shells.host("cp", "--sparse=always", "--reflink=auto", image, disk)
         with shells.running(run + ["--disk", disk]) as terminal:
-            if how == "edk2":
-                terminal.expect("GRUB loads Linux", shells.BOOT_S)
-            if how == "u-boot":
-                terminal.expect("Retrieving file: /boot/vmlinuz", shells.BOOT_S)
+            start(terminal, how)
             shell = shells.debian(terminal)
             guest.require(shell.run("nproc").strip() == cpus, "not all CPUs are there")
             state = shell.run("systemctl is-system-running --wait; systemctl --failed --no-pager",
@@ -58,6 +71,7 @@ def test():
             files = int(shell.run("wc -l < /root/sums"))
             guest.require(files > 100, f"only {files} files were written")
             terminal.type("reboot\r")
+            start(terminal, how)
             shell = shells.debian(terminal)
             shell.run("cd /root/kept && sha256sum --quiet -c /root/sums && cd", 900)
             terminal.type("poweroff\r")

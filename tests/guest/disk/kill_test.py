@@ -102,7 +102,7 @@ def test():
         last = {b"flushed-raw": 0, b"flushed-file": 0}
         for _ in range(int(times)):
             shells.initrd_with(initrd, os.path.join(directory, "initrd-test.gz"),
-                               GUEST.format(first=max(last.values()) + 1))
+                               GUEST.format(first=min(last.values()) + 1))
             command = shells.linux(
                 trapline, directory, "--disk", raw, "--disk", files, *options, initrd=initrd,
                 append=guest.CMDLINE + " quiet trapline.cmd=sh /cmd")

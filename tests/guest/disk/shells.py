@@ -92,12 +92,15 @@ def cpio_entry(name, mode, data):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def initrd_with(path, initrd, script):
-    """Writes an initramfs that also holds `script` as /cmd: an archive more, behind the first."""
+def initrd_with(path, initrd, script, programs=None):
+    """Writes an initramfs that also holds `script` as /cmd, and programs by their names: an archive
+    more, behind the first."""
     with open(initrd, "rb") as file:
         data = file.read()
     data += bytes(-len(data) % 4)
-    data += cpio_entry("cmd", 0o100755, script.encode()) + cpio_entry("TRAILER!!!", 0, b"")
+    for name, content in {"cmd": script.encode(), **(programs or {})}.items():
+        data += cpio_entry(name, 0o100755, content)
+    data += cpio_entry("TRAILER!!!", 0, b"")
     with open(path, "wb") as file:
         file.write(data)
 
