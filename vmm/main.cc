@@ -228,8 +228,9 @@ int main_checked(int argc, char** argv) {
   std::vector<std::string> words;
   decode_command->add_option("words", words, "32-bit hex words");
 
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommand_no_throw(argv[1]) == nullptr) {
-    return fail(fmt::format("unknown command '{}' (see trapline --help)", argv[1]));
+  const std::string command = argc > 1 ? argv[1] : "-";
+  if (command[0] != '-' && command != "run" && command != "decode") {
+    return fail(fmt::format("unknown command '{}' (see trapline --help)", command));
   }
   try {
     app.parse(argc, argv);
