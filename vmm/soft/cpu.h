@@ -38,8 +38,9 @@ struct Pstate {
   uint8_t sp_sel = 1;  // SPSel; at EL0 SP_EL0 is always used
   uint8_t daif = 0xf;  // D=8 A=4 I=2 F=1
   bool pan = false;
-  bool il = false;  // illegal execution state
-  bool ss = false;  // software step
+  bool il = false;       // illegal execution state
+  bool ss = false;       // software step
+  bool stepped = false;  // ss became 0 by an instruction, not by an exception return
 };
 
 // Why a seam function wants the engine to stop what it is doing.
@@ -81,8 +82,8 @@ struct Cpu {
 
   Exit exit;  // filled when a seam function returns Next::kExit
   unsigned index = 0;
-  bool isv_never = false;          // --isv never: no syndrome for any data abort
-  uint64_t retired = 0;            // exact at seams
+  bool isv_never = false;  // --isv never: no syndrome for any data abort
+  uint64_t retired = 0;    // exact at seams
   // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
   // when `retired` moved; at 1,000 the CPU is crashed (kCrashed).
   unsigned futile_exceptions = 0;

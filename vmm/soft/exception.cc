@@ -45,7 +45,7 @@ void enter(Cpu& cpu, VectorKind kind, uint64_t return_pc) {
   }
   cpu.ps.daif = 0xf;
   cpu.ps.il = false;
-  cpu.ps.ss = false;
+  cpu.ps.ss = cpu.ps.stepped = false;
   const bool pan = cpu.ps.pan || (cpu.sys.mmu.sctlr & kSctlrSpan) == 0;
   set_pstate_context(cpu, 1, 1, pan);
   cpu.pc = (cpu.sys.vbar_el1 & ~uint64_t{0x7ff}) + offset;
@@ -108,8 +108,12 @@ void take_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, uint64_t return_pc)
 void take_interrupt(Cpu& cpu, VectorKind kind) { enter(cpu, kind, cpu.pc); }
 
 void take_software_step(Cpu& cpu, bool exclusive) {
-  // D17.2.37 "Software Step exception": ISV, EX, IFSC = debug exception.
-  const uint32_t iss = 1u << 24 | (exclusive ? 1u << 6 : 0) | kFscDebug;
+  // D17.2.37 "Software Step exception": ISV, EX, IFSC = debug exception. ISV = 0 if the exception
+  // return made the step pending, with nothing stepped. A monitor that is set was set by the
+  // stepped instruction, since the return before it cleared it.
+  const bool stepped = cpu.ps.stepped;
+  const bool ex = stepped && (exclusive || cpu.monitor.valid);
+  const uint32_t iss = (stepped ? 1u << 24 : 0) | (ex ? 1u << 6 : 0) | kFscDebug;
   take_sync(cpu, Ec::kStepLower, iss, cpu.pc);
 }
 
@@ -131,6 +135,7 @@ void exception_return(Cpu& cpu) {
   cpu.ps.daif = spsr >> kSpsrDaifShift & 0xf;
   cpu.ps.il = illegal || (spsr & kSpsrIl) != 0;
   cpu.ps.ss = ss;
+  cpu.ps.stepped = false;
   cpu.monitor.valid = false;
   // An illegal return restores PAN like NZCV and DAIF, but not EL and SP.
   set_pstate_context(cpu, el, sp_sel, (spsr & kSpsrPan) != 0);

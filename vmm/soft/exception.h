@@ -34,10 +34,12 @@ inline bool step_enabled(const Cpu& cpu) {
 inline bool step_pending(const Cpu& cpu) { return step_enabled(cpu) && !cpu.ps.ss; }
 // An instruction completed (SSAdvance).
 inline void step_advance(Cpu& cpu) {
-  if ((cpu.sys.mdscr_el1 & kMdscrSs) != 0) cpu.ps.ss = false;
+  if ((cpu.sys.mdscr_el1 & kMdscrSs) == 0) return;
+  cpu.ps.stepped = cpu.ps.ss;
+  cpu.ps.ss = false;
 }
 // Takes the Software Step exception at cpu.pc; `exclusive`: the stepped instruction was a load
-// exclusive (ISS.EX).
+// exclusive (ISS.EX) if the monitor does not say so itself.
 void take_software_step(Cpu& cpu, bool exclusive);
 
 // EC 0x18: an MSR, MRS or System instruction trapped to EL1.

@@ -40,7 +40,7 @@ TL_OP(op_load_exclusive) {
   monitor.valid = true;
   monitor.device = false;
   monitor.bytes = sizeof(M);
-  monitor.ipa = (t->meta & ~kPageMask) | (va & kPageMask);
+  monitor.ipa = (t->meta & kTlbIpaMask) | (va & kPageMask);
   monitor.value[0] = value;
   cpu->r.x[op->d] = value;
   TL_NEXT;
@@ -53,7 +53,7 @@ TL_OP(op_store_exclusive) {
   ExclusiveMonitor& monitor = cpu->monitor;
   bool stored = false;
   if (monitor.valid && !monitor.device && monitor.bytes == sizeof(M) &&
-      monitor.ipa == ((t->meta & ~kPageMask) | (va & kPageMask))) {
+      monitor.ipa == ((t->meta & kTlbIpaMask) | (va & kPageMask))) {
     auto expected = static_cast<M>(monitor.value[0]);
     auto* host = reinterpret_cast<M*>(va + t->addend);
     stored = __sync_bool_compare_and_swap(host, expected, static_cast<M>(cpu->r.x[op->d]));

@@ -146,6 +146,23 @@ unsigned required_alignment(const Access& access) {
   }
 }
 
+// Stage 1 refuses the access: that comes before a watchpoint (D1.3.5.5, synchronous exception
+// prioritisation).
+bool stage1_refuses(Cpu& cpu, const Access& access, uint64_t va, unsigned size, Direction dir,
+                    unsigned alignment) {
+  if ((va & (alignment - 1)) != 0) return true;
+  const WalkFor purpose = dir == Direction::kRead    ? WalkFor::kRead
+                          : dir == Direction::kWrite ? WalkFor::kWrite
+                                                     : WalkFor::kReadWrite;
+  const bool el0 = access.unprivileged || cpu.ps.el == 0;
+  const bool misaligned = (va & (access.element_bytes() - 1)) != 0;
+  for (const uint64_t byte : {va, va + size - 1}) {
+    const MmuResult result = mmu_translate(cpu, byte, purpose, el0);
+    if (result.kind == MmuResult::Kind::kStage1Fault || (result.device && misaligned)) return true;
+  }
+  return false;
+}
+
 bool tag_known(uint64_t tag, uint64_t page) {
   return ((tag ^ page) & (~kPageMask | kTlbInvalid)) == 0;
 }
@@ -273,7 +290,7 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word) {
       return SlowResult::kAgain;
     }
   }
-  if (e.hw_watchpoints && !sp_fault &&
+  if (e.hw_watchpoints && !sp_fault && !stage1_refuses(cpu, access, va, size, dir, alignment) &&
       debug_watchpoint(cpu, va, size, reads, writes, access.unprivileged)) {
     note_exception(cpu, e);
     e.leave = Leave::kException;

@@ -181,6 +181,7 @@ TEST_F(SystemTest, SoftwareStepState) {
   exception_return(cpu());
   step_advance(cpu());
   EXPECT_TRUE(step_pending(cpu()));
+  cpu().ps.stepped = true;
   take_software_step(cpu(), true);
   EXPECT_EQ(cpu().sys.esr_el1, uint64_t{0x32} << 26 | 1 << 25 | 1 << 24 | 1 << 6 | 0x22);
   EXPECT_FALSE(step_enabled(cpu()));  // EL1 without KDE
