@@ -116,6 +116,13 @@ void fill_block(Cpu& cpu, EngineState& e, Block* b, uint64_t pc, const uint8_t* 
     ++n;
   }
   b->len = n;
+  // From the end, so that a branch gets its comparison first; no op takes part in two pairs.
+  for (unsigned i = n; i >= 2; --i) {
+    if (Handler both = fuse(b->ops[i - 2], b->ops[i - 1], i == n ? last : Predecoded::kNext)) {
+      b->ops[i - 2].fn = both;
+      --i;
+    }
+  }
   size_t links_at = n;
   if (last == Predecoded::kNext) {
     b->ops[n] = Op{};

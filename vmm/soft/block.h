@@ -95,6 +95,8 @@ Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op);
 bool predecode_ordered(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_fp(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_undefined(uint32_t word, Op& op);
+// A handler for two adjacent ops at once, or null; ops_fused.cc. `last`: what the second returned.
+Handler fuse(const Op& first, const Op& second, Predecoded last);
 // The end of a block that is cut after `context.index` instructions: `op` and the slot after it.
 void make_block_end(Op& op, unsigned length, bool crosses_page);
 // What a dropped block is entered by: looks it up again.

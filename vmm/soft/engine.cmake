@@ -1,7 +1,7 @@
 # The engine. The handlers' tail calls must not grow the stack, so these files are compiled with
 # sibling-call optimisation in every build type, and without what would get in its way.
 set(TRAPLINE_HANDLER_SOURCES ops_immediate.cc ops_register.cc ops_branch.cc ops_system.cc
-    ops_memory.cc ops_ordered.cc ops_fp.cc slow_path.cc)
+    ops_memory.cc ops_ordered.cc ops_fused.cc ops_fp.cc slow_path.cc)
 target_sources(trapline_soft PRIVATE engine.cc block.cc tlb.cc maintenance.cc engine_debug.cc
                ${TRAPLINE_HANDLER_SOURCES})
 set(TRAPLINE_HANDLER_OPTIONS -O2 -foptimize-sibling-calls -fno-stack-protector -fno-exceptions

@@ -53,18 +53,6 @@ void leave_next(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
   leave_linking(cpu, op, icount, e, target, &links_of(op)->next, same_page(target, e->block->pc));
 }
 
-// Follows one of the two links; kLocal: both targets are in this page, so that a link, once made,
-// holds as long as its block (dead blocks look themselves up).
-#define TL_FOLLOW(link, slow)                                                               \
-  do {                                                                                      \
-    Block* next_block = links_of(op)->link;                                                 \
-    if (TL_UNLIKELY(next_block == nullptr || (!kLocal && next_block->token != e->token))) { \
-      TL_GOTO(slow);                                                                        \
-    }                                                                                       \
-    op = next_block->ops;                                                                   \
-    TL_GOTO(enter);                                                                         \
-  } while (0)
-
 namespace {
 
 template <bool kLocal>
@@ -145,16 +133,16 @@ TL_OP(op_svc) {
 }
 TL_OP(op_hvc) {
   suspend_at(cpu, op, icount, e);
-  Exit& exit = cpu->exit;
-  exit = Exit{};
+  Exit& exit = *e->out;
   exit.kind = ExitKind::kHvc;
+  exit.vcpu = static_cast<uint8_t>(cpu->index);
   exit.pc = cpu->pc;
   exit.esr = uint64_t{static_cast<uint8_t>(Ec::kHvc64)} << 26 | uint64_t{1} << 25 | op->word;
   exit.valid_mask = Exit::kEsr;
   cpu->pc += 4;
   cpu->ps.ss = false;
   retire_one(cpu, e);
-  e->leave = Leave::kExit;
+  e->leave = Leave::kExitReady;
 }
 TL_OP(op_brk) {
   suspend_at(cpu, op, icount, e);
@@ -227,6 +215,8 @@ Predecoded branch_register(uint32_t word, PredecodeContext& context, Op& op) {
 
 }  // namespace
 
+int local_condition(const Op& op) { return op.fn == b_cond_handler<true>(op.d) ? op.d : -1; }
+
 void make_block_end(Op& op, unsigned length, bool crosses_page) {
   op.imm = static_cast<int32_t>(4 * length);
   op.fn = crosses_page ? op_end<false> : op_end<true>;
@@ -271,6 +261,7 @@ Predecoded predecode_branch(uint32_t word, PredecodeContext& context, Op& op) {
     op.imm = branch_offset(context, offset);
     bool local = !next_leaves && !leaves_page(context, offset);
     unsigned cond = bits(word, 3, 0);
+    op.d = static_cast<uint8_t>(cond);
     op.fn = local ? b_cond_handler<true>(cond) : b_cond_handler<false>(cond);
     return Predecoded::kLinks;
   }

@@ -50,6 +50,9 @@ void op_system(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 void op_fp_disabled(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 void op_nop(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 
+// The condition of a B.cond both of whose targets lie in its page; -1: `op` is something else.
+int local_condition(const Op& op);
+
 // Slow loads and stores, slow_path.cc: perform the access that the word at `op` asks for, fill the
 // TLB and try again, or leave.
 void slow_access(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
@@ -65,6 +68,18 @@ void slow_access(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
   e->block = b;
   TL_TAIL return op->fn(cpu, op, icount, e);
 }
+
+// Follows one of the two links; kLocal: both targets are in this page, so that a link, once made,
+// holds as long as its block (dead blocks look themselves up).
+#define TL_FOLLOW(link, slow)                                                               \
+  do {                                                                                      \
+    Block* next_block = links_of(op)->link;                                                 \
+    if (TL_UNLIKELY(next_block == nullptr || (!kLocal && next_block->token != e->token))) { \
+      TL_GOTO(slow);                                                                        \
+    }                                                                                       \
+    op = next_block->ops;                                                                   \
+    TL_GOTO(enter);                                                                         \
+  } while (0)
 
 template <typename T>
 [[gnu::always_inline]] inline void set_nz(EngineState* e, T result) {
@@ -96,6 +111,28 @@ template <typename T>
   set_nz<T>(e, result);
   e->flags.c = 0;
   e->flags.v = 0;
+}
+
+// The same conditions, of a comparison of two numbers (SUBS).
+template <int kCond, typename T>
+[[gnu::always_inline]] inline bool holds_between(T a, T b) {
+  using S = std::make_signed_t<T>;
+  S sa = static_cast<S>(a), sb = static_cast<S>(b), difference;
+  if constexpr (kCond == 0) return a == b;
+  if constexpr (kCond == 1) return a != b;
+  if constexpr (kCond == 2) return a >= b;
+  if constexpr (kCond == 3) return a < b;
+  if constexpr (kCond == 4) return static_cast<S>(a - b) < 0;
+  if constexpr (kCond == 5) return static_cast<S>(a - b) >= 0;
+  if constexpr (kCond == 6) return __builtin_sub_overflow(sa, sb, &difference);
+  if constexpr (kCond == 7) return !__builtin_sub_overflow(sa, sb, &difference);
+  if constexpr (kCond == 8) return a > b;
+  if constexpr (kCond == 9) return a <= b;
+  if constexpr (kCond == 10) return sa >= sb;
+  if constexpr (kCond == 11) return sa < sb;
+  if constexpr (kCond == 12) return sa > sb;
+  if constexpr (kCond == 13) return sa <= sb;
+  return true;
 }
 
 // C1.2.4 condition codes; 14 and 15 are "always".

@@ -1,18 +1,13 @@
 // "Data Processing -- Immediate", C4.1.92.
 #include <array>
 
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops_bodies.h"
 
 namespace trapline::soft {
 namespace {
 
 // --- handlers ------------------------------------------------------------------------------------
 
-template <typename T>
-TL_OP(op_add_imm) {
-  cpu->r.x[op->d] = static_cast<T>(cpu->r.x[op->n] + static_cast<int64_t>(op->imm));
-  TL_NEXT;
-}
 template <typename T>
 TL_OP(op_adds_imm) {
   cpu->r.x[op->d] = add_flags<T>(e, static_cast<T>(cpu->r.x[op->n]), static_cast<T>(op->imm));
@@ -21,11 +16,6 @@ TL_OP(op_adds_imm) {
 template <typename T>
 TL_OP(op_subs_imm) {
   cpu->r.x[op->d] = sub_flags<T>(e, static_cast<T>(cpu->r.x[op->n]), static_cast<T>(op->imm));
-  TL_NEXT;
-}
-template <typename T>
-TL_OP(op_cmp_imm) {
-  sub_flags<T>(e, static_cast<T>(cpu->r.x[op->n]), static_cast<T>(op->imm));
   TL_NEXT;
 }
 
@@ -75,10 +65,6 @@ TL_OP(op_mov_imm) {  // sign-extended
   cpu->r.x[op->d] = static_cast<uint64_t>(static_cast<int64_t>(op->imm));
   TL_NEXT;
 }
-TL_OP(op_mov_imm32) {  // zero-extended
-  cpu->r.x[op->d] = op->word;
-  TL_NEXT;
-}
 TL_OP(op_movz) {
   cpu->r.x[op->d] = uint64_t{op->word} << op->s;
   TL_NEXT;
@@ -95,10 +81,6 @@ TL_OP(op_movk) {
 }
 TL_OP(op_adr) {
   cpu->r.x[op->d] = e->block->pc + static_cast<int64_t>(op->imm);
-  TL_NEXT;
-}
-TL_OP(op_adrp) {
-  cpu->r.x[op->d] = (e->block->pc & ~uint64_t{0xfff}) + (static_cast<int64_t>(op->imm) << 12);
   TL_NEXT;
 }
 
@@ -152,11 +134,6 @@ TL_OP(op_extr) {  // s is 1 .. width - 1
   cpu->r.x[op->d] = static_cast<T>(low >> op->s | high << (8 * sizeof(T) - op->s));
   TL_NEXT;
 }
-template <typename T>
-TL_OP(op_mov) {
-  cpu->r.x[op->d] = static_cast<T>(cpu->r.x[op->n]);
-  TL_NEXT;
-}
 
 // --- predecoding ---------------------------------------------------------------------------------
 
@@ -169,9 +146,9 @@ Predecoded add_sub(uint32_t word, Op& op) {
     op.d = slot_sp(bits(word, 4, 0));
     if (sub) op.imm = -imm;
     if (imm == 0) {
-      op.fn = sf ? op_mov<uint64_t> : op_mov<uint32_t>;
+      op.fn = sf ? op_one<MoveSp<uint64_t>> : op_one<MoveSp<uint32_t>>;
     } else {
-      op.fn = sf ? op_add_imm<uint64_t> : op_add_imm<uint32_t>;
+      op.fn = sf ? op_one<AddImmediate<uint64_t>> : op_one<AddImmediate<uint32_t>>;
     }
     return Predecoded::kNext;
   }
@@ -179,7 +156,7 @@ Predecoded add_sub(uint32_t word, Op& op) {
   if (!sub) {
     op.fn = sf ? op_adds_imm<uint64_t> : op_adds_imm<uint32_t>;
   } else if (op.d == kSlotDiscard) {
-    op.fn = sf ? op_cmp_imm<uint64_t> : op_cmp_imm<uint32_t>;
+    op.fn = sf ? op_one<CompareImmediate<uint64_t>> : op_one<CompareImmediate<uint32_t>>;
   } else {
     op.fn = sf ? op_subs_imm<uint64_t> : op_subs_imm<uint32_t>;
   }
@@ -204,7 +181,11 @@ Predecoded logical(uint32_t word, Op& op) {
       sf && mask != static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(mask)));
   op.imm = table ? static_cast<int32_t>(encoded) : static_cast<int32_t>(mask);
   if (opc == kOrr && op.n == kSlotXzr && !table) {  // MOV (bitmask immediate)
-    op.fn = sf ? op_mov_imm : op_mov_imm32;
+    op.fn = sf ? op_mov_imm : op_one<MoveImmediate>;
+    return Predecoded::kNext;
+  }
+  if (opc == kAnds && op.d == kSlotDiscard && !table) {
+    op.fn = sf ? op_one<TestImmediate<uint64_t>> : op_one<TestImmediate<uint32_t>>;
     return Predecoded::kNext;
   }
   op.fn = !sf     ? logic_handler<uint32_t, false>(opc)
@@ -229,7 +210,7 @@ Predecoded move_wide(uint32_t word, Op& op) {
     // MOVN of 64 bits has 32 ones on top: for hw < 2 the sign extension supplies them if bit 31 of
     // the complement is set.
     if (opc == 2 || !sf) {
-      op.fn = op_mov_imm32;
+      op.fn = op_one<MoveImmediate>;
     } else if ((value & 0x80000000u) == 0) {
       op.fn = op_mov_imm;
     } else {
@@ -294,7 +275,7 @@ Predecoded extract(uint32_t word, Op& op) {
   op.s = static_cast<uint8_t>(lsb);
   if (lsb == 0) {
     op.n = op.m;
-    op.fn = sf ? op_mov<uint64_t> : op_mov<uint32_t>;
+    op.fn = sf ? op_one<MoveSp<uint64_t>> : op_one<MoveSp<uint32_t>>;
   } else {
     op.fn = sf ? op_extr<uint64_t> : op_extr<uint32_t>;
   }
@@ -311,7 +292,7 @@ Predecoded predecode_immediate(uint32_t word, PredecodeContext& context, Op& op)
       int32_t imm = static_cast<int32_t>(sbits(word, 23, 5) * 4 + bits(word, 30, 29));
       if (word >> 31) {
         op.imm = imm;
-        op.fn = op_adrp;
+        op.fn = op_one<Adrp>;
       } else {
         op.imm = imm + 4 * static_cast<int32_t>(context.index);
         op.fn = op_adr;

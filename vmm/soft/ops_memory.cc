@@ -1,110 +1,10 @@
 // Loads and stores of general and SIMD&FP registers that hit the software TLB: C4.1.94 without the
 // ordered and atomic forms (ops_ordered.cc) and the structures (slow path).
 #include "decode/a64_decoder.h"
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops_bodies.h"
 
 namespace trapline::soft {
 namespace {
-
-enum Mode { kImm, kPre, kPost, kRegLsl, kRegUxtw, kRegSxtw, kLit, kUnpriv, kModes };
-
-template <int kMode>
-[[gnu::always_inline]] inline uint64_t address(const Cpu* cpu, const Op* op, const EngineState* e) {
-  if constexpr (kMode == kLit) return e->block->pc + static_cast<int64_t>(op->imm);
-  uint64_t base = cpu->r.x[op->n];
-  if constexpr (kMode == kPost) return base;
-  if constexpr (kMode == kRegLsl) return base + (cpu->r.x[op->m] << op->s);
-  if constexpr (kMode == kRegUxtw) {
-    return base + (uint64_t{static_cast<uint32_t>(cpu->r.x[op->m])} << op->s);
-  }
-  if constexpr (kMode == kRegSxtw) {
-    int64_t offset = static_cast<int32_t>(static_cast<uint32_t>(cpu->r.x[op->m]));
-    return base + (static_cast<uint64_t>(offset) << op->s);
-  }
-  return base + static_cast<int64_t>(op->imm);
-}
-template <int kMode>
-[[gnu::always_inline]] inline void write_back(Cpu* cpu, const Op* op, uint64_t va) {
-  if constexpr (kMode == kPre) cpu->r.x[op->n] = va;
-  if constexpr (kMode == kPost) cpu->r.x[op->n] = va + static_cast<int64_t>(op->imm);
-}
-
-// The tag is compared with the page of the last byte, the entry chosen by the first: an access that
-// crosses a page never hits.
-template <bool kSp>
-[[gnu::always_inline]] inline bool misses(uint64_t tag, uint64_t va, unsigned size, uint64_t base) {
-  return tag != ((va + size - 1) & ~kPageMask) || (kSp && (base & 15) != 0);
-}
-template <int kMode>
-[[gnu::always_inline]] inline TlbEntry* entry(EngineState* e, uint64_t va) {
-  return tlb_slot(kMode == kUnpriv ? e->tlb_el0 : e->tlb, va);
-}
-
-template <typename M>
-[[gnu::always_inline]] inline M get(uint64_t host) {
-  return __atomic_load_n(reinterpret_cast<M*>(host), __ATOMIC_RELAXED);
-}
-template <typename M>
-[[gnu::always_inline]] inline void put(uint64_t host, M value) {
-  __atomic_store_n(reinterpret_cast<M*>(host), value, __ATOMIC_RELAXED);
-}
-
-// --- one general register ------------------------------------------------------------------------
-
-// M: what is in memory, signed if it is sign-extended; R: the register, uint32_t or uint64_t.
-template <typename M, typename R, int kMode, bool kSp>
-TL_OP(op_load) {
-  uint64_t va = address<kMode>(cpu, op, e);
-  TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) TL_GOTO(slow_access);
-  R value = static_cast<R>(get<M>(va + t->addend));
-  write_back<kMode>(cpu, op, va);
-  cpu->r.x[op->d] = value;
-  TL_NEXT;
-}
-template <typename M, int kMode, bool kSp>
-TL_OP(op_store) {
-  uint64_t va = address<kMode>(cpu, op, e);
-  TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) {
-    TL_GOTO(slow_access);
-  }
-  put<M>(va + t->addend, static_cast<M>(cpu->r.x[op->d]));
-  write_back<kMode>(cpu, op, va);
-  TL_NEXT;
-}
-
-// --- pairs ---------------------------------------------------------------------------------------
-
-template <typename M, int kMode, bool kSp>
-TL_OP(op_load_pair) {
-  uint64_t va = address<kMode>(cpu, op, e);
-  TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
-    TL_GOTO(slow_access);
-  }
-  uint64_t host = va + t->addend;
-  // A signed M is LDPSW.
-  auto first = static_cast<uint64_t>(get<M>(host));
-  auto second = static_cast<uint64_t>(get<M>(host + sizeof(M)));
-  write_back<kMode>(cpu, op, va);
-  cpu->r.x[op->d] = first;
-  cpu->r.x[op->m] = second;
-  TL_NEXT;
-}
-template <typename M, int kMode, bool kSp>
-TL_OP(op_store_pair) {
-  uint64_t va = address<kMode>(cpu, op, e);
-  TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
-    TL_GOTO(slow_access);
-  }
-  uint64_t host = va + t->addend;
-  put<M>(host, static_cast<M>(cpu->r.x[op->d]));
-  put<M>(host + sizeof(M), static_cast<M>(cpu->r.x[op->m]));
-  write_back<kMode>(cpu, op, va);
-  TL_NEXT;
-}
 
 // --- SIMD&FP -------------------------------------------------------------------------------------
 
@@ -133,7 +33,7 @@ template <typename M, int kMode, bool kSp>
 TL_OP(op_load_vector) {
   uint64_t va = address<kMode>(cpu, op, e);
   TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) TL_GOTO(slow_access);
+  if (misses<kSp>(cpu, t->read_tag, va, sizeof(M))) TL_GOTO(slow_access);
   cpu->v[op->d] = get_vector<M>(va + t->addend);
   write_back<kMode>(cpu, op, va);
   TL_NEXT;
@@ -142,9 +42,7 @@ template <typename M, int kMode, bool kSp>
 TL_OP(op_store_vector) {
   uint64_t va = address<kMode>(cpu, op, e);
   TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, sizeof(M), cpu->r.x[kSlotSp]))) {
-    TL_GOTO(slow_access);
-  }
+  if (misses<kSp>(cpu, t->write_tag, va, sizeof(M))) TL_GOTO(slow_access);
   put_vector<M>(va + t->addend, cpu->v[op->d]);
   write_back<kMode>(cpu, op, va);
   TL_NEXT;
@@ -153,9 +51,7 @@ template <typename M, int kMode, bool kSp>
 TL_OP(op_load_vector_pair) {
   uint64_t va = address<kMode>(cpu, op, e);
   TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->read_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
-    TL_GOTO(slow_access);
-  }
+  if (misses<kSp>(cpu, t->read_tag, va, 2 * sizeof(M))) TL_GOTO(slow_access);
   uint64_t host = va + t->addend;
   cpu->v[op->d] = get_vector<M>(host);
   cpu->v[op->m] = get_vector<M>(host + sizeof(M));
@@ -166,9 +62,7 @@ template <typename M, int kMode, bool kSp>
 TL_OP(op_store_vector_pair) {
   uint64_t va = address<kMode>(cpu, op, e);
   TlbEntry* t = entry<kMode>(e, va);
-  if (TL_UNLIKELY(misses<kSp>(t->write_tag, va, 2 * sizeof(M), cpu->r.x[kSlotSp]))) {
-    TL_GOTO(slow_access);
-  }
+  if (misses<kSp>(cpu, t->write_tag, va, 2 * sizeof(M))) TL_GOTO(slow_access);
   uint64_t host = va + t->addend;
   put_vector<M>(host, cpu->v[op->d]);
   put_vector<M>(host + sizeof(M), cpu->v[op->m]);
@@ -196,31 +90,31 @@ template <int kMode, bool kSp>
 Handler single_handler(unsigned size, unsigned opc) {
   switch (size << 2 | opc) {
     case 0 << 2 | 0:
-      return op_store<uint8_t, kMode, kSp>;
+      return op_one<Store<uint8_t, kMode, kSp>>;
     case 0 << 2 | 1:
-      return op_load<uint8_t, uint32_t, kMode, kSp>;
+      return op_one<Load<uint8_t, uint32_t, kMode, kSp>>;
     case 0 << 2 | 2:
-      return op_load<int8_t, uint64_t, kMode, kSp>;
+      return op_one<Load<int8_t, uint64_t, kMode, kSp>>;
     case 0 << 2 | 3:
-      return op_load<int8_t, uint32_t, kMode, kSp>;
+      return op_one<Load<int8_t, uint32_t, kMode, kSp>>;
     case 1 << 2 | 0:
-      return op_store<uint16_t, kMode, kSp>;
+      return op_one<Store<uint16_t, kMode, kSp>>;
     case 1 << 2 | 1:
-      return op_load<uint16_t, uint32_t, kMode, kSp>;
+      return op_one<Load<uint16_t, uint32_t, kMode, kSp>>;
     case 1 << 2 | 2:
-      return op_load<int16_t, uint64_t, kMode, kSp>;
+      return op_one<Load<int16_t, uint64_t, kMode, kSp>>;
     case 1 << 2 | 3:
-      return op_load<int16_t, uint32_t, kMode, kSp>;
+      return op_one<Load<int16_t, uint32_t, kMode, kSp>>;
     case 2 << 2 | 0:
-      return op_store<uint32_t, kMode, kSp>;
+      return op_one<Store<uint32_t, kMode, kSp>>;
     case 2 << 2 | 1:
-      return op_load<uint32_t, uint32_t, kMode, kSp>;
+      return op_one<Load<uint32_t, uint32_t, kMode, kSp>>;
     case 2 << 2 | 2:
-      return op_load<int32_t, uint64_t, kMode, kSp>;
+      return op_one<Load<int32_t, uint64_t, kMode, kSp>>;
     case 3 << 2 | 0:
-      return op_store<uint64_t, kMode, kSp>;
+      return op_one<Store<uint64_t, kMode, kSp>>;
     case 3 << 2 | 1:
-      return op_load<uint64_t, uint64_t, kMode, kSp>;
+      return op_one<Load<uint64_t, uint64_t, kMode, kSp>>;
   }
   return nullptr;  // prefetch, unallocated
 }
@@ -252,7 +146,7 @@ Handler vector_handler(unsigned size, unsigned opc) {
 }
 Handler single(bool vector, int mode, bool sp, unsigned size, unsigned opc) {
   if (vector && mode == kUnpriv) return nullptr;
-  return choose<kModes>(static_cast<unsigned>(mode), [&]<int kMode>() -> Handler {
+  return choose<kMemoryModes>(static_cast<unsigned>(mode), [&]<int kMode>() -> Handler {
     if (vector) {
       return sp ? vector_handler<kMode, true>(size, opc) : vector_handler<kMode, false>(size, opc);
     }
@@ -264,15 +158,15 @@ template <int kMode, bool kSp>
 Handler pair_handler(unsigned opc, bool vector, bool load) {
   switch (opc << 2 | (vector ? 2 : 0) | (load ? 1 : 0)) {
     case 0 << 2 | 0:
-      return op_store_pair<uint32_t, kMode, kSp>;
+      return op_one<StorePair<uint32_t, kMode, kSp>>;
     case 0 << 2 | 1:
-      return op_load_pair<uint32_t, kMode, kSp>;
+      return op_one<LoadPair<uint32_t, kMode, kSp>>;
     case 1 << 2 | 1:
-      return op_load_pair<int32_t, kMode, kSp>;  // LDPSW
+      return op_one<LoadPair<int32_t, kMode, kSp>>;  // LDPSW
     case 2 << 2 | 0:
-      return op_store_pair<uint64_t, kMode, kSp>;
+      return op_one<StorePair<uint64_t, kMode, kSp>>;
     case 2 << 2 | 1:
-      return op_load_pair<uint64_t, kMode, kSp>;
+      return op_one<LoadPair<uint64_t, kMode, kSp>>;
     case 0 << 2 | 2:
       return op_store_vector_pair<uint32_t, kMode, kSp>;
     case 0 << 2 | 3:
@@ -344,9 +238,9 @@ void predecode_literal(uint32_t word, PredecodeContext& context, Op& op) {
     op.fn = kHandlers[opc];
   } else {
     op.d = slot_zr_dest(rt);
-    constexpr Handler kHandlers[] = {op_load<uint32_t, uint32_t, kLit, false>,
-                                     op_load<uint64_t, uint64_t, kLit, false>,
-                                     op_load<int32_t, uint64_t, kLit, false>, nullptr};
+    constexpr Handler kHandlers[] = {op_one<Load<uint32_t, uint32_t, kLit, false>>,
+                                     op_one<Load<uint64_t, uint64_t, kLit, false>>,
+                                     op_one<Load<int32_t, uint64_t, kLit, false>>, nullptr};
     op.fn = kHandlers[opc];
   }
 }

@@ -1,5 +1,5 @@
 // "Data Processing -- Register", C4.1.95.
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops_bodies.h"
 
 namespace trapline::soft {
 namespace {
@@ -34,11 +34,6 @@ TL_OP(op_logic) {
   cpu->r.x[op->d] = result;
   TL_NEXT;
 }
-template <typename T>
-TL_OP(op_mov_reg) {
-  cpu->r.x[op->d] = static_cast<T>(cpu->r.x[op->m]);
-  TL_NEXT;
-}
 template <typename T, bool kSub, bool kSetFlags, int kKind>
 TL_OP(op_add) {
   T a = static_cast<T>(cpu->r.x[op->n]);
@@ -50,11 +45,6 @@ TL_OP(op_add) {
     result = kSub ? a - b : a + b;
   }
   cpu->r.x[op->d] = result;
-  TL_NEXT;
-}
-template <typename T>
-TL_OP(op_cmp) {
-  sub_flags<T>(e, static_cast<T>(cpu->r.x[op->n]), static_cast<T>(cpu->r.x[op->m]));
   TL_NEXT;
 }
 
@@ -276,7 +266,7 @@ Predecoded logical(uint32_t word, Op& op) {
   op.s = static_cast<uint8_t>(amount);
   if (amount == 0) kind = kNoShift;
   if (opc == kOrr && !invert && kind == kNoShift && op.n == kSlotXzr) {
-    op.fn = sf ? op_mov_reg<uint64_t> : op_mov_reg<uint32_t>;
+    op.fn = sf ? op_one<MoveRegister<uint64_t>> : op_one<MoveRegister<uint32_t>>;
     return Predecoded::kNext;
   }
   op.fn = sf ? (invert ? logic_handler<uint64_t, true>(opc, kind)
@@ -303,7 +293,11 @@ Predecoded add_sub_shifted(uint32_t word, Op& op) {
   op.s = static_cast<uint8_t>(amount);
   if (amount == 0) kind = kNoShift;
   if (op_s == 3 && kind == kNoShift && op.d == kSlotDiscard) {
-    op.fn = sf ? op_cmp<uint64_t> : op_cmp<uint32_t>;
+    op.fn = sf ? op_one<CompareRegister<uint64_t>> : op_one<CompareRegister<uint32_t>>;
+    return Predecoded::kNext;
+  }
+  if (op_s == 0 && kind == kNoShift) {
+    op.fn = sf ? op_one<AddRegister<uint64_t>> : op_one<AddRegister<uint32_t>>;
     return Predecoded::kNext;
   }
   op.fn = sf ? add_handler<uint64_t>(op_s, kind) : add_handler<uint32_t>(op_s, kind);

@@ -1,0 +1,121 @@
+// Handlers of two instructions: comparisons with the branch that they decide, and the pairs that a
+// booting Linux executes most (measured; each saves a dispatch).
+#include "vmm/soft/ops_bodies.h"
+
+namespace trapline::soft {
+namespace {
+
+template <typename Compare, int kCond>
+TL_OP(op_compare_branch) {
+  constexpr bool kLocal = true;
+  typename Compare::Type a, b;
+  Compare::operands(cpu, op, a, b);
+  sub_flags(e, a, b);
+  ++op;
+  if (holds_between<kCond>(a, b)) TL_FOLLOW(taken, leave_taken);
+  TL_FOLLOW(next, leave_next);
+}
+// TST and the other flag-setting AND: C and V are clear.
+template <typename T, int kCond>
+TL_OP(op_test_branch) {
+  constexpr bool kLocal = true;
+  T result = static_cast<T>(cpu->r.x[op->n] & static_cast<uint64_t>(static_cast<int64_t>(op->imm)));
+  logic_flags<T>(e, result);
+  ++op;
+  if ((result == 0) == (kCond == 0)) TL_FOLLOW(taken, leave_taken);
+  TL_FOLLOW(next, leave_next);
+}
+
+struct Pair {
+  Handler first, second, both;
+};
+template <typename First, typename Second>
+constexpr Pair pair() {
+  return {op_one<First>, op_one<Second>, op_two<First, Second>};
+}
+
+using X = uint64_t;
+using W = uint32_t;
+using LoadX = Load<X, X, kImm, false>;
+using LoadXSp = Load<X, X, kImm, true>;
+using LoadW = Load<W, W, kImm, false>;
+using StoreX = Store<X, kImm, false>;
+using StoreXSp = Store<X, kImm, true>;
+using LoadPairSp = LoadPair<X, kImm, true>;
+using LoadPairPop = LoadPair<X, kPost, true>;
+using StorePairSp = StorePair<X, kImm, true>;
+using StorePairPush = StorePair<X, kPre, true>;
+using MoveX = MoveRegister<X>;
+using MoveW = MoveRegister<W>;
+
+const Pair kPairs[] = {
+    pair<LoadPairSp, LoadPairSp>(),
+    pair<LoadPairSp, LoadPairPop>(),
+    pair<LoadPairSp, LoadXSp>(),
+    pair<LoadXSp, LoadPairPop>(),
+    pair<LoadXSp, LoadX>(),
+    pair<StorePairSp, StorePairSp>(),
+    pair<StorePairSp, MoveX>(),
+    pair<StorePairPush, MoveSp<X>>(),
+    pair<MoveSp<X>, StorePairSp>(),
+    pair<MoveX, MoveX>(),
+    pair<MoveX, MoveImmediate>(),
+    pair<MoveX, StorePairSp>(),
+    pair<MoveX, AddImmediate<X>>(),
+    pair<MoveX, LoadX>(),
+    pair<MoveW, MoveX>(),
+    pair<MoveX, MoveW>(),
+    pair<MoveImmediate, MoveImmediate>(),
+    pair<MoveImmediate, MoveX>(),
+    pair<LoadX, LoadX>(),
+    pair<LoadW, LoadW>(),
+    pair<LoadX, AddImmediate<X>>(),
+    pair<LoadX, StoreXSp>(),
+    pair<LoadX, MoveX>(),
+    pair<LoadX, CompareRegister<X>>(),
+    pair<StoreXSp, MoveImmediate>(),
+    pair<StoreX, StoreX>(),
+    pair<Adrp, LoadX>(),
+    pair<Adrp, AddImmediate<X>>(),
+    pair<AddImmediate<X>, AddImmediate<X>>(),
+    pair<AddImmediate<X>, StorePairSp>(),
+    pair<AddImmediate<X>, CompareRegister<X>>(),
+    pair<AddImmediate<X>, MoveX>(),
+    pair<AddImmediate<X>, LoadX>(),
+    pair<AddRegister<X>, LoadX>(),
+    pair<AddRegister<W>, AddRegister<W>>(),
+};
+
+template <typename Compare>
+Handler compare_handler(unsigned cond) {
+  return choose<14>(cond, []<int kCond>() -> Handler { return op_compare_branch<Compare, kCond>; });
+}
+
+}  // namespace
+
+Handler fuse(const Op& first, const Op& second, Predecoded last) {
+  if (last == Predecoded::kLinks) {
+    const int cond = local_condition(second);
+    if (cond < 0) return nullptr;
+    const auto c = static_cast<unsigned>(cond);
+    if (first.fn == op_one<CompareRegister<X>>) return compare_handler<CompareRegister<X>>(c);
+    if (first.fn == op_one<CompareRegister<W>>) return compare_handler<CompareRegister<W>>(c);
+    if (first.fn == op_one<CompareImmediate<X>>) return compare_handler<CompareImmediate<X>>(c);
+    if (first.fn == op_one<CompareImmediate<W>>) return compare_handler<CompareImmediate<W>>(c);
+    if (c > 1) return nullptr;
+    if (first.fn == op_one<TestImmediate<X>>) {
+      return c == 0 ? op_test_branch<X, 0> : op_test_branch<X, 1>;
+    }
+    if (first.fn == op_one<TestImmediate<W>>) {
+      return c == 0 ? op_test_branch<W, 0> : op_test_branch<W, 1>;
+    }
+    return nullptr;
+  }
+  if (last != Predecoded::kNext) return nullptr;
+  for (const Pair& pair : kPairs) {
+    if (pair.first == first.fn && pair.second == second.fn) return pair.both;
+  }
+  return nullptr;
+}
+
+}  // namespace trapline::soft
