@@ -11,6 +11,10 @@
 namespace trapline {
 namespace {
 
+// 1 s in all.
+constexpr int kLockTries = 50;
+constexpr unsigned kLockPauseUs = 20'000;
+
 std::string describe(const std::string& path, const char* what, int error) {
   return path + ": " + what + ": " + std::strerror(error);
 }
@@ -66,7 +70,14 @@ std::string HostFile::open(const std::string& path, const Options& options) {
   struct flock lock = {};
   lock.l_type = options.read_only ? F_RDLCK : F_WRLCK;
   lock.l_whence = SEEK_SET;
-  if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+  int locked = fcntl(fd, F_OFD_SETLK, &lock);
+  // A VM that was just killed may hold its lock a little longer: the kernel ends the operations of
+  // its io_uring after the process is gone.
+  for (int i = 0; i < kLockTries && locked != 0 && errno == EAGAIN; ++i) {
+    usleep(kLockPauseUs);
+    locked = fcntl(fd, F_OFD_SETLK, &lock);
+  }
+  if (locked != 0) {
     if (errno == EAGAIN || errno == EACCES) {
       return path + ": locked: another virtual machine has it open" +
              (options.read_only ? " for writing" : "");

@@ -21,7 +21,8 @@ class HostFile {
 
   // Opens a regular file or block device. Writers lock it exclusively, readers shared, by an
   // open-file-description lock, which also excludes QEMU's: one image has one writer, on all VMs of
-  // this host, and no readers besides. Returns an error text that names the file; empty on success.
+  // this host, and no readers besides. Waits up to 1 s for a lock. Returns an error text that names
+  // the file; empty on success.
   std::string open(const std::string& path, const Options& options);
 
   int fd() const { return fd_; }
