@@ -22,7 +22,7 @@ SNIPPET(modify_loop,
 
 #define SVC_DONE 0xd400ffe1u
 #define RET 0xd65f03c0u
-#define MOV_X0(n) (0xd2800000u | (u32)((n) & 0xffff) << 5)
+#define MOV_X0(n) (0xd2800000u | (u32)((n)&0xffff) << 5)
 #define ADD_X0(n) (0x91000000u | (u32)(n) << 10)
 #define PAGE_VA (WINDOW + 0x21000ul)
 #define ALIAS_VA (WINDOW + 0x22000ul)
@@ -69,15 +69,18 @@ static void writers(void) {
         case 5: {
           u32 failed;
           asm volatile("1: ldxr %0, [%3]\n stxr %w1, %2, [%3]\n cbnz %w1, 1b"
-                       : "=&r"(old), "=&r"(failed) : "r"(both), "r"(write) : "memory");
+                       : "=&r"(old), "=&r"(failed)
+                       : "r"(both), "r"(write)
+                       : "memory");
           break;
         }
         case 6:
           for (u64 i = 0; i < 8; ++i) at(u8, write + i) = (u8)(both >> (8 * i));
           break;
         case 7:
-          asm volatile(".arch_extension simd\n mov v0.d[0], %1\n st1 {v0.d}[0], [%0]"
-                       ::"r"(write), "r"(both) : "memory");
+          asm volatile(".arch_extension simd\n mov v0.d[0], %1\n st1 {v0.d}[0], [%0]" ::"r"(write),
+                       "r"(both)
+                       : "memory");
           break;
         case 8:
           asm volatile("dc zva, %0" ::"r"(write) : "memory");
@@ -93,7 +96,8 @@ static void writers(void) {
       } else {
         maintain(n & 1 ? va : write);
       }
-      check_in("self-modifying code, written by", "way", (u64)how, called(EL0, va), (n + 1) & 0xffff);
+      check_in("self-modifying code, written by", "way", (u64)how, called(EL0, va),
+               (n + 1) & 0xffff);
     }
   }
   print("ok self-modifying code\n");
@@ -158,8 +162,10 @@ static void itself(void) {
       const u64 frame = FRAME(0x31 + (u64)all);
       window[0x25] = frame | (el ? NORMAL | AF : EXECUTABLE) | PAGE;
       tlbi_all();
-      if (all) copy(modify_ahead_all, modify_ahead_all_end, frame);
-      else copy(modify_ahead, modify_ahead_end, frame);
+      if (all)
+        copy(modify_ahead_all, modify_ahead_all_end, frame);
+      else
+        copy(modify_ahead, modify_ahead_end, frame);
       asm volatile("dsb sy\n ic iallu\n dsb sy\n isb");
       for (u64 n = 1; n < 300; ++n) {
         ctx.x[2] = MOV_X0(n);

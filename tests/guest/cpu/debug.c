@@ -109,8 +109,7 @@ static void stepping(void) {
   msr(mdscr_el1, MDSCR_SS);
   map(0x31, FRAME(0x40), RW_USER);
   step_from(EL0, (const u32*)(WINDOW + 0x31000), 1);
-  check_abort("step: prefetch abort", EL0, fetch_esr(EL0, 0xf), WINDOW + 0x31000,
-              WINDOW + 0x31000);
+  check_abort("step: prefetch abort", EL0, fetch_esr(EL0, 0xf), WINDOW + 0x31000, WINDOW + 0x31000);
   msr(mdscr_el1, 0);
 }
 

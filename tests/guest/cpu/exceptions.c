@@ -158,8 +158,10 @@ static void trap(const char* name, const u32* code, int taken) {
 static void sysreg_traps(void) {
   const u64 all = SCTLR_UCT | SCTLR_UCI | SCTLR_DZE | SCTLR_UMA | SCTLR_NTWI | SCTLR_NTWE;
   for (int on = 0; on < 2; ++on) {
-    if (on) sctlr_set(all);
-    else sctlr_clear(all);
+    if (on)
+      sctlr_set(all);
+    else
+      sctlr_clear(all);
     trap(on ? "UCT = 1: mrs ctr_el0" : "UCT = 0: mrs ctr_el0", ctr, !on);
     trap(on ? "UCI = 1: dc cvac" : "UCI = 0: dc cvac", dc_cvac, !on);
     trap(on ? "UCI = 1: dc cvau" : "UCI = 0: dc cvau", dc_cvau, !on);
@@ -278,10 +280,9 @@ static void alignment(void) {
     check_abort("PC misaligned by BR", mode, 0x8a000000, code - 1, code - 1);
   }
   static const u32* const codes[] = {ldr_sp, stp_sp, ldr_sp_8, ldxr_sp, ldr_q_sp, ld1_sp, ldadd_sp};
-  static const char* const names[] = {"SP alignment: ldr",   "SP alignment: stp",
-                                      "SP alignment: ldr, #8", "SP alignment: ldxr",
-                                      "SP alignment: ldr q", "SP alignment: ld1",
-                                      "SP alignment: ldadd"};
+  static const char* const names[] = {
+      "SP alignment: ldr",   "SP alignment: stp", "SP alignment: ldr, #8", "SP alignment: ldxr",
+      "SP alignment: ldr q", "SP alignment: ld1", "SP alignment: ldadd"};
   if (on_qemu) return;  // QEMU has no SP alignment faults
   sctlr_set(SCTLR_SA | SCTLR_SA0);
   for (int i = 0; i < 7; ++i) {

@@ -10,7 +10,7 @@ static Work* volatile work;
 static volatile u64 generation, finished[CPUS * 16], started[CPUS * 16];
 
 static u64 shared[64 * 16] __attribute__((aligned(128)));
-#define LINE(i) (&shared[(i) * 16])
+#define LINE(i) (&shared[(i)*16])
 static volatile u64 results[CPUS * 16];
 static volatile u64 bad;
 
@@ -96,7 +96,8 @@ static void store_buffering_dmb(u64 cpu) {
   for (u64 n = 0; n < rounds; ++n) {
     batch_reset(cpu);
     for (u64 i = 0; i < BATCH; ++i) {
-      volatile u64 *mine = cpu ? &y[i * STRIDE] : &x[i * STRIDE], *other = cpu ? &x[i * STRIDE] : &y[i * STRIDE];
+      volatile u64 *mine = cpu ? &y[i * STRIDE] : &x[i * STRIDE],
+                   *other = cpu ? &x[i * STRIDE] : &y[i * STRIDE];
       store(mine, 1);
       DMB();
       (cpu ? r1 : r0)[i] = load(other);
@@ -112,7 +113,8 @@ static void store_buffering_acquire(u64 cpu) {
   for (u64 n = 0; n < rounds; ++n) {
     batch_reset(cpu);
     for (u64 i = 0; i < BATCH; ++i) {
-      volatile u64 *mine = cpu ? &y[i * STRIDE] : &x[i * STRIDE], *other = cpu ? &x[i * STRIDE] : &y[i * STRIDE];
+      volatile u64 *mine = cpu ? &y[i * STRIDE] : &x[i * STRIDE],
+                   *other = cpu ? &x[i * STRIDE] : &y[i * STRIDE];
       store_release(mine, 1);
       (cpu ? r1 : r0)[i] = load_acquire(other);
     }
@@ -167,7 +169,9 @@ static void counters(u64 cpu) {
     u32 failed;
     asm volatile("stadd %0, [%1]" ::"r"(1ul), "r"(LINE(8)) : "memory");
     asm volatile("1: ldaxr %0, [%2]\n add %0, %0, #1\n stlxr %w1, %0, [%2]\n cbnz %w1, 1b"
-                 : "=&r"(value), "=&r"(failed) : "r"(LINE(9)) : "memory");
+                 : "=&r"(value), "=&r"(failed)
+                 : "r"(LINE(9))
+                 : "memory");
     do {
       old = value = load(LINE(10));
       asm volatile("casal %0, %1, [%2]" : "+r"(value) : "r"(old + 1), "r"(LINE(10)) : "memory");
@@ -181,32 +185,45 @@ static void counters(u64 cpu) {
       b = a;
       register u64 c asm("x6") = a + 1;
       register u64 d asm("x7") = a + 1;
-      asm volatile("caspal x4, x5, x6, x7, [%4]" : "+r"(a), "+r"(b) : "r"(c), "r"(d), "r"(LINE(11)) : "memory");
+      asm volatile("caspal x4, x5, x6, x7, [%4]"
+                   : "+r"(a), "+r"(b)
+                   : "r"(c), "r"(d), "r"(LINE(11))
+                   : "memory");
       if (a != b) ldadd(&bad, 1);
     } while (a != was);
     // LDXP/STXP of two words that agree.
     u64 low, high;
-    asm volatile("1: ldaxp %0, %1, [%3]\n add %0, %0, #1\n add %1, %1, #1\n stlxp %w2, %0, %1, [%3]\n cbnz %w2, 1b"
-                 : "=&r"(low), "=&r"(high), "=&r"(failed) : "r"(LINE(12)) : "memory");
+    asm volatile(
+        "1: ldaxp %0, %1, [%3]\n add %0, %0, #1\n add %1, %1, #1\n stlxp %w2, %0, %1, [%3]\n cbnz "
+        "%w2, 1b"
+        : "=&r"(low), "=&r"(high), "=&r"(failed)
+        : "r"(LINE(12))
+        : "memory");
     if (low != high) ldadd(&bad, 1);
     // Bytes side by side, each CPU its own.
     asm volatile("1: ldxrb %w0, [%2]\n add %w0, %w0, #1\n stxrb %w1, %w0, [%2]\n cbnz %w1, 1b"
-                 : "=&r"(value), "=&r"(failed) : "r"((u8*)LINE(13) + cpu) : "memory");
+                 : "=&r"(value), "=&r"(failed)
+                 : "r"((u8*)LINE(13) + cpu)
+                 : "memory");
     // A token: SWP passes it round, it is never two.
     asm volatile("swpal %1, %0, [%2]" : "=r"(value) : "r"(0ul), "r"(LINE(14)) : "memory");
-    if (value) asm volatile("swpal %1, %0, [%2]" : "=r"(old) : "r"(value), "r"(LINE(14)) : "memory");
+    if (value)
+      asm volatile("swpal %1, %0, [%2]" : "=r"(old) : "r"(value), "r"(LINE(14)) : "memory");
     if (value && old) ldadd(&bad, 1);
   }
 }
 
-// --- a spin lock by exclusives, guarding plain memory ----------------------------------------------
+// --- a spin lock by exclusives, guarding plain memory
+// ----------------------------------------------
 
 static void spin_lock(u64 cpu) {
   (void)cpu;
   for (u64 n = 0; n < counts; ++n) {
     u32 value, failed;
     asm volatile("1: ldaxr %w0, [%2]\n cbnz %w0, 1b\n stxr %w1, %w3, [%2]\n cbnz %w1, 1b"
-                 : "=&r"(value), "=&r"(failed) : "r"(LINE(16)), "r"(1) : "memory");
+                 : "=&r"(value), "=&r"(failed)
+                 : "r"(LINE(16)), "r"(1)
+                 : "memory");
     const u64 a = load(LINE(17)), b = load(LINE(18));
     if (a != b) ++bad;
     store(LINE(17), a + 1);
@@ -215,7 +232,8 @@ static void spin_lock(u64 cpu) {
   }
 }
 
-// --- TLB shootdown ---------------------------------------------------------------------------------
+// --- TLB shootdown
+// ---------------------------------------------------------------------------------
 
 #define SHOT (WINDOW + 0x40000ul)
 static void shootdown(u64 cpu) {
@@ -245,7 +263,8 @@ static void shootdown(u64 cpu) {
     while (load_acquire(stop) == 0) {
       const u64 low = load_acquire(floor);
       const u64 got = *(volatile u64*)SHOT;
-      // Zeroed only after the DSB that made the page another: 0 must not be seen, nor less than low.
+      // Zeroed only after the DSB that made the page another: 0 must not be seen, nor less than
+      // low.
       if (got < low) {
         if (ldadd(&bad, 1) < 4) results[cpu * 16] = low << 32 | got;
       }
@@ -253,9 +272,10 @@ static void shootdown(u64 cpu) {
   }
 }
 
-// --- cross-modifying code --------------------------------------------------------------------------
+// --- cross-modifying code
+// --------------------------------------------------------------------------
 
-#define MOV_X0(n) (0xd2800000u | (u32)((n) & 0xffff) << 5)
+#define MOV_X0(n) (0xd2800000u | (u32)((n)&0xffff) << 5)
 #define RET 0xd65f03c0u
 #define CODE (WINDOW + 0x41000ul)
 static u64 call(u64 address) {

@@ -33,10 +33,14 @@ static const struct {
   const u32 *load, *store;
   u64 size, element, store_at;  // the store's index in its snippet
 } kinds[] = {
-    {"byte", ld1b, st1b, 1, 1, 0},          {"halfword", ld2b, st2b, 2, 2, 0},
-    {"word", ld4b, st4b, 4, 4, 0},          {"doubleword", ld8b, st8b, 8, 8, 0},
-    {"quadword", ld16b, st16b, 16, 16, 2},  {"pair of words", ldp8b, stp8b, 8, 4, 1},
-    {"pair of doublewords", ldp16b, stp16b, 16, 8, 0}, {"ld1, st1", ld1_16b, st1_16b, 16, 1, 2},
+    {"byte", ld1b, st1b, 1, 1, 0},
+    {"halfword", ld2b, st2b, 2, 2, 0},
+    {"word", ld4b, st4b, 4, 4, 0},
+    {"doubleword", ld8b, st8b, 8, 8, 0},
+    {"quadword", ld16b, st16b, 16, 16, 2},
+    {"pair of words", ldp8b, stp8b, 8, 4, 1},
+    {"pair of doublewords", ldp16b, stp16b, 16, 8, 0},
+    {"ld1, st1", ld1_16b, st1_16b, 16, 1, 2},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -117,7 +121,8 @@ static void crossing_faults(void) {
         check_in(kinds[k].name, "crossing fault: load, ESR", r << 16 | (SECOND - va), ctx.esr,
                  rows[r].fsc ? abort_esr(EL0, rows[r].fsc) : DONE);
         if (rows[r].fsc) {
-          check_in(kinds[k].name, "crossing fault: load, FAR", r << 16 | (SECOND - va), ctx.far, far);
+          check_in(kinds[k].name, "crossing fault: load, FAR", r << 16 | (SECOND - va), ctx.far,
+                   far);
           check_in(kinds[k].name, "crossing fault: Rt", r << 16 | (SECOND - va), ctx.x[0], 0x1234);
           check_in(kinds[k].name, "crossing fault: Rt2", r << 16 | (SECOND - va), ctx.x[2], 0x5678);
         }
@@ -125,7 +130,8 @@ static void crossing_faults(void) {
         run_at(EL0, kinds[k].store);
         check_in(kinds[k].name, "crossing fault: store, ESR", r << 16 | (SECOND - va), ctx.esr,
                  abort_esr(EL0, WNR | rows[r].write_fsc));
-        check_in(kinds[k].name, "crossing fault: store, FAR", r << 16 | (SECOND - va), ctx.far, far);
+        check_in(kinds[k].name, "crossing fault: store, FAR", r << 16 | (SECOND - va), ctx.far,
+                 far);
         if (!on_qemu) {  // architecturally UNKNOWN; here nothing is stored
           check_in(kinds[k].name, "nothing stored", va, *byte_at(SECOND - 1), 0x5a);
         }
@@ -164,10 +170,10 @@ static void alignment(void) {
     const u32* code;
     u64 write, offset;
   } always[] = {
-      {"unaligned ldar", ldar, 0, 0},   {"unaligned stlr", stlr, WNR, 0},
-      {"unaligned ldxr", ldxr, 0, 0},   {"unaligned ldadd", ldadd, 2, 0},
-      {"unaligned swp", swp, 2, 0},     {"unaligned cas", cas, 2, 0},
-      {"unaligned casp", casp, 2, 0},   {"unaligned ldxp", ldxp, 0, 0},
+      {"unaligned ldar", ldar, 0, 0}, {"unaligned stlr", stlr, WNR, 0},
+      {"unaligned ldxr", ldxr, 0, 0}, {"unaligned ldadd", ldadd, 2, 0},
+      {"unaligned swp", swp, 2, 0},   {"unaligned cas", cas, 2, 0},
+      {"unaligned casp", casp, 2, 0}, {"unaligned ldxp", ldxp, 0, 0},
   };
   for (u64 i = 0; i < sizeof always / sizeof *always; ++i) {
     for (int el = 0; el < 2; ++el) {
@@ -220,7 +226,8 @@ static void alignment(void) {
         const int fault = offset % kinds[k].element != 0;
         ctx.x[1] = FIRST + 0x200 + offset;
         run_at(EL0, kinds[k].load);
-        check_in(kinds[k].name, "Device load", offset, ctx.esr, fault ? abort_esr(EL0, 0x21) : DONE);
+        check_in(kinds[k].name, "Device load", offset, ctx.esr,
+                 fault ? abort_esr(EL0, 0x21) : DONE);
         run_at(EL1H, kinds[k].store);
         check_in(kinds[k].name, "Device store", offset, ctx.esr,
                  fault ? abort_esr(EL1H, WNR | 0x21) : DONE);
@@ -276,7 +283,8 @@ static void zero_block(void) {
   check_taken("dc zva, unmapped", EL0, abort_esr(EL0, WNR | 7), (u64)zva);
 }
 
-// --- exclusives ------------------------------------------------------------------------------------
+// --- exclusives
+// ------------------------------------------------------------------------------------
 
 // All of them: x1, x2 addresses; x3 the status, x0 the value.
 SNIPPET(ex_plain, "ldxr x0, [x1]\n add x0, x0, #1\n stxr w3, x0, [x1]");
@@ -350,23 +358,24 @@ static void exclusives(void) {
               (u64)ex_plain + 8);
   check("stxr that faults: no status", ctx.x[3], 0x99);
   exclusive(EL0, ex_plain, WINDOW + 0x15300, 0);
-  check_abort("ldxr of an unmapped page", EL0, abort_esr(EL0, 7), WINDOW + 0x15300,
-              (u64)ex_plain);
+  check_abort("ldxr of an unmapped page", EL0, abort_esr(EL0, 7), WINDOW + 0x15300, (u64)ex_plain);
   exclusive(EL0, stxr, FIRST + 0x304, a);
   if (!on_qemu) check("unaligned stxr", ctx.esr, abort_esr(EL0, WNR | 0x21));
 }
 
-// --- big-endian ------------------------------------------------------------------------------------
+// --- big-endian
+// ------------------------------------------------------------------------------------
 
-SNIPPET(be_adds, "ldr x4, [x1]\n ldp w5, w6, [x1]\n ldrh w7, [x1]\n ldrsh x8, [x1, #2]\n"
-                 "ldr q0, [x1]\n umov x9, v0.d[0]\n umov x10, v0.d[1]\n"
-                 "ldr s0, [x1]\n fmov w11, s0\n"
-                 "ldxr x12, [x1]\n add x12, x12, #1\n stxr w13, x12, [x1]\n"
-                 "mov x14, #0x100\n ldadd x14, x15, [x1]\n"
-                 "ld1 {v1.4s}, [x2]\n umov x16, v1.d[0]\n"
-                 "mov w17, #0x1234\n str w17, [x2, #8]\n ldr x18, [x3]\n"
-                 "ldaxp x19, x20, [x2]\n ldar w21, [x1]\n"
-                 "ldpsw x22, x23, [x1]");
+SNIPPET(be_adds,
+        "ldr x4, [x1]\n ldp w5, w6, [x1]\n ldrh w7, [x1]\n ldrsh x8, [x1, #2]\n"
+        "ldr q0, [x1]\n umov x9, v0.d[0]\n umov x10, v0.d[1]\n"
+        "ldr s0, [x1]\n fmov w11, s0\n"
+        "ldxr x12, [x1]\n add x12, x12, #1\n stxr w13, x12, [x1]\n"
+        "mov x14, #0x100\n ldadd x14, x15, [x1]\n"
+        "ld1 {v1.4s}, [x2]\n umov x16, v1.d[0]\n"
+        "mov w17, #0x1234\n str w17, [x2, #8]\n ldr x18, [x3]\n"
+        "ldaxp x19, x20, [x2]\n ldar w21, [x1]\n"
+        "ldpsw x22, x23, [x1]");
 
 static u64 swap(u64 v) { return __builtin_bswap64(v); }
 
@@ -426,7 +435,8 @@ static void big_endian(void) {
   // EL0 is not concerned by EE. (The tables would be read big-endian, so the MMU is off here, too.)
 }
 
-// --- big-endian page tables: a whole address space written in them ---------------------------------
+// --- big-endian page tables: a whole address space written in them
+// ---------------------------------
 static u64 big1[512] __attribute__((aligned(4096)));
 static void big_endian_tables(void) {
   for (int i = 0; i < 512; ++i) big1[i] = 0;

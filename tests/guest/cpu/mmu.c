@@ -23,8 +23,10 @@ SNIPPET(zva, "dc zva, x1");
 #define SVC_DONE 0xd400ffe1u  // svc #0x7ff
 
 static void set_pan(u64 on) {
-  if (on) asm volatile("msr pan, #1");
-  else asm volatile("msr pan, #0");
+  if (on)
+    asm volatile("msr pan, #1");
+  else
+    asm volatile("msr pan, #0");
 }
 
 static void run_pan(u64 mode, const void* code, u64 pan) {
@@ -51,8 +53,8 @@ static void permissions(void) {
           const int read = el ? !(user && pan) : user;
           const int write = read && !ro;
           const int el_write = el ? !ro : user && !ro;  // without PAN
-          const int exec = el ? !pxn && !(user && !ro) && !(wxn && el_write)
-                              : !uxn && !(wxn && el_write);
+          const int exec =
+              el ? !pxn && !(user && !ro) && !(wxn && el_write) : !uxn && !(wxn && el_write);
           ctx.x[1] = va;
           run_pan(mode, load, pan);
           check_in("permission matrix", "load", what, ctx.esr,
@@ -148,8 +150,7 @@ static void permissions(void) {
   ctx.x[1] = va;
   run_at(EL0, add_atomic);
   if (!on_qemu) {
-    check_abort("ldadd to an unmapped page: WnR = 0", EL0, abort_esr(EL0, 7), va,
-                (u64)add_atomic);
+    check_abort("ldadd to an unmapped page: WnR = 0", EL0, abort_esr(EL0, 7), va, (u64)add_atomic);
   }
   ctx.x[1] = va;
   run_at(EL0, prefetch);
@@ -184,8 +185,7 @@ static void levels(void) {
        1},
       {"address size fault, level 2: block", &level2_window[5], 1ul << 40 | RW_USER | BLOCK,
        WINDOW + 5 * 0x200000, 2},
-      {"address size fault, level 3", &window[9], 1ul << 47 | RW_USER | PAGE, WINDOW + 9 * 4096,
-       3},
+      {"address size fault, level 3", &window[9], 1ul << 47 | RW_USER | PAGE, WINDOW + 9 * 4096, 3},
       {"address size fault before access flag", &window[9], 1ul << 47 | (RW_USER & ~AF) | PAGE,
        WINDOW + 9 * 4096, 3},
       {"access flag before permission", &window[9], FRAME(1) | (RW_KERNEL & ~AF) | PAGE,
@@ -253,8 +253,8 @@ static u64* new_table(void) {
 static u64 shift_of(u64 granule, int level) { return granule + (u64)(3 - level) * (granule - 3); }
 
 // Returns the address of the leaf's descriptor; entries[] gets all of them by level.
-static void build(u64* root, u64 granule, u64 bits, u64 va, u64 leaf, int leaf_level, u64* entries[4],
-                  int* first) {
+static void build(u64* root, u64 granule, u64 bits, u64 va, u64 leaf, int leaf_level,
+                  u64* entries[4], int* first) {
   const u64 stride = granule - 3;
   int level = 4 - (int)((bits - granule + stride - 1) / stride);
   u64 top = bits - shift_of(granule, level);
@@ -296,9 +296,12 @@ static void granules(void) {
           pool_used = 0x10000;
           const u64 base = end ? 0 : (((1ul << (bits - shift)) - 2) << shift);
           if (bits - shift == 1 && !end) continue;
-          const u64 offset = shift > 30 ? 0x41300008 : shift > 24 ? 0x1300008 & ((1ul << shift) - 1) : 0x308;
-          const u64 frame = shift >= 30 ? 0x40000000 & ~((1ul << shift) - 1)
-                            : shift >= 24 ? 0x40000000 : FRAMES + 0x200000;
+          const u64 offset = shift > 30   ? 0x41300008
+                             : shift > 24 ? 0x1300008 & ((1ul << shift) - 1)
+                                          : 0x308;
+          const u64 frame = shift >= 30   ? 0x40000000 & ~((1ul << shift) - 1)
+                            : shift >= 24 ? 0x40000000
+                                          : FRAMES + 0x200000;
           if (frame + offset > 0x50000000 || frame + offset < 0x40000000) continue;
           build(root, granule, bits, base, frame | RW_KERNEL, leaf_level, entries, &first);
           tlbi_all();
@@ -307,7 +310,8 @@ static void granules(void) {
           ctx.x[1] = va;
           ctx.x[0] = 0;
           run_at(EL1H, load);
-          check_in("granules: load, log2 and TSZ", "level", (u64)leaf_level | name << 16, ctx.esr, DONE);
+          check_in("granules: load, log2 and TSZ", "level", (u64)leaf_level | name << 16, ctx.esr,
+                   DONE);
           check_in("granules: value, log2 and TSZ", "level", (u64)leaf_level | name << 16, ctx.x[0],
                    0x1122334455667788 + name);
           // The first byte below the region.
@@ -380,11 +384,21 @@ static void tags(void) {
 
 static u64 at_result(u64 op, u64 va) {
   switch (op) {
-    case 0: asm volatile("at s1e1r, %0\n isb" ::"r"(va)); break;
-    case 1: asm volatile("at s1e1w, %0\n isb" ::"r"(va)); break;
-    case 2: asm volatile("at s1e0r, %0\n isb" ::"r"(va)); break;
-    case 3: asm volatile("at s1e0w, %0\n isb" ::"r"(va)); break;
-    case 4: asm volatile(".inst 0xd5087900 | 0\n isb" ::"r"(va)); break;
+    case 0:
+      asm volatile("at s1e1r, %0\n isb" ::"r"(va));
+      break;
+    case 1:
+      asm volatile("at s1e1w, %0\n isb" ::"r"(va));
+      break;
+    case 2:
+      asm volatile("at s1e0r, %0\n isb" ::"r"(va));
+      break;
+    case 3:
+      asm volatile("at s1e0w, %0\n isb" ::"r"(va));
+      break;
+    case 4:
+      asm volatile(".inst 0xd5087900 | 0\n isb" ::"r"(va));
+      break;
   }
   return mrs(par_el1) & ~0x600ul;  // NS, NSE
 }
@@ -418,12 +432,18 @@ static void address_translation(void) {
   map(4, FRAME(4), RW_USER);
   u64 par;
   asm volatile("msr pan, #1\n mov x0, %1\n .inst 0xd5087900\n isb\n mrs %0, par_el1\n msr pan, #0"
-               : "=r"(par) : "r"(va) : "x0");
+               : "=r"(par)
+               : "r"(va)
+               : "x0");
   check("AT S1E1RP with PAN", par & ~0x600ul, 0x81f);
-  asm volatile("mov x0, %1\n .inst 0xd5087900\n isb\n mrs %0, par_el1" : "=r"(par) : "r"(va) : "x0");
+  asm volatile("mov x0, %1\n .inst 0xd5087900\n isb\n mrs %0, par_el1"
+               : "=r"(par)
+               : "r"(va)
+               : "x0");
   check("AT S1E1RP without PAN", par & ~0x600ul, 0xfful << 56 | FRAME(4) | 0x980);
   asm volatile("msr pan, #1\n at s1e1r, %1\n isb\n mrs %0, par_el1\n msr pan, #0"
-               : "=r"(par) : "r"(va));
+               : "=r"(par)
+               : "r"(va));
   check("AT S1E1R does not know PAN", par & ~0x600ul, 0xfful << 56 | FRAME(4) | 0x980);
   level2_window[7] = FRAMES | RW_KERNEL | BLOCK;
   tlbi_all();

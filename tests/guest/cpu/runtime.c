@@ -125,9 +125,7 @@ int run_at(u64 mode, const void* code) {
 u64 ec_iss(u64 ec, u64 iss) { return ec << 26 | 1ul << 25 | iss; }
 u64 abort_esr(u64 mode, u64 iss) { return ec_iss(mode == EL0 ? 0x24 : 0x25, iss); }
 u64 fetch_esr(u64 mode, u64 iss) { return ec_iss(mode == EL0 ? 0x20 : 0x21, iss); }
-u64 vector_base(u64 mode) {
-  return (mode & 15) == EL0 ? 0x400 : (mode & 15) == EL1T ? 0 : 0x200;
-}
+u64 vector_base(u64 mode) { return (mode & 15) == EL0 ? 0x400 : (mode & 15) == EL1T ? 0 : 0x200; }
 u64 sysreg_iss(u32 w) {
   return (u64)(w >> 19 & 3) << 20 | (w >> 5 & 7) << 17 | (w >> 16 & 7) << 14 |
          (w >> 12 & 15) << 10 | (w & 31) << 5 | (w >> 8 & 15) << 1 | (w >> 21 & 1);

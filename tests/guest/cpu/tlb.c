@@ -7,7 +7,7 @@ SNIPPET(store, "str x0, [x1]");
 SNIPPET(branch, "br x1");
 SNIPPET(load_user, "ldtr x0, [x1]");
 
-#define A 2u   // frames
+#define A 2u  // frames
 #define B 3u
 #define LARGE_A 0x41400000ul
 #define LARGE_B 0x41600000ul
@@ -20,18 +20,42 @@ static void tlbi(int kind, u64 va, u64 asid) {
   const u64 arg = (va >> 12 & 0xffffffffffful) | asid << 48;
   asm volatile("dsb ishst" ::: "memory");
   switch (kind) {
-    case 0: asm volatile("tlbi vmalle1"); break;
-    case 1: asm volatile("tlbi vmalle1is"); break;
-    case 2: asm volatile("tlbi vae1, %0" ::"r"(arg)); break;
-    case 3: asm volatile("tlbi vae1is, %0" ::"r"(arg)); break;
-    case 4: asm volatile("tlbi vaae1, %0" ::"r"(arg)); break;
-    case 5: asm volatile("tlbi vaae1is, %0" ::"r"(arg)); break;
-    case 6: asm volatile("tlbi vale1, %0" ::"r"(arg)); break;
-    case 7: asm volatile("tlbi vale1is, %0" ::"r"(arg)); break;
-    case 8: asm volatile("tlbi vaale1, %0" ::"r"(arg)); break;
-    case 9: asm volatile("tlbi vaale1is, %0" ::"r"(arg)); break;
-    case 10: asm volatile("tlbi aside1, %0" ::"r"(arg)); break;
-    case 11: asm volatile("tlbi aside1is, %0" ::"r"(arg)); break;
+    case 0:
+      asm volatile("tlbi vmalle1");
+      break;
+    case 1:
+      asm volatile("tlbi vmalle1is");
+      break;
+    case 2:
+      asm volatile("tlbi vae1, %0" ::"r"(arg));
+      break;
+    case 3:
+      asm volatile("tlbi vae1is, %0" ::"r"(arg));
+      break;
+    case 4:
+      asm volatile("tlbi vaae1, %0" ::"r"(arg));
+      break;
+    case 5:
+      asm volatile("tlbi vaae1is, %0" ::"r"(arg));
+      break;
+    case 6:
+      asm volatile("tlbi vale1, %0" ::"r"(arg));
+      break;
+    case 7:
+      asm volatile("tlbi vale1is, %0" ::"r"(arg));
+      break;
+    case 8:
+      asm volatile("tlbi vaale1, %0" ::"r"(arg));
+      break;
+    case 9:
+      asm volatile("tlbi vaale1is, %0" ::"r"(arg));
+      break;
+    case 10:
+      asm volatile("tlbi aside1, %0" ::"r"(arg));
+      break;
+    case 11:
+      asm volatile("tlbi aside1is, %0" ::"r"(arg));
+      break;
   }
   asm volatile("dsb ish\n isb" ::: "memory");
 }
@@ -135,7 +159,8 @@ static void changes(void) {
   print("ok TLBI\n");
 }
 
-// --- ASIDs -----------------------------------------------------------------------------------------
+// --- ASIDs
+// -----------------------------------------------------------------------------------------
 
 enum { SPACES = 24 };  // more than any cache of contexts holds
 static u64 roots[SPACES][512] __attribute__((aligned(4096)));
@@ -217,8 +242,8 @@ static void address_spaces(void) {
   tlbi_all();
   for (u64 n = 0; n < 20; ++n) {
     const u64 i = n & 1 ? 3 : 4;
-    asm volatile("msr ttbr0_el1, %0\n msr ttbr1_el1, %1\n isb" ::"r"(roots[i]),
-                 "r"((i + 7) << 48) : "memory");
+    asm volatile("msr ttbr0_el1, %0\n msr ttbr1_el1, %1\n isb" ::"r"(roots[i]), "r"((i + 7) << 48)
+                 : "memory");
     check_in("A1: TTBR1 has the ASID", "space", i, seen(EL0, va), 0x100 + i);
     check_in("A1: kernel", "space", i, seen(EL1H, va + 0x1000), 0x100 + i);
   }
