@@ -57,6 +57,17 @@ InstructionSource::InstructionSource(Vcpu& vcpu, const Choice& choice)
 
 InstructionSource::~InstructionSource() = default;
 
+void InstructionSource::change_context(const TranslationRegs& now) {
+  seen_ = now;
+  cache_->set_context({.sctlr = now.sctlr,
+                       .tcr = now.tcr,
+                       .mair = now.mair,
+                       .ttbr0 = now.ttbr0,
+                       .ttbr1 = now.ttbr1,
+                       .vmid = now.vmid,
+                       .el = now.el});
+}
+
 DecodeStatus InstructionSource::decode_with_choice(uint32_t word, Access& access) {
   return capstone_ != nullptr ? capstone_->decode(word, access) : decode(word, access);
 }

@@ -36,18 +36,22 @@ class InstructionSource final {
   InstructionSource(Vcpu& vcpu, const Choice& choice);
   ~InstructionSource();
 
-  // The access of the instruction at `pc`, as the vCPU would fetch it in its present context.
-  Status find(uint64_t pc, Access& access, VcpuStatistics& statistics, StageClock& clock) {
+  // The access of the instruction at `pc`, as the vCPU would fetch it in its present context. On
+  // kOk `access` points to it: good until the next find(), also after drop().
+  Status find(uint64_t pc, const Access*& access, VcpuStatistics& statistics, StageClock& clock) {
     const icache::Entry* entry = nullptr;
     if (by_pc_) {
       set_context();
       entry = cache_->lookup(pc);
       clock.lap(Stage::kLookup);
     }
-    if (entry == nullptr) return find_slowly(pc, access, statistics, clock);
-    access = entry->access;
+    if (entry == nullptr) {
+      access = &decoded_;
+      return find_slowly(pc, decoded_, statistics, clock);
+    }
+    access = &entry->access;
     if (choice_.check) [[unlikely]] {
-      check_hit(pc, access);
+      check_hit(pc, *access);
     }
     return Status::kOk;
   }
@@ -62,16 +66,18 @@ class InstructionSource final {
   CacheCounters cache_counters() const;
 
  private:
+  // On the way of every exit: one comparison without branches while nothing changed.
   void set_context() {
-    const TranslationRegs& regs = vcpu_.translation_regs();
-    cache_->set_context({.sctlr = regs.sctlr,
-                         .tcr = regs.tcr,
-                         .mair = regs.mair,
-                         .ttbr0 = regs.ttbr0,
-                         .ttbr1 = regs.ttbr1,
-                         .vmid = regs.vmid,
-                         .el = regs.el});
+    const TranslationRegs& now = vcpu_.translation_regs();
+    const uint64_t changes = (now.sctlr ^ seen_.sctlr) | (now.tcr ^ seen_.tcr) |
+                             (now.mair ^ seen_.mair) | (now.ttbr0 ^ seen_.ttbr0) |
+                             (now.ttbr1 ^ seen_.ttbr1) |
+                             static_cast<uint64_t>((now.vmid ^ seen_.vmid) | (now.el ^ seen_.el));
+    if (changes != 0) [[unlikely]] {
+      change_context(now);
+    }
   }
+  void change_context(const TranslationRegs& now);
   Status find_slowly(uint64_t pc, Access& access, VcpuStatistics& statistics, StageClock& clock);
   bool watch_source(uint64_t pc, Fetched& fetched);
   Status decode_word(uint32_t word, Access& access, VcpuStatistics& statistics);
@@ -83,6 +89,8 @@ class InstructionSource final {
   bool by_pc_;  // the policies whose key is the PC
   icache::OwnedICache cache_;
   std::unique_ptr<CapstoneDecoder> capstone_;
+  TranslationRegs seen_{.sctlr = ~uint64_t{0}};  // that the cache's context was made from
+  Access decoded_{};                             // on a miss
   uint32_t last_word_ = 0;
   uint64_t overtaken_ = 0;
 };
