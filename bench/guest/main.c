@@ -342,8 +342,8 @@ void guest_main(void) {
   bench("timer_interrupt", loop_timer_interrupt, 1);
   bench("counter_read", loop_counter, 1);
   if (cpus[1].ready != 0) {
-    bench("ipi", loop_ipi, 1);
     bench_ipi_asleep();
+    bench("ipi", loop_ipi, 1);
   }
   bench("cpu_integer", loop_integer, 8);
   bench("cpu_branchy", loop_branchy, 6);

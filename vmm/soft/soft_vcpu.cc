@@ -21,8 +21,10 @@ namespace {
 thread_local Cpu* t_current_cpu = nullptr;
 
 // How long WFI looks for an interrupt before it sleeps: about what going to sleep and waking up
-// cost. An idle guest waits some hundred times a second, so this is far below 1 % of a host CPU.
+// cost. It does so only if the wait before was a short one; a CPU that idles sleeps at once, and
+// keeps its place in the host's scheduler for when it wakes.
 constexpr uint64_t kSpinNs = 10'000;
+constexpr uint64_t kShortWaitNs = 30'000;
 
 void futex_wake(std::atomic<uint32_t>& word) {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
@@ -226,15 +228,17 @@ void SoftVcpu::wait_for_event(uint64_t timeout_ns, bool wfe) {
   const uint32_t wanted = Cpu::kIrq | Cpu::kFiq | Cpu::kKick | (wfe ? Cpu::kEvent : 0u);
   const auto woken = [&] { return (cpu_.attention.load(std::memory_order_seq_cst) & wanted) != 0; };
   const uint64_t start = steady_ns();
+  const uint64_t spin_ns = last_wait_ns_ <= kShortWaitNs ? kSpinNs : 0;
   while (!woken()) {
     for (unsigned i = 0; i < 16 && !woken(); ++i) pause_host();
     const uint64_t waited = steady_ns() - start;
     if (waited >= timeout_ns) break;
-    if (waited < kSpinNs) continue;
+    if (waited < spin_ns) continue;
     cpu_.sleeping.store(1, std::memory_order_seq_cst);
     if (!woken()) futex_wait(cpu_.sleeping, 1, timeout_ns - waited);
     cpu_.sleeping.store(0, std::memory_order_seq_cst);
   }
+  last_wait_ns_ = steady_ns() - start;
   if (wfe) cpu_.attention.fetch_and(~uint32_t{Cpu::kEvent}, std::memory_order_seq_cst);
 }
 

@@ -78,6 +78,7 @@ class SoftVcpu final : public Vcpu {
 
   Cpu& cpu_;
   SoftView view_;
+  uint64_t last_wait_ns_ = ~uint64_t{0};
 };
 
 class SoftBackend final : public Backend {
