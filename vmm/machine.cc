@@ -83,9 +83,7 @@ std::string Machine::assemble() {
     icount_clock_ = clock.get();
     clock_ = std::move(clock);
   } else {
-    auto clock = std::make_unique<HostClock>();
-    host_clock_ = clock.get();
-    clock_ = std::move(clock);
+    clock_ = std::make_unique<HostClock>();
   }
   stage2_.map(platform::kRamBase, options_.memory,
               memory_.host(platform::kRamBase, options_.memory),
@@ -486,6 +484,7 @@ RunReport Machine::report() {
   report.backend = "soft";
   report.clock = options_.icount ? "icount" : "host";
   report.bus = &bus_;
+  report.sysreg_devices = {&gic_->cpu_interface(), timer_.get()};
   return report;
 }
 

@@ -97,7 +97,6 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
 
   GuestMemory memory_;
   Stage2 stage2_;
-  HostClock* host_clock_ = nullptr;
   IcountClock* icount_clock_ = nullptr;
   std::unique_ptr<Clock> clock_;
   std::unique_ptr<soft::SoftMachine> backend_;

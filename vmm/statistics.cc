@@ -151,45 +151,10 @@ std::vector<VcpuStatistics::RegisterCount> VcpuStatistics::register_counts() con
   return result;
 }
 
-std::string sysreg_name(SysregId id) {
-  static const std::map<SysregId, const char*> kNames = {
-      {sysreg_id(3, 0, 4, 6, 0), "ICC_PMR_EL1"},
-      {sysreg_id(3, 0, 12, 8, 0), "ICC_IAR0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 1), "ICC_EOIR0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 2), "ICC_HPPIR0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 3), "ICC_BPR0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 4), "ICC_AP0R0_EL1"},
-      {sysreg_id(3, 0, 12, 8, 5), "ICC_AP0R1_EL1"},
-      {sysreg_id(3, 0, 12, 8, 6), "ICC_AP0R2_EL1"},
-      {sysreg_id(3, 0, 12, 8, 7), "ICC_AP0R3_EL1"},
-      {sysreg_id(3, 0, 12, 9, 0), "ICC_AP1R0_EL1"},
-      {sysreg_id(3, 0, 12, 9, 1), "ICC_AP1R1_EL1"},
-      {sysreg_id(3, 0, 12, 9, 2), "ICC_AP1R2_EL1"},
-      {sysreg_id(3, 0, 12, 9, 3), "ICC_AP1R3_EL1"},
-      {sysreg_id(3, 0, 12, 11, 1), "ICC_DIR_EL1"},
-      {sysreg_id(3, 0, 12, 11, 3), "ICC_RPR_EL1"},
-      {sysreg_id(3, 0, 12, 11, 5), "ICC_SGI1R_EL1"},
-      {sysreg_id(3, 0, 12, 11, 6), "ICC_ASGI1R_EL1"},
-      {sysreg_id(3, 0, 12, 11, 7), "ICC_SGI0R_EL1"},
-      {sysreg_id(3, 0, 12, 12, 0), "ICC_IAR1_EL1"},
-      {sysreg_id(3, 0, 12, 12, 1), "ICC_EOIR1_EL1"},
-      {sysreg_id(3, 0, 12, 12, 2), "ICC_HPPIR1_EL1"},
-      {sysreg_id(3, 0, 12, 12, 3), "ICC_BPR1_EL1"},
-      {sysreg_id(3, 0, 12, 12, 4), "ICC_CTLR_EL1"},
-      {sysreg_id(3, 0, 12, 12, 5), "ICC_SRE_EL1"},
-      {sysreg_id(3, 0, 12, 12, 6), "ICC_IGRPEN0_EL1"},
-      {sysreg_id(3, 0, 12, 12, 7), "ICC_IGRPEN1_EL1"},
-      {sysreg_id(3, 3, 14, 0, 0), "CNTFRQ_EL0"},
-      {sysreg_id(3, 3, 14, 0, 1), "CNTPCT_EL0"},
-      {sysreg_id(3, 3, 14, 0, 2), "CNTVCT_EL0"},
-      {sysreg_id(3, 3, 14, 2, 0), "CNTP_TVAL_EL0"},
-      {sysreg_id(3, 3, 14, 2, 1), "CNTP_CTL_EL0"},
-      {sysreg_id(3, 3, 14, 2, 2), "CNTP_CVAL_EL0"},
-      {sysreg_id(3, 3, 14, 3, 0), "CNTV_TVAL_EL0"},
-      {sysreg_id(3, 3, 14, 3, 1), "CNTV_CTL_EL0"},
-      {sysreg_id(3, 3, 14, 3, 2), "CNTV_CVAL_EL0"},
-  };
-  if (auto it = kNames.find(id); it != kNames.end()) return it->second;
+std::string sysreg_name(const RunReport& report, SysregId id) {
+  for (const SysregDevice* device : report.sysreg_devices) {
+    if (std::string_view name = device->register_name(id); !name.empty()) return std::string(name);
+  }
   return fmt::format("S{}_{}_C{}_C{}_{}", id >> 14 & 3, id >> 11 & 7, id >> 7 & 15, id >> 3 & 15,
                      id & 7);
 }
@@ -211,7 +176,7 @@ std::vector<Row> register_rows(const RunReport& report) {
   for (const auto& count : report.total.register_counts()) {
     if ((count.key & VcpuStatistics::kSysregBit) != 0) {
       auto id = static_cast<SysregId>(count.key);
-      std::string name = sysreg_name(id);
+      std::string name = sysreg_name(report, id);
       rows.push_back({sysreg_device(name), name, count.reads, count.writes});
       continue;
     }
@@ -257,7 +222,7 @@ std::map<std::string, VcpuStatistics::DeviceCount> device_counts(const RunReport
   for (const auto& count : report.total.register_counts()) {
     if ((count.key & VcpuStatistics::kSysregBit) == 0) continue;
     VcpuStatistics::DeviceCount& device =
-        counts[sysreg_device(sysreg_name(static_cast<SysregId>(count.key)))];
+        counts[sysreg_device(sysreg_name(report, static_cast<SysregId>(count.key)))];
     device.reads += count.reads;
     device.writes += count.writes;
   }
@@ -306,12 +271,10 @@ nlohmann::json report_json(const RunReport& report) {
                   {"unmapped_accesses", c.unmapped_accesses},
                   {"unsupported_accesses", c.unsupported_accesses},
                   {"undefined_sysregs", c.undefined}};
-  out["icache"] = {{"policy", report.icache_policy},
-                   {"hits", report.icache.hits},
-                   {"misses", report.icache.misses},
-                   {"invalidations", report.icache.invalidations},
-                   {"mismatches", report.icache.mismatches},
-                   {"overtaken", report.icache.overtaken}};
+  out["icache"] = {
+      {"policy", report.icache_policy},         {"hits", report.icache.hits},
+      {"misses", report.icache.misses},         {"invalidations", report.icache.invalidations},
+      {"mismatches", report.icache.mismatches}, {"overtaken", report.icache.overtaken}};
   out["decode"] = {{"decoder", report.decoder},
                    {"ok", c.decode_ok},
                    {"unsupported", c.decode_unsupported},

@@ -141,14 +141,15 @@ struct RunReport {
   unsigned cpus = 1;
   std::string icache_policy, decoder, backend, clock;
   const Bus* bus = nullptr;
+  std::vector<const SysregDevice*> sysreg_devices;
 };
 
 nlohmann::json report_json(const RunReport& report);
 // The exit profile: a table for people.
 std::string report_table(const RunReport& report);
 
-// Name of a GIC or timer system register, e.g. "ICC_IAR1_EL1"; or S3_0_C12_C12_0.
-std::string sysreg_name(SysregId id);
+// Name of a system register as its device tells it, e.g. "ICC_IAR1_EL1"; else S3_0_C12_C12_0.
+std::string sysreg_name(const RunReport& report, SysregId id);
 
 }  // namespace trapline
 

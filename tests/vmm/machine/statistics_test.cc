@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "devices/gicv3/gicv3.h"
+
 namespace trapline {
 namespace {
 
@@ -68,6 +70,8 @@ TEST(VcpuStatistics, CountsByRegisterAndSurvivesASprayingGuest) {
   }
   RunReport report;
   report.bus = &bus;
+  Gicv3 gic(1);
+  report.sysreg_devices = {&gic.cpu_interface()};
   report.total.merge(one);
   report.total.merge(two);
   nlohmann::json json = report_json(report);
