@@ -42,7 +42,7 @@ class Bus {
 
   // The region that holds all of [ipa, ipa + size), or null. `size` is not 0. A hint belongs to one
   // bus and one thread.
-  const Region* find(uint64_t ipa, unsigned size, Hint& hint) const {
+  [[gnu::always_inline]] const Region* find(uint64_t ipa, unsigned size, Hint& hint) const {
     if (hint.region != nullptr && holds(*hint.region, ipa, size)) [[likely]] {
       return hint.region;
     }

@@ -1,11 +1,9 @@
 #include "mmio/emulate.h"
 
 #include <atomic>
-#include <cstddef>
-#include <cstring>
 
-#include "mmio/gate.h"
 #include "mmio/host_memory.h"
+#include "mmio/single_access.h"
 #include "mmio/transaction.h"
 
 namespace trapline {
@@ -90,75 +88,6 @@ void plain(Transaction& t) {
 
 namespace {
 
-// The first eight bytes of an Access, op to rm, for the tests below.
-uint64_t first_half(const Access& access) {
-  uint64_t half;
-  std::memcpy(&half, &access, sizeof half);
-  return half;
-}
-constexpr uint64_t kAboveRegisters = 0xe0e0'e0e0'e000'0000;  // register numbers of 32 and more
-static_assert(offsetof(Access, count) == 2 && offsetof(Access, rt) == 3 &&
-              offsetof(Access, rm) == 7);
-
-// One integer element of up to 8 bytes, without order, in registers that exist.
-bool is_single(const Access& access) {
-  constexpr uint64_t kCountByte = 0x00ff'0000, kCountOne = 0x0001'0000;
-  return (first_half(access) & (kAboveRegisters | kCountByte)) == kCountOne &&
-         (access.op == Op::kLoad || access.op == Op::kStore) && access.size_log2 <= 3 &&
-         !access.vector && !ordered(access);
-}
-
-// The common case: one aligned element of a device in the page that the hardware has translated.
-// False: nothing was done, take the general way.
-inline bool single_device_access(const Access& access, uint64_t va, CpuView& view, const Bus* bus,
-                                 EmulateContext& context, Outcome& outcome) {
-  const unsigned size = access.element_bytes();
-  if ((va & ~(kPageBytes - 1)) != view.known_va_page || (va & (size - 1)) != 0) return false;
-  if (bus == nullptr || view.big_endian || context.armed_slot != 0) return false;
-  if (access.rn == 31 && view.sp_alignment_check) return false;
-  const uint64_t ipa = view.known_ipa_page + (va & (kPageBytes - 1));
-  const Bus::Region* region = bus->find(ipa, size, context.hint);
-  if (region == nullptr) return false;
-  const uint64_t offset = ipa - region->base + region->device_offset;
-  const bool store = access.op == Op::kStore;
-  if (!region->device->accepts(offset, size, store)) return false;
-
-  MmioResult result;
-  if (store) {
-    uint64_t value = view.regs->x[access.rt];
-    if (size < 8) value &= (uint64_t{1} << (8 * size)) - 1;
-    result = as_plain_store(context.gate, *region, view.vcpu,
-                            [&] { return region->device->write(offset, size, value, view.vcpu); });
-    if (context.observer != nullptr) {
-      context.observer->device_access(*region, offset, size, true, value, result.abort);
-    }
-  } else {
-    result = region->device->read(offset, size, view.vcpu);
-    if (context.observer != nullptr) {
-      context.observer->device_access(*region, offset, size, false, result.value, result.abort);
-    }
-  }
-  if (result.abort) [[unlikely]] {
-    outcome.status = Outcome::Status::kFault;
-    outcome.fault.far = va;
-    outcome.fault.fsc = kFscExternal;
-    outcome.fault.write = store;
-    return true;
-  }
-  if (!store) {
-    uint64_t value = result.value;
-    if (size < 8) value &= (uint64_t{1} << (8 * size)) - 1;
-    const Transaction t{access, va, view, bus, context, outcome};
-    const uint64_t next_base = access.writes_back() ? t.next_base() : 0;
-    t.set_x(access.rt, extend_loaded(access, value));
-    t.write_back(next_base);
-  } else if (access.writes_back()) {
-    const Transaction t{access, va, view, bus, context, outcome};
-    t.write_back(t.next_base());
-  }
-  return true;
-}
-
 // Every register number below 32, and sizes that the planning arrays hold.
 bool well_formed(const Access& access) {
   return (first_half(access) & kAboveRegisters) == 0 && access.size_log2 <= 4 &&
@@ -234,10 +163,15 @@ void perform(Transaction& t) {
 
 Outcome emulate(const Access& access, uint64_t va, CpuView& view, const Bus* bus,
                 EmulateContext& context) {
+  using emulation::Single;
   Outcome outcome;
-  if (emulation::is_single(access) &&
-      emulation::single_device_access(access, va, view, bus, context, outcome)) [[likely]] {
-    return outcome;
+  if (bus != nullptr) {
+    emulation::MaybeObserved observer{context.observer};
+    const Single single = emulation::single_access(access, va, view, *bus, context, observer);
+    if (single == Single::kDone) return outcome;
+    if (single == Single::kAbort) {
+      return {Outcome::Status::kFault, emulation::refused(access, va), 0};
+    }
   }
   emulation::general_access({access, va, view, bus, context, outcome});
   return outcome;

@@ -6,8 +6,10 @@
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
+#include <optional>
 
 #include "mmio/agree.h"
+#include "mmio/single_access.h"
 
 namespace trapline {
 namespace {
@@ -49,7 +51,7 @@ inline bool plainly_agrees(const Access& access, uint64_t va, bool write, bool f
 constexpr auto kSyndromeAccesses = [] {
   std::array<Access, 2048> table{};
   for (uint32_t i = 0; i < table.size(); ++i) {
-    table[i] = access_from_syndrome(DataAbort::from_esr((i & 0x3ff) << 14 | (i >> 10) << 6));
+    table[i] = access_from_syndrome(DataAbort{(i & 0x3ff) << 14 | (i >> 10) << 6});
   }
   return table;
 }();
@@ -57,10 +59,8 @@ const Access& syndrome_access(uint64_t esr) {
   return kSyndromeAccesses[(esr >> 14 & 0x3ff) | (esr >> 6 & 1) << 10];
 }
 
-ExitClass class_of(const Exit& exit) {
-  switch (exit.kind) {
-    case ExitKind::kDataAbort:
-      return (exit.esr >> 24 & 1) != 0 ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0;
+ExitClass class_of(ExitKind kind) {
+  switch (kind) {
     case ExitKind::kPrefetchAbort:
       return ExitClass::kPrefetchAbort;
     case ExitKind::kSysreg:
@@ -74,6 +74,8 @@ ExitClass class_of(const Exit& exit) {
       return ExitClass::kOther;
   }
 }
+
+const Outcome kDone{};
 
 }  // namespace
 
@@ -101,6 +103,20 @@ ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSo
 }
 
 AfterExit ExitHandler::handle(const Exit& exit) {
+  if (exit.kind != ExitKind::kDataAbort) return handle_other(exit);
+  const DataAbort abort{exit.esr};
+  const ExitClass exit_class =
+      abort.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0;
+  statistics_.exit(exit_class);
+  if (statistics_.latency == nullptr) [[likely]] {
+    data_abort(exit, abort, NoClock{});
+  } else {
+    data_abort(exit, abort, StageClock((*statistics_.latency)[static_cast<size_t>(exit_class)]));
+  }
+  return AfterExit::kResume;
+}
+
+AfterExit ExitHandler::handle_other(const Exit& exit) {
   switch (exit.kind) {
     case ExitKind::kBudget:
       return AfterExit::kBudget;
@@ -111,15 +127,13 @@ AfterExit ExitHandler::handle(const Exit& exit) {
     default:
       break;
   }
-  ExitClass exit_class = class_of(exit);
+  const ExitClass exit_class = class_of(exit.kind);
   statistics_.exit(exit_class);
-  StageClock clock(statistics_.latency == nullptr
-                       ? nullptr
-                       : &(*statistics_.latency)[static_cast<size_t>(exit_class)]);
+  std::optional<StageClock> clock;
+  if (statistics_.latency != nullptr) [[unlikely]] {
+    clock.emplace((*statistics_.latency)[static_cast<size_t>(exit_class)]);
+  }
   switch (exit.kind) {
-    case ExitKind::kDataAbort:
-      data_abort(exit, DataAbort::from_esr(exit.esr), clock);
-      return AfterExit::kResume;
     case ExitKind::kSysreg:
       sysreg(exit);
       return AfterExit::kResume;
@@ -145,57 +159,67 @@ AfterExit ExitHandler::handle(const Exit& exit) {
   }
 }
 
-void ExitHandler::data_abort(const Exit& exit, const DataAbort& abort, StageClock& clock) {
+template <typename Clock>
+[[gnu::always_inline]] inline void ExitHandler::data_abort(const Exit& exit, DataAbort abort,
+                                                           Clock&& clock) {
   // A table walk is never emulated: tables do not live in devices (design: test S1PTW before CM).
-  if (abort.s1ptw) {
-    external_abort(exit);
-    return;
+  if (abort.s1ptw()) [[unlikely]] {
+    return external_abort(exit);
   }
-  if (abort.cache_maintenance) {
-    Access maintenance{};
-    maintenance.op = Op::kCacheMaintenance;
-    vcpu_.complete(exit, maintenance, Outcome{});
-    return;
+  if (abort.cache_maintenance()) [[unlikely]] {
+    return cache_maintenance(exit);
   }
   const Access* found;
-  if (abort.valid) {
+  if (abort.valid()) {
     found = &syndrome_access(exit.esr);
   } else {
     const auto status = instructions_.find(exit.pc, found, statistics_, clock);
-    if (status == InstructionSource::Status::kRetry) return retry(exit, *found, true);
-    if (status == InstructionSource::Status::kUnsupported) {
-      ++statistics_.counters.unsupported_accesses;
-      log_guest("vcpu %u: unsupported instruction %08x accesses a device at pc %#" PRIx64,
-                exit.vcpu, instructions_.last_word(), exit.pc);
-      return external_abort(exit);
+    if (status != InstructionSource::Status::kOk) [[unlikely]] {
+      if (status == InstructionSource::Status::kRetry) return retry(exit, *found, true);
+      return unsupported_instruction(exit);
     }
   }
 
   const Access& access = *found;
   CpuView& view = vcpu_.view(exit, access);
   uint64_t va = exit.far;
-  if (abort.valid) {
+  if (abort.valid()) {
     if ((exit.valid_mask & Exit::kFar) == 0) va = exit.ipa;  // the view identity-maps
   } else {
     va = address_of(access, view);
     const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
-    if (!plainly_agrees(access, va, abort.write, far_known, exit.far) &&
-        !agrees_with_syndrome(access, va, abort.write, far_known, exit.far, view)) {
+    if (!plainly_agrees(access, va, abort.write(), far_known, exit.far) &&
+        !agrees_with_syndrome(access, va, abort.write(), far_known, exit.far, view)) {
       return retry(exit, access, true);
     }
   }
   // The page of the fault is translated already: by the hardware, for this very access.
   constexpr uint8_t kBoth = Exit::kFar | Exit::kIpa;
-  if ((exit.valid_mask & kBoth) == kBoth && !abort.far_not_valid) {
+  if ((exit.valid_mask & kBoth) == kBoth && !abort.far_not_valid()) {
     view.known_va_page = exit.far & ~kPageOffset;
     view.known_ipa_page = exit.ipa & ~kPageOffset;
   } else {
     view.known_va_page = ~uint64_t{0};
   }
 
-  Outcome outcome = emulate(access, va, view, services_.bus, emulate_);
+  using emulation::Single;
+  const Single single =
+      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_);
+  if (single == Single::kDone) [[likely]] {
+    clock.lap(Stage::kEmulate);
+    stuck_pc_ = ~uint64_t{0};
+    return vcpu_.complete(exit, access, kDone);
+  }
+  const Outcome outcome = single == Single::kAbort
+                              ? Outcome{Outcome::Status::kFault, emulation::refused(access, va), 0}
+                              : emulate(access, va, view, services_.bus, emulate_);
   clock.lap(Stage::kEmulate);
+  emulated(exit, access, va, outcome);
+}
 
+// Any end of an emulation.
+void ExitHandler::emulated(const Exit& exit, const Access& access, uint64_t va,
+                           const Outcome& outcome) {
   switch (outcome.status) {
     case Outcome::Status::kRetry:
       return retry(exit, access, false);
@@ -216,6 +240,20 @@ void ExitHandler::data_abort(const Exit& exit, const DataAbort& abort, StageCloc
   }
   stuck_pc_ = ~uint64_t{0};
   vcpu_.complete(exit, access, outcome);
+}
+
+void ExitHandler::unsupported_instruction(const Exit& exit) {
+  ++statistics_.counters.unsupported_accesses;
+  log_guest("vcpu %u: unsupported instruction %08x accesses a device at pc %#" PRIx64, exit.vcpu,
+            instructions_.last_word(), exit.pc);
+  external_abort(exit);
+}
+
+// CM = 1: a device holds nothing that maintenance could reach.
+void ExitHandler::cache_maintenance(const Exit& exit) {
+  Access maintenance{};
+  maintenance.op = Op::kCacheMaintenance;
+  vcpu_.complete(exit, maintenance, kDone);
 }
 
 // Nothing is emulated: what was remembered of this PC goes, and the guest runs the instruction

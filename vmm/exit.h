@@ -43,11 +43,12 @@ enum class AfterExit : uint8_t {
   kFailed,
 };
 
-class ExitHandler final {
+class ExitHandler final : public ExitSink {
  public:
   ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice);
 
   AfterExit handle(const Exit& exit);
+  void handle_inside(const Exit& exit) override { handle(exit); }
 
   InstructionSource& instructions() { return instructions_; }
   VcpuStatistics& statistics() { return statistics_; }
@@ -55,7 +56,12 @@ class ExitHandler final {
   uint64_t restart_context() const { return restart_context_; }
 
  private:
-  void data_abort(const Exit& exit, const DataAbort& abort, StageClock& clock);
+  AfterExit handle_other(const Exit& exit);
+  template <typename Clock>
+  void data_abort(const Exit& exit, DataAbort abort, Clock&& clock);
+  void emulated(const Exit& exit, const Access& access, uint64_t va, const Outcome& outcome);
+  void unsupported_instruction(const Exit& exit);
+  void cache_maintenance(const Exit& exit);
   AfterExit hvc(const Exit& exit);
   void sysreg(const Exit& exit);
   void retry(const Exit& exit, const Access& access, bool disagreement);

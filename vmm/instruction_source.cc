@@ -58,7 +58,7 @@ InstructionSource::InstructionSource(Vcpu& vcpu, const Choice& choice)
 InstructionSource::~InstructionSource() = default;
 
 void InstructionSource::change_context(const TranslationRegs& now) {
-  seen_ = now;
+  seen_serial_ = now.serial;
   cache_->set_context({.sctlr = now.sctlr,
                        .tcr = now.tcr,
                        .mair = now.mair,
@@ -90,9 +90,9 @@ InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& 
 }
 
 // No cache, or not in it.
+template <typename Clock>
 InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& access,
-                                                         VcpuStatistics& statistics,
-                                                         StageClock& clock) {
+                                                         VcpuStatistics& statistics, Clock& clock) {
   const uint64_t token = cache_->begin();
   Fetched fetched;
   const bool translated = vcpu_.translate_pc(pc, fetched);
@@ -135,6 +135,11 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
   if (choice_.policy != CachePolicy::kOff) clock.lap(Stage::kLookup);
   return Status::kOk;
 }
+
+template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&,
+                                                                  VcpuStatistics&, StageClock&);
+template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&,
+                                                                  VcpuStatistics&, NoClock&);
 
 // Policy `protect`: from here on writes to what `fetched` was read from are heard of. What was read
 // before may have changed since, so it is read again. False: do not cache.

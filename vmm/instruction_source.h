@@ -38,7 +38,9 @@ class InstructionSource final {
 
   // The access of the instruction at `pc`, as the vCPU would fetch it in its present context. On
   // kOk `access` points to it: good until the next find(), also after drop().
-  Status find(uint64_t pc, const Access*& access, VcpuStatistics& statistics, StageClock& clock) {
+  template <typename Clock>
+  [[gnu::always_inline]] Status find(uint64_t pc, const Access*& access, VcpuStatistics& statistics,
+                                     Clock& clock) {
     const icache::Entry* entry = nullptr;
     if (by_pc_) {
       set_context();
@@ -66,19 +68,16 @@ class InstructionSource final {
   CacheCounters cache_counters() const;
 
  private:
-  // On the way of every exit: one comparison without branches while nothing changed.
+  // On the way of every exit: one comparison while nothing changed.
   void set_context() {
     const TranslationRegs& now = vcpu_.translation_regs();
-    const uint64_t changes = (now.sctlr ^ seen_.sctlr) | (now.tcr ^ seen_.tcr) |
-                             (now.mair ^ seen_.mair) | (now.ttbr0 ^ seen_.ttbr0) |
-                             (now.ttbr1 ^ seen_.ttbr1) |
-                             static_cast<uint64_t>((now.vmid ^ seen_.vmid) | (now.el ^ seen_.el));
-    if (changes != 0) [[unlikely]] {
+    if (now.serial == 0 || now.serial != seen_serial_) [[unlikely]] {
       change_context(now);
     }
   }
   void change_context(const TranslationRegs& now);
-  Status find_slowly(uint64_t pc, Access& access, VcpuStatistics& statistics, StageClock& clock);
+  template <typename Clock>
+  Status find_slowly(uint64_t pc, Access& access, VcpuStatistics& statistics, Clock& clock);
   bool watch_source(uint64_t pc, Fetched& fetched);
   Status decode_word(uint32_t word, Access& access, VcpuStatistics& statistics);
   DecodeStatus decode_with_choice(uint32_t word, Access& access);
@@ -89,8 +88,8 @@ class InstructionSource final {
   bool by_pc_;  // the policies whose key is the PC
   icache::OwnedICache cache_;
   std::unique_ptr<CapstoneDecoder> capstone_;
-  TranslationRegs seen_{.sctlr = ~uint64_t{0}};  // that the cache's context was made from
-  Access decoded_{};                             // on a miss
+  uint64_t seen_serial_ = 0;  // of the registers that the cache's context was made from
+  Access decoded_{};          // on a miss
   uint32_t last_word_ = 0;
   uint64_t overtaken_ = 0;
 };

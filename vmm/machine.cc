@@ -108,6 +108,8 @@ std::string Machine::assemble() {
     cpus_.push_back(std::make_unique<Cpu>(i, backend_->vcpu(i), services, choice));
     Cpu& cpu = *cpus_.back();
     if (!options_.stats.empty()) cpu.exits.statistics().enable_timing();
+    // Under icount a device may bring the next deadline nearer: run() ends at each exit.
+    if (!options_.icount) cpu.vcpu.set_exit_sink(&cpu.exits);
     gic_->connect_cpu(i, &cpu.irq, &cpu.fiq);
     timer_->connect(i, &gic_->ppi(i, Gicv3::kVirtualTimerIntid),
                     &gic_->ppi(i, Gicv3::kPhysicalTimerIntid));

@@ -71,9 +71,9 @@ void VcpuStatistics::enable_timing() {
 
 // Open addressing over a fixed table: a guest that sprays addresses fills it and lands in
 // overflow_.
-VcpuStatistics::RegisterCount& VcpuStatistics::slot(uint32_t key, uint64_t offset) {
+VcpuStatistics::RegisterCount& VcpuStatistics::find_slot(uint32_t key, uint64_t offset) {
   uint32_t tag = key + 1;
-  for (size_t i = (key * 0x9e3779b1u) >> 20, probe = 0; probe < 16; ++probe, i = (i + 1) % kSlots) {
+  for (size_t i = home(key), probe = 0; probe < 16; ++probe, i = (i + 1) % kSlots) {
     RegisterCount& entry = table_[i];
     if (entry.key == tag) return entry;
     if (entry.key == 0) {
@@ -87,25 +87,8 @@ VcpuStatistics::RegisterCount& VcpuStatistics::slot(uint32_t key, uint64_t offse
   return overflow_;
 }
 
-void VcpuStatistics::device_access(const Bus::Region& region, uint64_t offset, unsigned /*size*/,
-                                   bool write, uint64_t /*value*/, bool /*abort*/) {
-  DeviceCount& device = regions[region.index];
-  ++(write ? device.writes : device.reads);
-  // A window as large as a flash bank holds no registers: it counts as one.
-  constexpr uint64_t kLargest = uint64_t{2} << 20;
-  if (region.size > kLargest) offset = 0;
-  uint32_t key = uint32_t{region.index} << 22 | static_cast<uint32_t>(offset >> 2);
-  RegisterCount& count = slot(key, offset & ~uint64_t{3});
-  ++(write ? count.writes : count.reads);
-}
-
 void VcpuStatistics::unmapped_access(uint64_t /*ipa*/, unsigned /*size*/, bool /*write*/) {
   ++counters.unmapped_accesses;
-}
-
-void VcpuStatistics::sysreg_access(SysregId id, bool write) {
-  RegisterCount& count = slot(kSysregBit | id, id);
-  ++(write ? count.writes : count.reads);
 }
 
 void VcpuStatistics::merge(const VcpuStatistics& other) {

@@ -82,10 +82,23 @@ class VcpuStatistics final : public AccessObserver {
  public:
   VcpuStatistics();
 
-  void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
-                     uint64_t value, bool abort) override;
+  [[gnu::always_inline]] void device_access(const Bus::Region& region, uint64_t offset,
+                                            unsigned /*size*/, bool write, uint64_t /*value*/,
+                                            bool /*abort*/) override {
+    DeviceCount& device = regions[region.index];
+    ++(write ? device.writes : device.reads);
+    // A window as large as a flash bank holds no registers: it counts as one.
+    constexpr uint64_t kLargest = uint64_t{2} << 20;
+    if (region.size > kLargest) offset = 0;
+    const uint32_t key = uint32_t{region.index} << 22 | static_cast<uint32_t>(offset >> 2);
+    RegisterCount& count = slot(key, offset & ~uint64_t{3});
+    ++(write ? count.writes : count.reads);
+  }
   void unmapped_access(uint64_t ipa, unsigned size, bool write) override;
-  void sysreg_access(SysregId id, bool write);
+  void sysreg_access(SysregId id, bool write) {
+    RegisterCount& count = slot(kSysregBit | id, id);
+    ++(write ? count.writes : count.reads);
+  }
 
   void exit(ExitClass c) { ++exits[static_cast<size_t>(c)]; }
 
@@ -117,9 +130,16 @@ class VcpuStatistics final : public AccessObserver {
   std::array<DeviceCount, 256> regions{};
 
  private:
-  RegisterCount& slot(uint32_t key, uint64_t offset);
+  static constexpr unsigned kSlotsLog2 = 12;
+  static constexpr size_t kSlots = size_t{1} << kSlotsLog2;
+  static size_t home(uint32_t key) { return (key * 0x9e3779b1u) >> (32 - kSlotsLog2); }
 
-  static constexpr size_t kSlots = 4096;
+  RegisterCount& slot(uint32_t key, uint64_t offset) {
+    RegisterCount& entry = table_[home(key)];
+    return entry.key == key + 1 ? entry : find_slot(key, offset);
+  }
+  RegisterCount& find_slot(uint32_t key, uint64_t offset);
+
   std::vector<RegisterCount> table_;
   size_t used_ = 0;
   RegisterCount overflow_;

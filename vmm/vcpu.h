@@ -58,6 +58,9 @@ struct TranslationRegs {
   uint16_t vmid = 0;
   uint8_t el = 1;  // current: 0 or 1
   bool pan = false;
+  // Names the values of all the others but `pan`: while it stays the same, so do they. 0: the
+  // backend cannot tell; compare.
+  uint64_t serial = 0;
 };
 
 // The result of reading an instruction word at a PC as the CPU would fetch it.
@@ -89,9 +92,23 @@ class Backend {
   virtual bool watch(uint64_t ipa_page) = 0;
 };
 
+// Deals with an exit while the vCPU stays inside run().
+class ExitSink {
+ public:
+  virtual ~ExitSink() = default;
+  // A kDataAbort or a kSysreg: its handling ends in complete(), complete_sysreg() or inject_*(),
+  // and the guest goes on.
+  virtual void handle_inside(const Exit& exit) = 0;
+};
+
 class Vcpu {
  public:
   virtual ~Vcpu() = default;
+
+  // A backend to which leaving run() is dear may give the exits that always resume to the sink
+  // instead of returning them; from run(), on the vCPU's thread, with no lock held and nothing of
+  // the guest's running on it. Null (the default): every exit is returned.
+  virtual void set_exit_sink(ExitSink* /*sink*/) {}
 
   // Runs until an exit, but at most `budget` instructions (a backend that cannot count ignores the
   // budget). Only on the vCPU's own thread, like everything here that does not say otherwise.

@@ -178,14 +178,14 @@ void FuzzMachine::disturb(Random& random) {
 
 void FuzzMachine::data_abort(const Exit& exit) {
   soft::SoftVcpu& vcpu = machine_->vcpu(0);
-  const DataAbort abort = DataAbort::from_esr(exit.esr);
-  if (abort.s1ptw) return vcpu.inject_external_abort(exit);
+  const DataAbort abort{exit.esr};
+  if (abort.s1ptw()) return vcpu.inject_external_abort(exit);
   Access access{};
-  if (abort.cache_maintenance) {
+  if (abort.cache_maintenance()) {
     access.op = Op::kCacheMaintenance;
     return vcpu.complete(exit, access, Outcome{});
   }
-  if (abort.valid) {
+  if (abort.valid()) {
     access = access_from_syndrome(abort);
   } else {
     const Fetched fetched = vcpu.fetch(exit.pc);
@@ -194,7 +194,7 @@ void FuzzMachine::data_abort(const Exit& exit) {
     }
   }
   CpuView& view = vcpu.view(exit, access);
-  uint64_t va = abort.valid ? exit.far : effective_address(access, view);
+  uint64_t va = abort.valid() ? exit.far : effective_address(access, view);
   if (access.op == Op::kZeroBlock) va &= ~uint64_t{63};
   Outcome outcome = emulate(access, va, view, &bus_, emulate_);
   vcpu.complete(exit, access, outcome);

@@ -62,6 +62,7 @@ struct Cpu {
   alignas(16) Vreg v[32]{};
   Pstate ps;
   SystemRegisters sys;
+  uint64_t last_serial = 0;  // the newest TranslationRegs::serial
 
   ExclusiveMonitor monitor;  // cleared by CLREX and exception return
 
@@ -188,8 +189,12 @@ void icache_invalidate_all(Cpu& cpu, bool broadcast);
 // seen.
 void tlb_invalidate_ipa(SharedState& shared, Cpu* issuer, uint64_t ipa, uint64_t size);
 void tlb_demote_writes(SharedState& shared, Cpu* issuer, uint64_t ipa_page);
-// SCTLR/TCR/TTBR/MAIR/ASID/EL/PAN changed: whatever the engine derived from them is stale.
-void translation_context_changed(Cpu& cpu);
+void engine_context_changed(Cpu& cpu);
+// SCTLR/TCR/TTBR/MAIR/ASID/EL/PAN changed: whatever was derived from them is stale.
+inline void translation_context_changed(Cpu& cpu) {
+  cpu.sys.mmu.serial = ++cpu.last_serial;
+  engine_context_changed(cpu);
+}
 // Breakpoint/watchpoint registers or MDSCR changed.
 void debug_context_changed(Cpu& cpu);
 

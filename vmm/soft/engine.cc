@@ -16,6 +16,7 @@ constexpr uint64_t kLongestRun = uint64_t{1} << 62;
 void simple_exit(const Cpu& cpu, ExitKind kind, Exit& exit) {
   exit.kind = kind;
   exit.vcpu = static_cast<uint8_t>(cpu.index);
+  exit.valid_mask = 0;
   exit.pc = cpu.pc;
 }
 
@@ -149,6 +150,29 @@ void note_exception(Cpu& cpu, EngineState& e) {
   e.leave = Leave::kException;
 }
 
+bool resume_inside(Cpu& cpu, EngineState& e) {
+  e.leave = Leave::kExitReady;
+  if (e.sink == nullptr || step_enabled(cpu) || e.stop_after_exception) return false;
+  // As between two engine_run(): whoever waits for maintenance need not wait for a device.
+  e.finished = false;
+  const uint32_t nzcv = cpu.nzcv;
+  e.presence.store(Presence::kDevice, std::memory_order_release);
+  e.sink->handle_inside(*e.out);
+  come_back(e);
+  if (!e.finished) {
+    // Delivered to the guest, or the instruction runs again.
+    note_exception(cpu, e);
+    return false;
+  }
+  if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) == 0 && !e.context_dirty &&
+      cpu.nzcv == nzcv) [[likely]] {
+    return true;
+  }
+  --e.icount;
+  e.leave = Leave::kLookup;
+  return false;
+}
+
 void engine_create(Cpu& cpu) {
   auto* e = new EngineState(cpu);
   cpu.engine = e;
@@ -185,11 +209,11 @@ Exit engine_run(Cpu& cpu, uint64_t budget) {
   e.pending_link = nullptr;
   update_attention_mask(cpu, e);
   // From here on other CPUs wait for us; what they asked for before is in the queue.
-  e.running.store(true, std::memory_order_seq_cst);
+  e.presence.store(Presence::kGuest, std::memory_order_seq_cst);
   Exit exit;
   e.out = &exit;
   run_loop(cpu, e, exit);
-  e.running.store(false, std::memory_order_release);
+  e.presence.store(Presence::kOutside, std::memory_order_release);
   return exit;
 }
 
@@ -204,7 +228,10 @@ Exit engine_step(Cpu& cpu) {
   return exit;
 }
 
+void engine_set_exit_sink(Cpu& cpu, ExitSink* sink) { cpu.engine->sink = sink; }
+
 void engine_finish_instruction(Cpu& cpu) {
+  cpu.engine->finished = true;
   cpu.pc += 4;
   ++cpu.retired;
   step_advance(cpu);

@@ -23,6 +23,7 @@ void engine_reset(Cpu& cpu);
 // kWfe is a hint: an event by another CPU's store to a monitored address is not modelled, so the
 // caller must bound its wait (or just yield and run again).
 Exit engine_run(Cpu& cpu, uint64_t budget);
+void engine_set_exit_sink(Cpu& cpu, ExitSink* sink);
 // One instruction (or one exception entry), then kDebug, unless it exits by itself.
 Exit engine_step(Cpu& cpu);
 // An instruction that exited was completed from outside (a data abort emulated, a system register

@@ -85,6 +85,13 @@ struct Maintenance {
   uint64_t a = 0, b = 0;
 };
 
+// Whether a CPU may be using what it has cached; maintenance.cc.
+enum class Presence : uint8_t {
+  kOutside,  // of engine_run(): it comes back only through its maintenance queue
+  kDevice,   // an exit is dealt with inside: likewise, but it comes back without a fence
+  kGuest,
+};
+
 struct EngineState {
   explicit EngineState(Cpu& cpu) : view(cpu) {}
 
@@ -103,7 +110,9 @@ struct EngineState {
   uint8_t mode = 0;                   // BlockMode
   int64_t icount = 0;                 // valid outside handlers
   Exit* out = nullptr;                // what engine_run() will return
-  uint64_t retire_base = 0;           // cpu.retired == retire_base - icount
+  ExitSink* sink = nullptr;
+  bool finished = false;     // engine_finish_instruction() was called
+  uint64_t retire_base = 0;  // cpu.retired == retire_base - icount
   // A direct branch that found no link, to be set once its target is known.
   Block** pending_link = nullptr;
   Block* pending_source = nullptr;
@@ -148,7 +157,7 @@ struct EngineState {
   DeviceGate gate;
 
   // --- maintenance ---
-  std::atomic<bool> running{false};
+  std::atomic<Presence> presence{Presence::kOutside};
   std::mutex queue_mutex;
   std::vector<Maintenance> queue;   // guarded
   std::atomic<uint64_t> queued{0};  // requests ever queued
@@ -210,7 +219,15 @@ std::atomic<uint8_t>* flags_of_host(const GuestMemory& memory, const uint8_t* ho
 // --- maintenance.cc ---
 void maintenance_drain(Cpu& cpu, EngineState& e);
 void maintenance_wait(Cpu& cpu, EngineState& e);  // DSB
+// Back from Presence::kDevice to kGuest. The attention word is read after it.
+void come_back(EngineState& e);
 void maintenance_broadcast(SharedState& shared, Cpu* issuer, const Maintenance& request);
+
+// --- engine.cc ---
+// *EngineState::out is an exit that always resumes, and suspend_at() was called. True: it was dealt
+// with by the sink, and the block goes on with its next op. Else the handler returns: to the run
+// loop, or with the exit.
+bool resume_inside(Cpu& cpu, EngineState& e);
 
 // --- engine_debug.cc ---
 bool debug_needs_breakpoint(const Cpu& cpu, const EngineState& e, uint64_t pc);

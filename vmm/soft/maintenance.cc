@@ -2,6 +2,15 @@
 // CPU; the issuer's DSB waits until each has either served it or is outside engine_run(), where it
 // uses nothing that is cached and which it re-enters only through its queue. A CPU that waits
 // serves its own queue meanwhile, so two that wait for each other both get on.
+//
+// A CPU that deals with an exit inside engine_run() (Presence::kDevice) comes back millions of
+// times a second and is waited for seldom. So the one that waits pays for the fence between "I am
+// back" and the look at the attention word: membarrier(2) makes every running thread of the process
+// pass one. If the CPU was still away afterwards, it will see the request.
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <thread>
 
 #include "vmm/soft/engine_state.h"
@@ -60,16 +69,30 @@ uint64_t enqueue(Cpu& target, const Maintenance& request) {
   return ticket;
 }
 
-bool served(const EngineState& e, uint64_t ticket) {
-  return e.done.load(std::memory_order_seq_cst) >= ticket ||
-         !e.running.load(std::memory_order_seq_cst);
+// False on a kernel without it.
+bool register_process_barrier() {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+const bool has_process_barrier = register_process_barrier();
+
+// `fenced`: whether the barrier has been passed since the request was queued.
+bool served(const EngineState& e, uint64_t ticket, bool& fenced) {
+  if (e.done.load(std::memory_order_seq_cst) >= ticket) return true;
+  Presence presence = e.presence.load(std::memory_order_seq_cst);
+  if (presence == Presence::kDevice && has_process_barrier && !fenced) {
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    fenced = true;
+    presence = e.presence.load(std::memory_order_seq_cst);
+  }
+  return presence != Presence::kGuest;
 }
 
 void wait_for(SharedState& shared, Cpu* issuer, const std::vector<uint64_t>& tickets) {
+  bool fenced = false;
   for (size_t i = 0; i < tickets.size() && i < shared.cpus.size(); ++i) {
     Cpu* other = shared.cpus[i];
     if (other == issuer) continue;
-    for (unsigned spins = 0; !served(*other->engine, tickets[i]); ++spins) {
+    for (unsigned spins = 0; !served(*other->engine, tickets[i], fenced); ++spins) {
       if (issuer != nullptr &&
           (issuer->attention.load(std::memory_order_relaxed) & Cpu::kMaintenance) != 0) {
         maintenance_drain(*issuer, *issuer->engine);
@@ -93,6 +116,15 @@ void everywhere(SharedState& shared, Cpu* issuer, const Maintenance& request) {
 }
 
 }  // namespace
+
+void come_back(EngineState& e) {
+  e.presence.store(Presence::kGuest, std::memory_order_relaxed);
+  if (has_process_barrier) [[likely]] {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+}
 
 void maintenance_drain(Cpu& cpu, EngineState& e) {
   cpu.attention.fetch_and(~uint32_t{Cpu::kMaintenance}, std::memory_order_seq_cst);
@@ -173,7 +205,7 @@ void tlb_demote_writes(SharedState& shared, Cpu* issuer, uint64_t ipa_page) {
   everywhere(shared, issuer, {Maintenance::kDemote, reinterpret_cast<uint64_t>(host)});
 }
 
-void translation_context_changed(Cpu& cpu) { cpu.engine->context_dirty = true; }
+void engine_context_changed(Cpu& cpu) { cpu.engine->context_dirty = true; }
 
 void SharedState::memory_written(uint64_t ipa, uint64_t size) {
   const uint64_t end = ipa + size;

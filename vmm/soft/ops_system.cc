@@ -220,7 +220,8 @@ TL_OP(op_device_register) {
   exit.sysreg_value = exit.sysreg_write ? cpu->r.x[op->n] : 0;
   exit.esr = make_esr(Ec::kSysreg, sysreg_iss(word));
   exit.pc = cpu->pc;
-  e->leave = Leave::kExitReady;
+  if (!resume_inside(*cpu, *e)) return;
+  TL_NEXT;
 }
 
 // --- predecoding ---------------------------------------------------------------------------------

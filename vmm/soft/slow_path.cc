@@ -21,10 +21,12 @@ constexpr uint32_t kIssWnr = 1 << 6;
 
 // ISS[24:14] of a stage-2 data abort by this instruction (D17.2.37): valid for loads and stores of
 // one general register without write-back, else 0.
-uint32_t instruction_syndrome(uint32_t word) {
+[[gnu::always_inline]] inline uint32_t instruction_syndrome(uint32_t word) {
   const uint32_t size = word >> 30;
   const uint32_t common = kIssIsv | (word & 31) << 16;
   const uint32_t sized = common | size << 22 | (size == 3 ? kIssSf : 0);
+  // LDR, STR of the whole register at an unsigned offset: what drivers use.
+  if ((word & 0x3f800000) == 0x39000000) return sized;
   if ((word & 0x3f000000) == 0x08000000) {  // LDAR, STLR: o2 = 1, o1 = 0, o0 = 1
     return (word & 0x00a08000) == 0x00808000 ? sized | kIssAr : 0;
   }
@@ -68,7 +70,6 @@ void data_abort_exit(Cpu& cpu, EngineState& e, uint64_t va, uint32_t iss, uint64
     exit.ipa = ipa;
     exit.valid_mask |= Exit::kIpa;
   }
-  e.leave = Leave::kExitReady;
 }
 
 SlowResult stage2_fault(Cpu& cpu, EngineState& e, uint64_t va, uint32_t word, bool write,
@@ -80,7 +81,7 @@ SlowResult stage2_fault(Cpu& cpu, EngineState& e, uint64_t va, uint32_t word, bo
     iss |= instruction_syndrome(word);
   }
   data_abort_exit(cpu, e, va, iss, (fault.ipa & ~kPageMask) | (va & kPageMask), fault.ipa_valid);
-  return SlowResult::kLeave;
+  return SlowResult::kExit;
 }
 
 // From a TLB entry whose tag says kTlbIo.
@@ -91,7 +92,7 @@ SlowResult device_exit(Cpu& cpu, EngineState& e, const TlbEntry& t, uint64_t va,
   if (!cpu.isv_never) iss |= instruction_syndrome(word);
   const bool permission = (fsc & 0x3c) == kFscPermission;
   data_abort_exit(cpu, e, va, iss, (t.meta & kTlbIpaMask) | (va & kPageMask), !permission);
-  return SlowResult::kLeave;
+  return SlowResult::kExit;
 }
 
 SlowResult deliver(Cpu& cpu, EngineState& e, const GuestFault& fault) {
@@ -345,9 +346,12 @@ void slow_access(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
   const uint32_t word =
       __atomic_load_n(reinterpret_cast<const uint32_t*>(e->block->host + 4 * (op - e->block->ops)),
                       __ATOMIC_RELAXED);
-  if (fast_device_exit(cpu, e, word)) return;
-  switch (perform_access(*cpu, *e, word)) {
+  SlowResult result =
+      fast_device_exit(cpu, e, word) ? SlowResult::kExit : perform_access(*cpu, *e, word);
+  if (result == SlowResult::kExit && !resume_inside(*cpu, *e)) return;
+  switch (result) {
     case SlowResult::kDone:
+    case SlowResult::kExit:
       TL_NEXT;
     case SlowResult::kAgain:
       TL_TAIL return op->fn(cpu, op, icount, e);

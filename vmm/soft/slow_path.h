@@ -11,7 +11,8 @@ namespace trapline::soft {
 enum class SlowResult : uint8_t {
   kDone,   // performed: on with the next instruction
   kAgain,  // the TLB now has what was missing: the same handler once more
-  kLeave,  // exception or exit: e.leave says
+  kExit,   // *e.out is a data abort for the hypervisor
+  kLeave,  // an exception, or look again: e.leave says
 };
 // The access of the instruction at cpu.pc, whose state is exact.
 SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word);

@@ -72,6 +72,8 @@ SoftVcpu::~SoftVcpu() {
   if (t_current_cpu == &cpu_) t_current_cpu = nullptr;
 }
 
+void SoftVcpu::set_exit_sink(ExitSink* sink) { engine_set_exit_sink(cpu_, sink); }
+
 Exit SoftVcpu::run(uint64_t budget) {
   t_current_cpu = &cpu_;
   if (cpu_.futile_exceptions >= kCrashThreshold) {
@@ -97,20 +99,17 @@ void SoftVcpu::set_breakpoints(const uint64_t* pcs, unsigned count) {
 
 CpuView& SoftVcpu::view(const Exit& exit, const Access&) {
   view_.refresh(exit.pc);
-  constexpr uint8_t kBoth = Exit::kFar | Exit::kIpa;
-  if ((exit.valid_mask & kBoth) == kBoth && !DataAbort::from_esr(exit.esr).s1ptw) {
-    // As emulate() compares it: the address as the instruction forms it, tag included.
-    view_.known_va_page = exit.far & ~kPageMask;
-    view_.known_ipa_page = exit.ipa & ~kPageMask;
-  }
   return view_;
 }
 
 void SoftVcpu::complete(const Exit& exit, const Access&, const Outcome& outcome) {
+  if (outcome.status == Outcome::Status::kDone) [[likely]] {
+    cpu_.nzcv = view_.nzcv;
+    engine_finish_instruction(cpu_);
+    return;
+  }
   switch (outcome.status) {
     case Outcome::Status::kDone:
-      cpu_.nzcv = view_.nzcv;
-      engine_finish_instruction(cpu_);
       return;
     case Outcome::Status::kProgress:
       cpu_.nzcv = view_.nzcv;
@@ -146,10 +145,10 @@ unsigned SoftVcpu::failing_walk_level(uint64_t va, bool fetch) const {
 
 void SoftVcpu::inject_external_abort(const Exit& exit) {
   const bool prefetch = exit.kind == ExitKind::kPrefetchAbort;
-  const DataAbort abort = DataAbort::from_esr(exit.esr);
+  const DataAbort abort{exit.esr};
   const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
   uint32_t iss = kFscExternal;
-  if (abort.s1ptw && far_known) {
+  if (abort.s1ptw() && far_known) {
     iss = kFscExternalOnWalk | failing_walk_level(exit.far, prefetch);
   }
   if (!far_known) iss |= kIssFnv;
@@ -245,30 +244,32 @@ void SoftVcpu::wait_for_event(uint64_t timeout_ns, bool wfe) {
 // --- SoftView ----------------------------------------------------------------------------------
 
 void SoftView::refresh(uint64_t instruction_pc) {
+  if (cpu_.sys.mmu.serial != seen_serial_) [[unlikely]] {
+    refresh_regime();
+  }
+  pc = instruction_pc;
+  nzcv = cpu_.nzcv;
+  known_va_page = ~uint64_t{0};
+}
+
+void SoftView::refresh_regime() {
   const TranslationRegs& mmu = cpu_.sys.mmu;
-  const bool el0 = cpu_.ps.el == 0;
+  const bool el0 = mmu.el == 0;
   regs = &cpu_.r;
   v = cpu_.v;
-  pc = instruction_pc;
+  vcpu = cpu_.index;
+  monitor = &cpu_.monitor;
+  zero_block_log2 = static_cast<unsigned>(id::kDczid) + 2;
   big_endian = (mmu.sctlr & (el0 ? kSctlrE0e : kSctlrEe)) != 0;
   sp_alignment_check = (mmu.sctlr & (el0 ? kSctlrSa0 : kSctlrSa)) != 0;
   alignment_check = (mmu.sctlr & kSctlrA) != 0;
-  if (mmu.tcr != seen_tcr_ || mmu.sctlr != seen_sctlr_) {
-    const TranslationRegion lower = translation_region(mmu, false);
-    const TranslationRegion upper = translation_region(mmu, true);
-    tbi_lower = lower.top_byte_ignore;
-    tbi_upper = upper.top_byte_ignore;
-    va_bits_lower = lower.input_bits;
-    va_bits_upper = upper.input_bits;
-    seen_tcr_ = mmu.tcr;
-    seen_sctlr_ = mmu.sctlr;
-  }
-  zero_block_log2 = static_cast<unsigned>(id::kDczid) + 2;
-  vcpu = cpu_.index;
-  nzcv = cpu_.nzcv;
-  monitor = &cpu_.monitor;
-  known_va_page = ~uint64_t{0};
-  known_ipa_page = 0;
+  const TranslationRegion lower = translation_region(mmu, false);
+  const TranslationRegion upper = translation_region(mmu, true);
+  tbi_lower = lower.top_byte_ignore;
+  tbi_upper = upper.top_byte_ignore;
+  va_bits_lower = lower.input_bits;
+  va_bits_upper = upper.input_bits;
+  seen_serial_ = mmu.serial;
 }
 
 Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unprivileged) {

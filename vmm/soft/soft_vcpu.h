@@ -17,7 +17,8 @@ namespace trapline::soft {
 class SoftView final : public CpuView {
  public:
   explicit SoftView(Cpu& cpu) : cpu_(cpu) {}
-  // Refreshes everything that depends on PSTATE and the system registers.
+  // For the instruction at `instruction_pc`; what depends on PSTATE and the system registers is
+  // made anew when they have changed.
   void refresh(uint64_t instruction_pc);
 
   Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
@@ -25,8 +26,10 @@ class SoftView final : public CpuView {
   void ram_written(uint64_t ipa, unsigned size) override;
 
  private:
+  void refresh_regime();
+
   Cpu& cpu_;
-  uint64_t seen_tcr_ = ~uint64_t{0}, seen_sctlr_ = ~uint64_t{0};  // the regions are made from them
+  uint64_t seen_serial_ = ~uint64_t{0};  // TranslationRegs::serial
 };
 
 class SoftVcpu final : public Vcpu {
@@ -35,6 +38,7 @@ class SoftVcpu final : public Vcpu {
   explicit SoftVcpu(Cpu& cpu);
   ~SoftVcpu() override;
 
+  void set_exit_sink(ExitSink* sink) override;
   Exit run(uint64_t budget) override;
   Exit step() override;
   void set_breakpoints(const uint64_t* pcs, unsigned count) override;

@@ -60,6 +60,7 @@ void make_legal(Cpu& cpu) {
   cpu.sys.mmu.el = cpu.ps.el;
   cpu.sys.mmu.pan = cpu.ps.pan;
   cpu.sys.mmu.vmid = 1;
+  cpu.sys.mmu.serial = ++cpu.last_serial;
   if (cpu.monitor.bytes > 16) cpu.monitor.valid = false;
 }
 

@@ -12,19 +12,19 @@ constexpr uint64_t esr(unsigned sas, bool sse, unsigned srt, bool sf, bool ar, b
 
 TEST(DataAbort, EveryFieldFromItsOwnBits) {
   for (unsigned bit = 0; bit < 25; ++bit) {
-    DataAbort abort = DataAbort::from_esr(uint64_t{1} << bit);
-    EXPECT_EQ(abort.valid, bit == 24) << bit;
-    EXPECT_EQ(abort.size_log2, bit == 22 ? 1 : bit == 23 ? 2 : 0) << bit;
-    EXPECT_EQ(abort.sign_extend, bit == 21) << bit;
-    EXPECT_EQ(abort.rt, bit >= 16 && bit < 21 ? 1u << (bit - 16) : 0u) << bit;
-    EXPECT_EQ(abort.sixty_four, bit == 15) << bit;
-    EXPECT_EQ(abort.acquire_release, bit == 14) << bit;
-    EXPECT_EQ(abort.far_not_valid, bit == 10) << bit;
-    EXPECT_EQ(abort.external, bit == 9) << bit;
-    EXPECT_EQ(abort.cache_maintenance, bit == 8) << bit;
-    EXPECT_EQ(abort.s1ptw, bit == 7) << bit;
-    EXPECT_EQ(abort.write, bit == 6) << bit;
-    EXPECT_EQ(abort.dfsc, bit < 6 ? 1u << bit : 0u) << bit;
+    DataAbort abort{uint64_t{1} << bit};
+    EXPECT_EQ(abort.valid(), bit == 24) << bit;
+    EXPECT_EQ(abort.size_log2(), bit == 22 ? 1 : bit == 23 ? 2 : 0) << bit;
+    EXPECT_EQ(abort.sign_extend(), bit == 21) << bit;
+    EXPECT_EQ(abort.rt(), bit >= 16 && bit < 21 ? 1u << (bit - 16) : 0u) << bit;
+    EXPECT_EQ(abort.sixty_four(), bit == 15) << bit;
+    EXPECT_EQ(abort.acquire_release(), bit == 14) << bit;
+    EXPECT_EQ(abort.far_not_valid(), bit == 10) << bit;
+    EXPECT_EQ(abort.external(), bit == 9) << bit;
+    EXPECT_EQ(abort.cache_maintenance(), bit == 8) << bit;
+    EXPECT_EQ(abort.s1ptw(), bit == 7) << bit;
+    EXPECT_EQ(abort.write(), bit == 6) << bit;
+    EXPECT_EQ(abort.dfsc(), bit < 6 ? 1u << bit : 0u) << bit;
   }
 }
 
@@ -44,7 +44,7 @@ TEST(AccessFromSyndrome, Table) {
       {esr(3, false, 31, true, false, true), Op::kStore, 8, 31, SignExtend::kNone, false, false},
   };
   for (const auto& c : kCases) {
-    Access access = access_from_syndrome(DataAbort::from_esr(c.esr));
+    Access access = access_from_syndrome(DataAbort{c.esr});
     EXPECT_EQ(access.op, c.op);
     EXPECT_EQ(access.bytes(), c.bytes);
     EXPECT_EQ(access.rt, c.rt);

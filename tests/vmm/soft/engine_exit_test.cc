@@ -112,7 +112,7 @@ TEST(EngineExit, CompletionStepsPastTheInstruction) {
   const Exit exit = bench.run();
   ASSERT_EQ(exit.kind, ExitKind::kDataAbort);
   bench.cpu().r.x[1] = 41;
-  bench.vcpu().complete(exit, access_from_syndrome(DataAbort::from_esr(exit.esr)), Outcome{});
+  bench.vcpu().complete(exit, access_from_syndrome(DataAbort{exit.esr}), Outcome{});
   EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc);
   EXPECT_EQ(bench.cpu().r.x[1], 42);
   EXPECT_EQ(bench.cpu().retired, 3);

@@ -42,7 +42,7 @@ void tlb_invalidate_ipa(SharedState&, Cpu* issuer, uint64_t ipa, uint64_t size) 
 void tlb_demote_writes(SharedState&, Cpu*, uint64_t ipa_page) {
   record("demote %#llx", static_cast<unsigned long long>(ipa_page));
 }
-void translation_context_changed(Cpu&) { record("context"); }
+void engine_context_changed(Cpu&) { record("context"); }
 void debug_context_changed(Cpu&) { record("debug"); }
 void SharedState::memory_written(uint64_t ipa, uint64_t size) {
   record("written %#llx %#llx", static_cast<unsigned long long>(ipa),
@@ -58,6 +58,7 @@ void engine_finish_instruction(Cpu& cpu) {
   cpu.pc += 4;
   ++cpu.retired;
 }
+void engine_set_exit_sink(Cpu&, ExitSink*) {}
 void engine_set_breakpoints(Cpu&, const uint64_t*, unsigned) {}
 void engine_drop(Cpu&, uint64_t pc, uint64_t far) {
   record("drop %#llx %#llx", static_cast<unsigned long long>(pc),

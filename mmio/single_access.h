@@ -1,0 +1,107 @@
+// emulate() for the access that devices mostly see: one aligned integer element of up to 8 bytes at
+// a base register, in the page that the hardware has translated, on one device. Inline, so that the
+// exit loop does it without a call; whatever is not so plain is kNot, and emulate() does it.
+#ifndef TRAPLINE_MMIO_SINGLE_ACCESS_H_
+#define TRAPLINE_MMIO_SINGLE_ACCESS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "mmio/emulate.h"
+#include "mmio/gate.h"
+
+namespace trapline::emulation {
+
+enum class Single : uint8_t {
+  kNot,    // nothing was done
+  kDone,   // registers are updated
+  kAbort,  // the device refused: an external abort for the guest
+};
+
+// The first eight bytes of an Access, op to rm, for the tests below.
+inline uint64_t first_half(const Access& access) {
+  uint64_t half;
+  std::memcpy(&half, &access, sizeof half);
+  return half;
+}
+inline constexpr uint64_t kAboveRegisters = 0xe0e0'e0e0'e000'0000;  // register numbers >= 32
+static_assert(offsetof(Access, count) == 2 && offsetof(Access, rt) == 3 &&
+              offsetof(Access, rm) == 7);
+
+// What the guest gets for kAbort.
+inline GuestFault refused(const Access& access, uint64_t va) {
+  constexpr uint8_t kFscExternal = 0x10;  // DFSC, D17.2.37
+  return {.far = va, .fsc = kFscExternal, .write = access.op == Op::kStore};
+}
+
+struct MaybeObserved {
+  AccessObserver* observer;
+  void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
+                     uint64_t value, bool abort) const {
+    if (observer != nullptr) observer->device_access(region, offset, size, write, value, abort);
+  }
+};
+
+// `Observer`: MaybeObserved, or the caller's own, whose call can be inlined.
+template <typename Observer>
+[[gnu::always_inline]] inline Single single_access(const Access& access, uint64_t va, CpuView& view,
+                                                   const Bus& bus, EmulateContext& context,
+                                                   Observer& observer) {
+  constexpr uint64_t kCountByte = 0x00ff'0000, kCountOne = 0x0001'0000, kPageMask = 0xfff;
+  const bool store = access.op == Op::kStore;
+  if ((first_half(access) & (kAboveRegisters | kCountByte)) != kCountOne ||
+      !(store || access.op == Op::kLoad) || access.size_log2 > 3 || access.vector ||
+      access.acquire || access.acquire_pc || access.release ||
+      access.mode == AddressMode::kPostRegister) {
+    return Single::kNot;
+  }
+  const unsigned size = access.element_bytes(), unused = 64 - 8 * size;
+  if ((va & ~kPageMask) != view.known_va_page || (va & (size - 1)) != 0) return Single::kNot;
+  if (view.big_endian || context.armed_slot != 0) return Single::kNot;
+  if (access.rn == 31 && view.sp_alignment_check) return Single::kNot;
+  const uint64_t ipa = view.known_ipa_page + (va & kPageMask);
+  const Bus::Region* region = bus.find(ipa, size, context.hint);
+  if (region == nullptr) return Single::kNot;
+  Device& device = *region->device;
+  const uint64_t offset = ipa - region->base + region->device_offset;
+  if (!device.accepts(offset, size, store)) return Single::kNot;
+
+  uint64_t* const x = view.regs->x;
+  uint64_t& base = x[access.rn == 31 ? kSlotSp : access.rn];
+  // Taken before the result is stored, which may go to the same register: the base wins
+  // (CONSTRAINED UNPREDICTABLE, K1.2.3).
+  const bool indexed =
+      access.mode == AddressMode::kPreIndex || access.mode == AddressMode::kPostIndex;
+  const uint64_t next_base = base + static_cast<uint64_t>(int64_t{access.imm});
+  if (store) {
+    const uint64_t value = x[access.rt] << unused >> unused;
+    const MmioResult result = as_plain_store(context.gate, *region, view.vcpu, [&] {
+      return device.write(offset, size, value, view.vcpu);
+    });
+    observer.device_access(*region, offset, size, true, value, result.abort);
+    if (result.abort) [[unlikely]] {
+      return Single::kAbort;
+    }
+  } else {
+    const MmioResult result = device.read(offset, size, view.vcpu);
+    observer.device_access(*region, offset, size, false, result.value, result.abort);
+    if (result.abort) [[unlikely]] {
+      return Single::kAbort;
+    }
+    uint64_t value = result.value << unused;
+    if (access.sign == SignExtend::kNone) [[likely]] {
+      value >>= unused;
+    } else {
+      value = static_cast<uint64_t>(static_cast<int64_t>(value) >> unused);
+      if (access.sign == SignExtend::kTo32) value = static_cast<uint32_t>(value);
+    }
+    x[access.rt == kRegZr ? kSlotDiscard : access.rt] = value;
+  }
+  if (indexed) base = next_base;
+  return Single::kDone;
+}
+
+}  // namespace trapline::emulation
+
+#endif  // TRAPLINE_MMIO_SINGLE_ACCESS_H_
