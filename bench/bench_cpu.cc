@@ -22,6 +22,7 @@
 #include <functional>
 #include <string>
 
+#include "bench/guest/driven.h"
 #include "bench/guest_rig.h"
 #include "bench/null_device.h"
 #include "vmm/exit.h"
@@ -38,11 +39,13 @@ void report(benchmark::State& state, uint64_t instructions) {
       benchmark::Counter(static_cast<double>(instructions), benchmark::Counter::kIsRate);
 }
 
-void loop(benchmark::State& state, const std::string& name, uint64_t rounds, bool mmu) {
+// `items` in each round.
+void loop(benchmark::State& state, const std::string& name, uint64_t rounds, uint64_t items,
+          bool mmu) {
   GuestRig rig(g_image, mmu);
   rig.call(name, rounds);
   uint64_t instructions = 0;
-  while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(rounds))) {
+  while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(rounds * items))) {
     instructions += rig.call(name, rounds);
   }
   report(state, instructions);
@@ -135,14 +138,14 @@ void register_all() {
   for (const char* name : {"integer", "branchy", "copy", "bytes", "calls"}) {
     for (bool mmu : {true, false}) {
       add(std::string(name) + (mmu ? "/mmu_on" : "/mmu_off"),
-          [=](benchmark::State& s) { loop(s, std::string("cpu_") + name, kRounds, mmu); });
+          [=](benchmark::State& s) { loop(s, std::string("cpu_") + name, kRounds, 1, mmu); });
     }
   }
   add("program/mmu_on", [](benchmark::State& s) { program(s, true); });
   add("program/mmu_off", [](benchmark::State& s) { program(s, false); });
   add("program_cold", program_cold);
   add("block_build", block_build);
-  add("tlb_miss", [](benchmark::State& s) { loop(s, "tlb_miss", kRounds, true); });
+  add("tlb_miss", [](benchmark::State& s) { loop(s, "tlb_miss", 4, kTlbPages, true); });
   add("exit_roundtrip/stub", exit_stub);
   add("exit_roundtrip/handler", exit_handler);
 }

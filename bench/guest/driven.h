@@ -15,6 +15,7 @@ enum {  // x1 at entry; start.S knows the numbers
   kDrivenMmuOff = 2,  // the MMU stays off
 };
 enum { kDrivenHvc = 1 };
+enum { kTlbPages = 4096 };  // loads in a round of `tlb_miss`, each from another page
 
 // When the guest runs a loop by itself.
 enum BenchmarkUse {

@@ -236,9 +236,10 @@ static void loop_calls(uint64_t times) {
       : [n] "+r"(times)::"x9", "x30", "cc", "memory");
 }
 
-// A load from each of 4,096 pages in turn: more than a TLB of fixed size holds.
+// A load from each of many pages in turn: more than a TLB of fixed size holds.
 static void loop_tlb_miss(uint64_t times) {
   uint64_t index = 0;
+  times *= kTlbPages;
   asm volatile(
       "1: ldr x9, [%[pages], %[index]]\n"
       "add %[index], %[index], %[stride]\n"
@@ -369,7 +370,7 @@ const struct Benchmark benchmarks[] = {
     {"cpu_copy", loop_copy, 14, kAlways},
     {"cpu_bytes", loop_bytes, 6, kAlways},
     {"cpu_calls", loop_calls, 7, kAlways},
-    {"tlb_miss", loop_tlb_miss, 1, kAlways},
+    {"tlb_miss", loop_tlb_miss, kTlbPages, kAlways},
     {"make_program", make_program, 1, kDrivenOnly},
     {"cpu_program", loop_program, 1, kDrivenOnly},
     {"block_build", loop_block_build, 1, kDrivenOnly},
