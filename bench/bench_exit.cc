@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/null_device.h"
 #include "devices/gicv3/gicv3.h"
 #include "devices/pl011.h"
 #include "devices/pl031.h"
@@ -45,25 +46,6 @@ constexpr uint64_t kCodeVa = 0xffff'8000'0020'0000;    // upper half, as a guest
 constexpr uint64_t kDeviceVa = 0xffff'8000'4000'0000;  // maps the device window, 2 MiB blocks
 constexpr uint64_t kRealVirtio = platform::kVirtio.base + platform::kVirtio.size;
 constexpr uint32_t kLdrPost = 0xb8400401;  // ldr w1, [x0], #0
-
-// A register that does nothing: what is left is the exit.
-class Null final : public Device {
- public:
-  MmioResult read(uint64_t, unsigned, unsigned) override { return {}; }
-  MmioResult write(uint64_t, unsigned, uint64_t, unsigned) override { return {}; }
-  void reset() override {}
-  void save(StateWriter&) const override {}
-  bool load(StateReader&) override { return true; }
-  std::string_view name() const override { return "null"; }
-};
-
-class NoPower final : public PowerControl {
- public:
-  unsigned cpu_count() const override { return 1; }
-  Power power(unsigned) override { return Power::kOn; }
-  bool cpu_on(unsigned, uint64_t, uint64_t) override { return false; }
-  bool is_guest_memory(uint64_t) const override { return false; }
-};
 
 class Rig final : private GuestMemory::Observer {
  public:
@@ -158,12 +140,12 @@ class Rig final : private GuestMemory::Observer {
   Pl011 uart_{[](uint8_t) {}, nullptr};
   Pl031 rtc_{clock_, 0, nullptr};
   MemoryMappedTimer frames_{clock_};
-  Null null_;
+  bench::NullDevice null_;
   MemoryDma dma_{memory_};
   std::unique_ptr<virtio::Transport> virtio_;
   Bus bus_;
   DeviceGate gate_;
-  NoPower power_;
+  bench::NoPower power_;
   std::unique_ptr<ExitHandler> handler_;
 };
 

@@ -1,6 +1,7 @@
 // What does an exit cost, and how fast is the CPU? One guest, unchanged under Trapline and QEMU:
 // each line it prints is `BENCH name ns`, nanoseconds an operation (the median of short batches,
 // so that a disturbed one does not count), or `BENCH name ns` an instruction for the cpu_* lines.
+#include "driven.h"
 #include "guest.h"
 #include "program.h"
 
@@ -11,8 +12,6 @@ static uint32_t gicr(unsigned cpu) { return GICR + cpu * 0x20000; }
 struct Cpu cpus[2] __attribute__((aligned(64)));
 
 // --- measuring -----------------------------------------------------------------------------------
-
-typedef void Loop(uint64_t times);
 
 static void sort(uint64_t* a, unsigned n) {
   for (unsigned i = 1; i < n; ++i) {
@@ -40,7 +39,6 @@ static uint64_t ticks_to_ps(uint64_t ticks, uint64_t operations) {
   return ticks * (1000000000000 / frequency()) / operations;
 }
 
-// `per` operations in each of the loop's rounds.
 static void bench(const char* name, Loop* loop, uint64_t per) {
   const uint64_t wanted = frequency() / 5000;  // 0.2 ms a batch
   uint64_t times = 16, batch[BATCHES];
@@ -238,9 +236,25 @@ static void loop_calls(uint64_t times) {
       : [n] "+r"(times)::"x9", "x30", "cc", "memory");
 }
 
+// A load from each of many pages in turn: more than a TLB of fixed size holds.
+static void loop_tlb_miss(uint64_t times) {
+  uint64_t index = 0;
+  times *= kTlbPages;
+  asm volatile(
+      "1: ldr x9, [%[pages], %[index]]\n"
+      "add %[index], %[index], %[stride]\n"
+      "and %[index], %[index], #0xffffff\n"
+      "subs %[n], %[n], #1\n"
+      "b.ne 1b\n"
+      : [index] "+r"(index), [n] "+r"(times)
+      : [pages] "r"(PAGES), [stride] "r"((uint64_t)4096 + 64)
+      : "x9", "cc", "memory");
+}
+
 static struct Program program;
 
-static void make_program(void) {
+static void make_program(uint64_t times) {
+  (void)times;
   program_build(&program, (uint32_t*)PROGRAM);
   for (uint64_t line = PROGRAM; line < PROGRAM + 4 * (uint64_t)program.used; line += 64) {
     asm volatile("dc cvau, %0" ::"r"(line) : "memory");
@@ -252,6 +266,22 @@ static void make_program(void) {
   asm volatile("dsb ish; isb" ::: "memory");
 }
 
+static uint64_t run_driver(unsigned driver) {
+  return call_program(PROGRAM + 4 * (uint64_t)program.driver[driver % kProgramDrivers],
+                      PROGRAM_DATA);
+}
+static void loop_program(uint64_t times) {
+  static unsigned next;
+  for (; times != 0; --times) run_driver(next++);
+}
+// Code that was never run before, each instruction once.
+static void loop_block_build(uint64_t times) {
+  for (; times != 0; --times) {
+    asm volatile("ic iallu; dsb nsh; isb" ::: "memory");
+    call_program(PROGRAM + 4 * (uint64_t)program.sweep, PROGRAM_DATA);
+  }
+}
+
 #define PASSES 5
 
 // A driver's call is a batch.
@@ -259,17 +289,15 @@ static void bench_program(void) {
   static uint64_t cold[PASSES * kProgramDrivers], warm[PASSES * kProgramDrivers];
   uint64_t executed = 0;
   for (unsigned i = 0; i < PASSES * kProgramDrivers; ++i) {
-    if (i % kProgramDrivers == 0) make_program();
-    const uint64_t driver = PROGRAM + 4 * (uint64_t)program.driver[i % kProgramDrivers];
+    if (i % kProgramDrivers == 0) make_program(1);
     const uint64_t start = now();
-    const uint64_t ran = call_program(driver, PROGRAM_DATA);
+    const uint64_t ran = run_driver(i);
     cold[i] = ticks_to_ps(now() - start, ran);
     executed += ran;
   }
   for (unsigned i = 0; i < PASSES * kProgramDrivers; ++i) {
-    const uint64_t driver = PROGRAM + 4 * (uint64_t)program.driver[i % kProgramDrivers];
     const uint64_t start = now();
-    const uint64_t ran = call_program(driver, PROGRAM_DATA);
+    const uint64_t ran = run_driver(i);
     warm[i] = ticks_to_ps(now() - start, ran);
     executed += ran;
   }
@@ -318,6 +346,37 @@ static void start_secondary(void) {
   while (__atomic_load_n(&cpus[1].ready, __ATOMIC_ACQUIRE) == 0) relax();
 }
 
+// In the order of the output.
+const struct Benchmark benchmarks[] = {
+    {"hvc", loop_hvc, 1, kAlways},
+    {"mmio_user", loop_user, 1, kAlways},
+    {"mmio_user_post_index", loop_user_post, 1, kAlways},
+    {"mmio_user_pair", loop_user_pair, 1, kAlways},
+    {"mmio_gicd", loop_gicd, 1, kAlways},
+    {"mmio_gicd_post_index", loop_gicd_post, 1, kAlways},
+    {"mmio_gicd_pair", loop_gicd_pair, 1, kAlways},
+    {"mmio_pl011", loop_uart, 1, kAlways},
+    {"mmio_pl011_store", loop_uart_store, 1, kAlways},
+    {"eoi", loop_eoi, 1, kAlways},
+    {"iar", loop_iar, 1, kAlways},
+    {"pmr", loop_pmr, 1, kAlways},
+    {"sgi_self", loop_sgi_self, 1, kAlways},
+    {"timer_program", loop_timer_program, 1, kAlways},
+    {"timer_interrupt", loop_timer_interrupt, 1, kAlways},
+    {"counter_read", loop_counter, 1, kAlways},
+    {"ipi", loop_ipi, 1, kSecondCpu},
+    {"cpu_integer", loop_integer, 8, kAlways},
+    {"cpu_branchy", loop_branchy, 6, kAlways},
+    {"cpu_copy", loop_copy, 14, kAlways},
+    {"cpu_bytes", loop_bytes, 6, kAlways},
+    {"cpu_calls", loop_calls, 7, kAlways},
+    {"tlb_miss", loop_tlb_miss, kTlbPages, kAlways},
+    {"make_program", make_program, 1, kDrivenOnly},
+    {"cpu_program", loop_program, 1, kDrivenOnly},
+    {"block_build", loop_block_build, 1, kDrivenOnly},
+};
+const uint64_t benchmark_count = sizeof benchmarks / sizeof *benchmarks;
+
 void guest_main(void) {
   write32(UART + 0x30, 0x301);  // UARTCR: on
   write32(GICD, 0x10);          // ARE
@@ -325,31 +384,11 @@ void guest_main(void) {
   enable_interrupts(0);
   start_secondary();
   put_text("BENCHMARK GUEST\n");
-  bench("hvc", loop_hvc, 1);
-  bench("mmio_user", loop_user, 1);
-  bench("mmio_user_post_index", loop_user_post, 1);
-  bench("mmio_user_pair", loop_user_pair, 1);
-  bench("mmio_gicd", loop_gicd, 1);
-  bench("mmio_gicd_post_index", loop_gicd_post, 1);
-  bench("mmio_gicd_pair", loop_gicd_pair, 1);
-  bench("mmio_pl011", loop_uart, 1);
-  bench("mmio_pl011_store", loop_uart_store, 1);
-  bench("eoi", loop_eoi, 1);
-  bench("iar", loop_iar, 1);
-  bench("pmr", loop_pmr, 1);
-  bench("sgi_self", loop_sgi_self, 1);
-  bench("timer_program", loop_timer_program, 1);
-  bench("timer_interrupt", loop_timer_interrupt, 1);
-  bench("counter_read", loop_counter, 1);
-  if (cpus[1].ready != 0) {
-    bench_ipi_asleep();
-    bench("ipi", loop_ipi, 1);
+  for (const struct Benchmark* b = benchmarks; b < benchmarks + benchmark_count; ++b) {
+    if (b->use == kAlways || (b->use == kSecondCpu && cpus[1].ready))
+      bench(b->name, b->loop, b->per);
   }
-  bench("cpu_integer", loop_integer, 8);
-  bench("cpu_branchy", loop_branchy, 6);
-  bench("cpu_copy", loop_copy, 14);
-  bench("cpu_bytes", loop_bytes, 6);
-  bench("cpu_calls", loop_calls, 7);
+  if (cpus[1].ready) bench_ipi_asleep();
   bench_program();
   put_text("END\n");
   psci(PSCI_SYSTEM_OFF, 0, 0, 0);

@@ -1,7 +1,6 @@
 // A program of more than a megabyte that behaves like a kernel's code more than a loop does: some
 // 5,600 small functions on three levels, basic blocks of a few instructions, branches that depend
-// on data, calls and returns, loads and stores to 256 KiB. Freestanding C and C++: the benchmark
-// guest makes it, and bench_cpu.
+// on data, calls and returns, loads and stores to 256 KiB. Freestanding: the guest makes it.
 //
 // Each basic block adds its length to x27, so that what ran is known exactly.
 //   x19 data, x27 instructions executed, x0-x15 values, x16 scratch, sp stack
@@ -28,6 +27,7 @@ struct Program {
   uint64_t seed;
   uint32_t entry[kProgramFunctions];  // word index; leaves first, tops last
   uint32_t driver[kProgramDrivers];   // word index; see program_build()
+  uint32_t sweep;                     // the same
 };
 
 static inline uint32_t program_random(struct Program* p, uint32_t below) {
@@ -144,10 +144,40 @@ static inline void program_function(struct Program* p, uint32_t index, uint32_t 
   program_put(p, 0xd65f03c0);  // ret
 }
 
+// Calls each of `order[0..count)` functions from `first` on, all of it `repeats` times. Its word
+// index.
+static inline uint32_t program_driver(struct Program* p, uint32_t first, const uint32_t* order,
+                                      uint32_t count, uint32_t repeats) {
+  const uint32_t start = p->used;
+  uint32_t again, j;
+  program_put(p, 0xa9bb7bfd);  // stp x29, x30, [sp, #-80]!
+  program_put(p, 0xa90153f3);  // stp x19, x20, [sp, #16]
+  program_put(p, 0xf90013fb);  // str x27, [sp, #32]
+  program_put(p, 0xaa0003f3);  // mov x19, x0
+  program_put(p, 0xd280001b);  // mov x27, #0
+  for (j = 0; j < 16; ++j) program_put(p, 0xd2800000 | (j * 37 + 11) << 5 | j);  // mov xj, #...
+  program_put(p, 0xd2800014 | repeats << 5);  // mov x20, #repeats
+  again = p->used;
+  for (j = 0; j < count; ++j) {
+    const uint32_t target = p->entry[first + (order != 0 ? order[j] : j)];
+    program_put(p, 0x94000000 | ((target - p->used) & 0x3ffffff));  // bl
+  }
+  program_put(p, 0x9100037b | (count + 2) << 10);                   // add x27, x27, #executed
+  program_put(p, 0xd1000694);                                       // sub x20, x20, #1
+  program_put(p, 0xb5000014 | ((again - p->used) & 0x7ffff) << 5);  // cbnz x20, again
+  program_put(p, 0xaa1b03e0);                                       // mov x0, x27
+  program_put(p, 0xf94013fb);                                       // ldr x27, [sp, #32]
+  program_put(p, 0xa94153f3);                                       // ldp x19, x20, [sp, #16]
+  program_put(p, 0xa8c57bfd);                                       // ldp x29, x30, [sp], #80
+  program_put(p, 0xd65f03c0);                                       // ret
+  return start;
+}
+
 // Writes the program, to run at any address. A driver is called with data in x0 and returns the
 // number of instructions executed in x0; together they call every top, in a fixed shuffled order.
+// `sweep` is called like a driver and calls every leaf, once.
 static inline void program_build(struct Program* p, uint32_t* words) {
-  uint32_t i, j, order[kProgramTops];
+  uint32_t i, order[kProgramTops];
   p->words = words;
   p->used = 0;
   p->seed = 0x7261706c696e65;
@@ -164,30 +194,11 @@ static inline void program_build(struct Program* p, uint32_t* words) {
     order[i] = order[other];
     order[other] = t;
   }
-  for (i = 0; i < kProgramTops; i += kProgramGroup) {
-    uint32_t again;
-    p->driver[i / kProgramGroup] = p->used;
-    program_put(p, 0xa9bb7bfd);  // stp x29, x30, [sp, #-80]!
-    program_put(p, 0xa90153f3);  // stp x19, x20, [sp, #16]
-    program_put(p, 0xf90013fb);  // str x27, [sp, #32]
-    program_put(p, 0xaa0003f3);  // mov x19, x0
-    program_put(p, 0xd280001b);  // mov x27, #0
-    for (j = 0; j < 16; ++j) program_put(p, 0xd2800000 | (j * 37 + 11) << 5 | j);  // mov xj, #...
-    program_put(p, 0xd2800014 | kProgramRepeats << 5);  // mov x20, #repeats
-    again = p->used;
-    for (j = i; j < i + kProgramGroup; ++j) {
-      const uint32_t target = p->entry[kProgramLeaves + kProgramMiddles + order[j]];
-      program_put(p, 0x94000000 | ((target - p->used) & 0x3ffffff));  // bl
-    }
-    program_put(p, 0x9100037b | (kProgramGroup + 2) << 10);           // add x27, x27, #executed
-    program_put(p, 0xd1000694);                                       // sub x20, x20, #1
-    program_put(p, 0xb5000014 | ((again - p->used) & 0x7ffff) << 5);  // cbnz x20, again
-    program_put(p, 0xaa1b03e0);                                       // mov x0, x27
-    program_put(p, 0xf94013fb);                                       // ldr x27, [sp, #32]
-    program_put(p, 0xa94153f3);                                       // ldp x19, x20, [sp, #16]
-    program_put(p, 0xa8c57bfd);                                       // ldp x29, x30, [sp], #80
-    program_put(p, 0xd65f03c0);                                       // ret
+  for (i = 0; i < kProgramDrivers; ++i) {
+    p->driver[i] = program_driver(p, kProgramLeaves + kProgramMiddles, order + i * kProgramGroup,
+                                  kProgramGroup, kProgramRepeats);
   }
+  p->sweep = program_driver(p, 0, 0, kProgramLeaves, 1);
 }
 
 #endif  // TRAPLINE_BENCH_GUEST_PROGRAM_H_

@@ -3,6 +3,8 @@
 
         .equ    RAM, 0x40000000
         .equ    TEXT_OFFSET, 0x80000
+        .equ    DRIVEN_MMU_OFF, 1       // as driven.h has them
+        .equ    DRIVEN_HVC, 1
         .equ    VIRTUAL_TIMER, 27       // INTID of PPI 11
 
         .section .text.start, "ax"
@@ -17,7 +19,8 @@ start:
         .ascii  "ARM\x64"
         .long   0                       // no PE header
 
-primary:
+primary:                                // x1: 0, or how bench_cpu wants it (driven.h)
+        mov     x20, x1
         ldr     x1, =stack0_top
         mov     sp, x1
         ldr     x0, =bss_start
@@ -28,9 +31,18 @@ primary:
         ldr     x0, =cpus
         bl      cpu_registers
         bl      build_tables
+        tbnz    x20, #DRIVEN_MMU_OFF, 2f
         bl      mmu_on
+2:      cbnz    x20, driven
         bl      guest_main
-2:      b       2b
+3:      b       3b
+
+driven:                                 // from here on bench_cpu calls what it likes
+        ldr     x0, =benchmarks
+        ldr     x1, =benchmark_count
+        ldr     x1, [x1]
+4:      hvc     #DRIVEN_HVC
+        b       4b
 
 secondary_start:
         ldr     x1, =stack1_top
@@ -39,7 +51,7 @@ secondary_start:
         bl      cpu_registers
         bl      mmu_on
         bl      secondary_main
-3:      b       3b
+5:      b       5b
 
 cpu_registers:                          // x0: this CPU's record (struct Cpu)
         msr     tpidr_el1, x0

@@ -1,5 +1,7 @@
 // Handlers of two instructions: comparisons with the branch that they decide, and the pairs that a
 // booting Linux executes most (measured; each saves a dispatch).
+#include <iterator>
+
 #include "vmm/soft/ops_bodies.h"
 
 namespace trapline::soft {
@@ -49,6 +51,8 @@ using MoveX = MoveRegister<X>;
 using MoveW = MoveRegister<W>;
 
 const Pair kPairs[] = {
+    // Where a function begins that the kernel may be told to trace.
+    {op_nop, op_nop, op_two<Nothing, Nothing>},
     pair<LoadPairSp, LoadPairSp>(),
     pair<LoadPairSp, LoadPairPop>(),
     pair<LoadPairSp, LoadXSp>(),
@@ -86,6 +90,35 @@ const Pair kPairs[] = {
     pair<AddRegister<W>, AddRegister<W>>(),
 };
 
+// Asked for each instruction of each block that is built: found by hash, open addressing.
+class PairTable {
+ public:
+  PairTable() {
+    static_assert(std::size(kPairs) * 4 <= kSize);
+    for (const Pair& pair : kPairs) {
+      unsigned at = index(pair.first, pair.second);
+      while (slots_[at] != nullptr) at = (at + 1) % kSize;
+      slots_[at] = &pair;
+    }
+  }
+  Handler find(Handler first, Handler second) const {
+    for (unsigned at = index(first, second); slots_[at] != nullptr; at = (at + 1) % kSize) {
+      if (slots_[at]->first == first && slots_[at]->second == second) return slots_[at]->both;
+    }
+    return nullptr;
+  }
+
+ private:
+  static constexpr unsigned kLog2 = 8, kSize = 1u << kLog2;
+  static unsigned index(Handler first, Handler second) {
+    const auto a = reinterpret_cast<uintptr_t>(first), b = reinterpret_cast<uintptr_t>(second);
+    const uint64_t key = a ^ (uint64_t{b} << 20 | b >> 44);
+    return static_cast<unsigned>(key * 0x9e3779b97f4a7c15u >> (64 - kLog2));
+  }
+  const Pair* slots_[kSize] = {};
+};
+const PairTable kPairTable;
+
 template <typename Compare>
 Handler compare_handler(unsigned cond) {
   return choose<14>(cond, []<int kCond>() -> Handler { return op_compare_branch<Compare, kCond>; });
@@ -112,10 +145,7 @@ Handler fuse(const Op& first, const Op& second, Predecoded last) {
     return nullptr;
   }
   if (last != Predecoded::kNext) return nullptr;
-  for (const Pair& pair : kPairs) {
-    if (pair.first == first.fn && pair.second == second.fn) return pair.both;
-  }
-  return nullptr;
+  return kPairTable.find(first.fn, second.fn);
 }
 
 }  // namespace trapline::soft

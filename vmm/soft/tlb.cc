@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "vmm/soft/engine_state.h"
 #include "vmm/soft/mmu.h"
@@ -21,7 +22,24 @@ uint64_t page_of(const TlbEntry& t) {
 void flush(TlbTable& table) {
   if (!table.used) return;
   for (TlbEntry& t : table.entries) clear(t);
-  table.used = table.nonglobal = table.user_no_pan = table.large[0] = table.large[1] = false;
+  table.used = table.nonglobal = table.user_no_pan = table.huge = false;
+  std::fill(std::begin(table.large), std::end(table.large), 0);
+}
+
+unsigned region_index(uint64_t va) {
+  const uint64_t region = (va & kAddressBits) >> TlbTable::kRegionLog2;
+  return (region ^ region >> 12) & (TlbTable::kRegions - 1);
+}
+void note_large(TlbTable& table, uint64_t va, unsigned log2) {
+  if (log2 > TlbTable::kRegionLog2) {
+    table.huge = true;
+  } else if (log2 > kPageLog2) {
+    table.large[region_index(va) / 64] |= uint64_t{1} << region_index(va) % 64;
+  }
+}
+// Whether the table may hold parts of a page of more than 4 KiB that `va` is in.
+bool may_hold_large(const TlbTable& table, uint64_t va) {
+  return table.huge || (table.large[region_index(va) / 64] >> region_index(va) % 64 & 1) != 0;
 }
 
 template <typename Predicate>
@@ -169,7 +187,7 @@ TlbFill tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& re
 
   table.used = true;
   table.nonglobal |= !s1.global;
-  table.large[upper_region(va) ? 1 : 0] |= s1.page_log2 > kPageLog2;
+  note_large(table, va, s1.page_log2);
   if (!el0 && !cpu.sys.mmu.pan && (meta & kTlbUser) != 0) table.user_no_pan = true;
   return TlbFill::kFilled;
 }
@@ -221,7 +239,7 @@ void tlb_flush_va(EngineState& e, uint64_t va) {
     TlbEntry& t = *tlb_slot(table.entries, va);
     if (valid(t) && ((page_of(t) ^ address) & kAddressBits & ~kPageMask) == 0) clear(t);
     // Any address in a larger page names the whole page.
-    if (!table.large[upper_region(va) ? 1 : 0]) return;
+    if (!may_hold_large(table, va)) return;
     clear_if(table, [&](const TlbEntry& other) {
       return ((page_of(other) ^ address) & kAddressBits) >> (other.meta & kTlbLog2Mask) == 0;
     });

@@ -44,9 +44,13 @@ struct TlbTable {
   bool used = false;
   bool nonglobal = false;    // holds nG entries
   bool user_no_pan = false;  // EL1 only: holds entries that PAN would refuse
-  bool large[2] = {};        // holds parts of larger pages of the lower, upper VA half
+  bool huge = false;         // holds parts of pages of more than 2 MiB
   uint64_t token = 0;        // of blocks executed with this table
   uint64_t last_use = 0;
+  // Of parts of pages between those and 4 KiB: the 2 MiB regions that they are in, a bit each, by
+  // hash.
+  static constexpr unsigned kRegionLog2 = 21, kRegions = 4096;
+  uint64_t large[kRegions / 64] = {};
 };
 
 inline TlbEntry* tlb_slot(TlbEntry* table, uint64_t va) {

@@ -209,6 +209,28 @@ TEST(EngineTlb, AnyAddressOfALargePageDropsAllOfIt) {
   EXPECT_EQ(cpu.r.x[6], 9);
 }
 
+TEST(EngineTlb, AnyAddressOfAPageOfAGibibyteDropsAllOfIt) {
+  Bench bench;
+  bench.enable_mmu();
+  bench.poke<uint64_t>(kTables + 16, 0x4000'0000 | kBlock | kAf);  // 0x80000000: RAM once more
+  bench.poke<uint64_t>(kRam + 0x40'5000, 5);
+  bench.put(kCode, {
+                       0xf9400001,  // ldr x1, [x0]
+                       0xf900005f,  // str xzr, [x2]
+                       0xd5088764,  // tlbi vaae1, x4
+                       0xd5033f9f,  // dsb sy
+                       0xd5033fdf,  // isb
+                       0xf9400006,  // ldr x6, [x0]
+                       0xd4000002,  // hvc #0
+                   });
+  Cpu& cpu = bench.cpu();
+  cpu.r.x[0] = 0x8040'5000;
+  cpu.r.x[2] = kTables + 16;
+  cpu.r.x[4] = 0xb000'0000 >> 12;
+  EXPECT_EQ(vector_of(bench.run()), 0x200u) << "translation fault of the second load";
+  EXPECT_EQ(cpu.r.x[1], 5);
+}
+
 TEST(EngineTlb, AsidsKeepTheirPages) {
   Bench bench;
   // Two trees that share everything but one page.
