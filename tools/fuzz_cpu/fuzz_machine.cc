@@ -94,15 +94,14 @@ void FuzzMachine::prepare(Random& random) {
   uint64_t code = kCode + random.below(0x1000) * 4;
   if (random.one_in(2))
     code = (code | 0xfff) - 4 * random.below(kWords) - 3;  // across a page's end
-  for (unsigned i = 0; i < kWords; ++i) {
-    const uint32_t word = random_word(random);
-    memory_.write(code + 4 * i, &word, sizeof word);
-  }
+  uint32_t words[kWords], vectors[0x800 / 4];
+  for (uint32_t& word : words) word = random_word(random);
+  memory_.write(code, words, sizeof words);
   // Vectors: random code too, or straight back.
-  for (unsigned i = 0; i < 0x800; i += 4) {
-    const uint32_t word = i % 128 == 4 * (random.next() & 3) ? 0xd69f03e0 : random_word(random);
-    memory_.write(kVectors + i, &word, sizeof word);
+  for (unsigned i = 0; i < std::size(vectors); ++i) {
+    vectors[i] = i % 32 == (random.next() & 3) ? 0xd69f03e0 : random_word(random);
   }
+  memory_.write(kVectors, vectors, sizeof vectors);
   vcpu.reset(code, 0);
   for (unsigned i = 0; i < 31; ++i) cpu.r.x[i] = random_value(random);
   cpu.r.x[kSlotSp] = random_value(random) & (random.one_in(4) ? ~uint64_t{0} : ~uint64_t{15});
