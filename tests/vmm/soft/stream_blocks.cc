@@ -90,10 +90,9 @@ void Generator::unit() {
 }
 
 void Generator::data(Kind kind) {
-  const Class& c = pick(kind);
   uint32_t word;
-  do {
-    word = draw(c);
+  do {  // another class each time: of some these bits are fixed
+    word = draw(pick(kind));
   } while (avoided(word & 31));
   forget(word & 31);
   emit(word);
