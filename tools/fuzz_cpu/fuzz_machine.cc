@@ -12,7 +12,11 @@ namespace {
 
 constexpr unsigned kWords = 48;
 constexpr unsigned kExitsPerProgram = 400;
+static_assert(kRamSize / 2 == uint64_t{1} << 21 && kVectors == kRam + kRamSize / 2);
 constexpr uint64_t kS2All = kS2Read | kS2Write | kS2Exec;
+
+// mrs x30, elr_el1; add x30, x30, #4; msr elr_el1, x30; eret
+constexpr uint32_t kSkip[] = {0xd538403e, 0x910013de, 0xd518403e, 0xd69f03e0};
 
 // Stage-1 descriptors. MAIR index 0 Normal, 1 Device.
 constexpr uint64_t kBlock = 1, kTable = 3, kPage = 3, kAf = 1 << 10, kUser = 1 << 6;
@@ -43,7 +47,10 @@ void FuzzMachine::write_tables(Random& random) {
   std::fill(tables, tables + 0x5000 / 8, 0);
   const uint64_t user = random.one_in(2) ? kUser : 0;
   tables[0] = kBlock | kAf | kIndexDevice | user;
-  tables[1] = kRam | kBlock | kAf | (random.one_in(3) ? kUser : 0);
+  // EL1 may not execute what EL0 may write: the vectors' half of RAM is its own.
+  tables[1] = (kTables + 0x3000) | kTable;
+  tables[1536] = kRam | kBlock | kAf | (random.one_in(3) ? kUser : 0);
+  tables[1537] = (kRam + kRamSize / 2) | kBlock | kAf;
   tables[2] = (kTables + 0x1000) | kTable;
   tables[3] = random.one_in(2) ? random.next() : 0;
   tables[511] = (kTables + 0x1000) | kTable;
@@ -100,6 +107,12 @@ void FuzzMachine::prepare(Random& random) {
   // Vectors: random code too, or straight back.
   for (unsigned i = 0; i < std::size(vectors); ++i) {
     vectors[i] = i % 32 == (random.next() & 3) ? 0xd69f03e0 : random_word(random);
+  }
+  // Or on behind the instruction that faulted, so that the rest of the program is reached, too.
+  if (!random.one_in(3)) {
+    for (const unsigned at : {0x200u, 0x400u}) {
+      std::copy(std::begin(kSkip), std::end(kSkip), vectors + at / 4);
+    }
   }
   memory_.write(kVectors, vectors, sizeof vectors);
   vcpu.reset(code, 0);
