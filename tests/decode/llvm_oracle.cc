@@ -45,7 +45,7 @@ struct LlvmOracle::Impl {
   }
 };
 
-LlvmOracle::LlvmOracle() : impl_(std::make_unique<Impl>()) {
+LlvmOracle::LlvmOracle(const std::string& features) : impl_(std::make_unique<Impl>()) {
   LLVMInitializeAArch64TargetInfo();
   LLVMInitializeAArch64TargetMC();
   LLVMInitializeAArch64Disassembler();
@@ -56,7 +56,7 @@ LlvmOracle::LlvmOracle() : impl_(std::make_unique<Impl>()) {
   Impl& i = *impl_;
   i.registers.reset(target->createMCRegInfo(triple));
   i.asm_info.reset(target->createMCAsmInfo(*i.registers, triple, i.options));
-  i.subtarget.reset(target->createMCSubtargetInfo(triple, "", "+all"));
+  i.subtarget.reset(target->createMCSubtargetInfo(triple, "", features));
   i.instructions.reset(target->createMCInstrInfo());
   i.context = std::make_unique<llvm::MCContext>(llvm::Triple(triple), i.asm_info.get(),
                                                 i.registers.get(), i.subtarget.get());

@@ -1,4 +1,4 @@
-// LLVM 19's AArch64 disassembler as an oracle for the decoder: every architectural feature on.
+// LLVM 19's AArch64 disassembler as an oracle: every architectural feature on, or those asked for.
 #ifndef TRAPLINE_TESTS_DECODE_LLVM_ORACLE_H_
 #define TRAPLINE_TESTS_DECODE_LLVM_ORACLE_H_
 
@@ -16,7 +16,8 @@ class LlvmOracle {
     kUnpredictable,  // allocated, with fields that make it CONSTRAINED UNPREDICTABLE ("soft fail")
   };
 
-  LlvmOracle();
+  // `features` as llvm-mc's -mattr.
+  explicit LlvmOracle(const std::string& features = "+all");
   ~LlvmOracle();
 
   // False when LLVM was built without the AArch64 target.

@@ -12,7 +12,11 @@ namespace {
 
 constexpr unsigned kWords = 48;
 constexpr unsigned kExitsPerProgram = 400;
+static_assert(kRamSize / 2 == uint64_t{1} << 21 && kVectors == kRam + kRamSize / 2);
 constexpr uint64_t kS2All = kS2Read | kS2Write | kS2Exec;
+
+// mrs x30, elr_el1; add x30, x30, #4; msr elr_el1, x30; eret
+constexpr uint32_t kSkip[] = {0xd538403e, 0x910013de, 0xd518403e, 0xd69f03e0};
 
 // Stage-1 descriptors. MAIR index 0 Normal, 1 Device.
 constexpr uint64_t kBlock = 1, kTable = 3, kPage = 3, kAf = 1 << 10, kUser = 1 << 6;
@@ -43,7 +47,10 @@ void FuzzMachine::write_tables(Random& random) {
   std::fill(tables, tables + 0x5000 / 8, 0);
   const uint64_t user = random.one_in(2) ? kUser : 0;
   tables[0] = kBlock | kAf | kIndexDevice | user;
-  tables[1] = kRam | kBlock | kAf | (random.one_in(3) ? kUser : 0);
+  // EL1 may not execute what EL0 may write: the vectors' half of RAM is its own.
+  tables[1] = (kTables + 0x3000) | kTable;
+  tables[1536] = kRam | kBlock | kAf | (random.one_in(3) ? kUser : 0);
+  tables[1537] = (kRam + kRamSize / 2) | kBlock | kAf;
   tables[2] = (kTables + 0x1000) | kTable;
   tables[3] = random.one_in(2) ? random.next() : 0;
   tables[511] = (kTables + 0x1000) | kTable;
@@ -94,15 +101,20 @@ void FuzzMachine::prepare(Random& random) {
   uint64_t code = kCode + random.below(0x1000) * 4;
   if (random.one_in(2))
     code = (code | 0xfff) - 4 * random.below(kWords) - 3;  // across a page's end
-  for (unsigned i = 0; i < kWords; ++i) {
-    const uint32_t word = random_word(random);
-    memory_.write(code + 4 * i, &word, sizeof word);
-  }
+  uint32_t words[kWords], vectors[0x800 / 4];
+  for (uint32_t& word : words) word = random_word(random);
+  memory_.write(code, words, sizeof words);
   // Vectors: random code too, or straight back.
-  for (unsigned i = 0; i < 0x800; i += 4) {
-    const uint32_t word = i % 128 == 4 * (random.next() & 3) ? 0xd69f03e0 : random_word(random);
-    memory_.write(kVectors + i, &word, sizeof word);
+  for (unsigned i = 0; i < std::size(vectors); ++i) {
+    vectors[i] = i % 32 == (random.next() & 3) ? 0xd69f03e0 : random_word(random);
   }
+  // Or on behind the instruction that faulted, so that the rest of the program is reached, too.
+  if (!random.one_in(3)) {
+    for (const unsigned at : {0x200u, 0x400u}) {
+      std::copy(std::begin(kSkip), std::end(kSkip), vectors + at / 4);
+    }
+  }
+  memory_.write(kVectors, vectors, sizeof vectors);
   vcpu.reset(code, 0);
   for (unsigned i = 0; i < 31; ++i) cpu.r.x[i] = random_value(random);
   cpu.r.x[kSlotSp] = random_value(random) & (random.one_in(4) ? ~uint64_t{0} : ~uint64_t{15});

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -15,6 +16,7 @@ namespace {
 
 constexpr size_t kArenaSize = size_t{32} << 20;  // reserved; touched as it fills
 constexpr size_t kBlockAlign = 32;
+constexpr size_t kFewBlocks = size_t{64} << 10;  // of arena: taken out of the tables one by one
 constexpr size_t kLargestBlock = sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op);
 
 // What an empty jump-cache entry holds: no lookup ever matches it.
@@ -30,6 +32,10 @@ Block kNoBlock = {.pc = 1,
                   .unused = {},
                   .unused2 = {}};
 
+size_t arena_bytes(const Block& b) {
+  return (sizeof(Block) + b.slots * sizeof(Op) + kBlockAlign - 1) & ~(kBlockAlign - 1);
+}
+
 unsigned table_index(uint64_t pc, const uint8_t* host, uint8_t mode) {
   uint64_t key = (pc >> 2) ^ reinterpret_cast<uintptr_t>(host) >> 12 ^ uint64_t { mode } << 40;
   return static_cast<unsigned>(key * 0x9e3779b97f4a7c15u >> (64 - EngineState::kBlockTableLog2));
@@ -37,6 +43,12 @@ unsigned table_index(uint64_t pc, const uint8_t* host, uint8_t mode) {
 
 const uint8_t* page_of(const uint8_t* host) {
   return reinterpret_cast<const uint8_t*>(reinterpret_cast<uintptr_t>(host) & ~kPageMask);
+}
+
+void clear_tables(EngineState& e) {
+  for (Block*& b : e.jump_cache) b = &kNoBlock;
+  std::memset(static_cast<void*>(e.block_table), 0, sizeof e.block_table);
+  e.code_pages.assign(1024, CodePage{nullptr, nullptr});
 }
 
 // Open addressing; the table is never more than half full.
@@ -142,7 +154,7 @@ Block* build_block(Cpu& cpu, EngineState& e, uint64_t pc, const uint8_t* host) {
   mark_code_page(cpu, e, host);
   auto* b = reinterpret_cast<Block*>(e.arena + e.arena_used);
   fill_block(cpu, e, b, pc, host, kMaxBlockLen);
-  e.arena_used += (sizeof(Block) + b->slots * sizeof(Op) + kBlockAlign - 1) & ~(kBlockAlign - 1);
+  e.arena_used += arena_bytes(*b);
   Block** bucket = &e.block_table[table_index(pc, host, b->mode)];
   b->hash_next = *bucket;
   *bucket = b;
@@ -217,9 +229,17 @@ Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit) {
 }
 
 void blocks_flush(EngineState& e) {
-  for (Block*& b : e.jump_cache) b = &kNoBlock;
-  std::memset(static_cast<void*>(e.block_table), 0, sizeof e.block_table);
-  e.code_pages.assign(1024, CodePage{nullptr, nullptr});
+  if (e.arena_used > kFewBlocks) {
+    clear_tables(e);
+  } else if (e.arena_used != 0) {
+    for (size_t at = 0; at < e.arena_used;) {
+      const auto* b = reinterpret_cast<const Block*>(e.arena + at);
+      e.jump_cache[jump_hash(b->pc)] = &kNoBlock;
+      e.block_table[table_index(b->pc, b->host, b->mode)] = nullptr;
+      at += arena_bytes(*b);
+    }
+    std::fill(e.code_pages.begin(), e.code_pages.end(), CodePage{nullptr, nullptr});
+  }
   e.code_pages_used = 0;
   e.arena_used = 0;
   e.pending_link = nullptr;
@@ -231,7 +251,7 @@ void blocks_init(EngineState& e) {
   if (raw == MAP_FAILED) std::abort();  // address space, not memory: a broken host
   e.arena = static_cast<uint8_t*>(raw);
   e.arena_size = kArenaSize;
-  blocks_flush(e);
+  clear_tables(e);
 }
 
 void blocks_free(EngineState& e) { munmap(e.arena, e.arena_size); }

@@ -178,6 +178,8 @@ void engine_create(Cpu& cpu) {
   cpu.engine = e;
   blocks_init(*e);
   e->emulate_context.gate = nullptr;
+  for (TlbTable& table : e->el0) table.used = true;  // as they were made: not valid yet
+  e->el1.used = true;
   engine_reset(cpu);
   cpu.shared->cpus.push_back(&cpu);
 }
@@ -194,8 +196,6 @@ void engine_reset(Cpu& cpu) {
   EngineState& e = *cpu.engine;
   cpu.r.x[kSlotXzr] = 0;
   blocks_flush(e);
-  for (TlbTable& table : e.el0) table.used = true;
-  e.el1.used = true;
   tlb_flush_all(e);
   debug_context_changed(cpu);
   e.skip_breakpoint_pc = ~uint64_t{0};

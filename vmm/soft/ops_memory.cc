@@ -268,11 +268,16 @@ void predecode_pair(uint32_t word, PredecodeContext& context, Op& op) {
 }
 
 // What this CPU shows in its ID registers: Armv8.0 and FEAT_LSE.
-bool implemented(const Access& access) {
+bool implemented(uint32_t word, const Access& access) {
   if (access.acquire_pc) return false;  // FEAT_LRCPC*
   switch (access.op) {
     case trapline::Op::kLoad:
     case trapline::Op::kStore:
+      // Of the ordered ones LDAR and STLR; LDLAR and STLLR are FEAT_LOR, STLUR and STILP
+      // FEAT_LRCPC2 and 3.
+      return !(access.acquire || access.release) || (word & 0x3fa08000) == 0x08808000;
+    case trapline::Op::kStoreLane:
+      return !access.release;  // STL1: FEAT_LRCPC3
     case trapline::Op::kLoadExclusive:
     case trapline::Op::kStoreExclusive:
     case trapline::Op::kCompareAndSwap:
@@ -288,7 +293,6 @@ bool implemented(const Access& access) {
     case trapline::Op::kLoadMultiple:
     case trapline::Op::kStoreMultiple:
     case trapline::Op::kLoadLane:
-    case trapline::Op::kStoreLane:
     case trapline::Op::kLoadReplicate:
     case trapline::Op::kPrefetch:
     case trapline::Op::kZeroBlock:
@@ -333,7 +337,7 @@ Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op) {
     if (op.fn != nullptr) return Predecoded::kNext;
   }
   Access access;
-  if (decode(word, access) != DecodeStatus::kAccess || !implemented(access)) {
+  if (decode(word, access) != DecodeStatus::kAccess || !implemented(word, access)) {
     return predecode_undefined(word, op);
   }
   if (is_vector(access) && (context.mode & kModeFp) == 0) {
