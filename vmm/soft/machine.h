@@ -2,7 +2,6 @@
 #ifndef TRAPLINE_VMM_SOFT_MACHINE_H_
 #define TRAPLINE_VMM_SOFT_MACHINE_H_
 
-#include <functional>
 #include <vector>
 
 #include "vmm/guest_memory.h"
@@ -23,9 +22,6 @@ struct SharedState final : public GuestMemory::Observer {
 
   GuestMemory& memory;
   std::vector<Cpu*> cpus;  // entered by engine_create(); constant while the machine runs
-  // SEV: the event register of `cpu` was set; a thread that waits after kWfe must wake. May be
-  // empty. Called from any vCPU thread.
-  std::function<void(Cpu& cpu)> on_event;
 };
 
 }  // namespace trapline::soft
