@@ -2,6 +2,7 @@
 #ifndef TRAPLINE_VMM_SOFT_MACHINE_H_
 #define TRAPLINE_VMM_SOFT_MACHINE_H_
 
+#include <atomic>
 #include <vector>
 
 #include "vmm/guest_memory.h"
@@ -21,6 +22,8 @@ struct SharedState final : public GuestMemory::Observer {
   void memory_written(uint64_t ipa, uint64_t size) override;
 
   GuestMemory& memory;
+  // Calls of memory_written() between taking a page's kHasCode and having told all CPUs.
+  std::atomic<unsigned> code_pages_leaving{0};
   std::vector<Cpu*> cpus;  // entered by engine_create(); constant while the machine runs
 };
 
