@@ -1,5 +1,6 @@
 #include "vmm/clocks.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -110,8 +111,8 @@ void IcountClock::fire_due() {
   while (auto callback = queue_.take_due(now(), handle)) callback();
 }
 
-bool IcountClock::skip_to_next() {
-  uint64_t wait = budget();
+bool IcountClock::skip_to_next(uint64_t most) {
+  uint64_t wait = std::min(budget(), most);
   if (wait == ~uint64_t{0}) return false;
   skipped_ += wait;
   return true;

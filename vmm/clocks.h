@@ -70,8 +70,9 @@ class IcountClock final : public Clock {
   uint64_t budget() const;
   // Fires all that is due. Call between two instructions only.
   void fire_due();
-  // The machine idles: jumps to the next deadline. False if there is none.
-  bool skip_to_next();
+  // The machine idles: jumps to the next deadline, but over `most` instructions at most. False if
+  // there is neither.
+  bool skip_to_next(uint64_t most = ~uint64_t{0});
 
  private:
   std::function<uint64_t()> retired_;

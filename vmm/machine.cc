@@ -54,8 +54,10 @@ struct Machine::Cpu {
   // Guarded by power_mutex_ for others; the CPU's own thread moves kOnPending to kOn.
   std::atomic<Power> power{Power::kOff};
   uint64_t entry = 0, context = 0;
-  bool waiting = false;  // in turn: in WFI
-  bool restart = false;  // WFI ends in a restart (PSCI power-down suspend)
+  enum class Wait : uint8_t { kNone, kInterrupt, kEvent };
+  Wait wait = Wait::kNone;  // in WFI or a suspend, or in WFE
+  uint64_t wait_until = 0;  // kEvent, in turn: instructions of the clock
+  bool restart = false;     // WFI ends in a restart (PSCI power-down suspend)
   std::thread thread;
 };
 
@@ -170,7 +172,8 @@ void Machine::reset() {
   std::lock_guard lock(power_mutex_);
   for (auto& cpu : cpus_) {
     cpu->power = Power::kOff;
-    cpu->waiting = cpu->restart = false;
+    cpu->wait = Cpu::Wait::kNone;
+    cpu->restart = false;
   }
   Cpu& boot = *cpus_[0];
   boot.entry = plan_.entry;
@@ -313,14 +316,18 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
       break;
     case AfterExit::kRestart:
       cpu.restart = true;
-      cpu.waiting = true;
+      cpu.wait = Cpu::Wait::kInterrupt;
       break;
     case AfterExit::kWait:
     case AfterExit::kSuspend:
-      cpu.waiting = true;
+      cpu.wait = Cpu::Wait::kInterrupt;
       break;
     case AfterExit::kWaitEvent:
-      if (options_.cpus > 1) std::this_thread::yield();
+      cpu.wait = Cpu::Wait::kEvent;
+      if (icount_clock_ != nullptr) {
+        // An instruction a nanosecond.
+        cpu.wait_until = icount_clock_->instructions() + cpu.vcpu.longest_event_wait();
+      }
       break;
     case AfterExit::kCpuOff: {
       std::lock_guard lock(power_mutex_);
@@ -351,9 +358,24 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
   }
 }
 
-// The vCPU's WFI (or suspend) is over.
-void Machine::wake(Cpu& cpu) {
-  cpu.waiting = false;
+// In turn: a waiting vCPU waits on.
+bool Machine::waits(Cpu& cpu) {
+  switch (cpu.wait) {
+    case Cpu::Wait::kNone:
+      return false;
+    case Cpu::Wait::kInterrupt:
+      return !cpu.vcpu.wakeup_pending();
+    case Cpu::Wait::kEvent:
+      return !cpu.vcpu.event_pending() && icount_clock_->instructions() < cpu.wait_until;
+  }
+  return false;
+}
+
+// The vCPU's WFI, WFE or suspend is over. It may end early (a kick, the time): WFI and WFE may
+// complete at any time (D1.6.1, D1.6.2), and so may PSCI's CPU_SUSPEND.
+void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
+  const bool wfe = std::exchange(cpu.wait, Cpu::Wait::kNone) == Cpu::Wait::kEvent;
+  cpu.vcpu.wait_for_event(timeout_ns, wfe);
   if (std::exchange(cpu.restart, false)) {
     cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
   }
@@ -380,11 +402,8 @@ void Machine::cpu_thread(Cpu& cpu) {
       power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || halted_ || !running(); });
       continue;
     }
-    if (cpu.waiting) {
-      // It may end early (a kick, the time): WFI may complete at any time (D1.6.2), and so may
-      // PSCI's CPU_SUSPEND.
-      cpu.vcpu.wait_for_event(kLongWait);
-      wake(cpu);
+    if (cpu.wait != Cpu::Wait::kNone) {
+      wake(cpu, cpu.wait == Cpu::Wait::kEvent ? cpu.vcpu.longest_event_wait() : kLongWait);
     }
     uint64_t budget = options_.max_insns == 0 ? ~uint64_t{0} : slice(kSlice);
     if (budget == 0) return limit_reached();
@@ -405,9 +424,9 @@ void Machine::run_in_turn() {
       uint64_t left = kQuantum;
       while (left != 0 && running() && !halted_ && cpu.power != Power::kOff) {
         icount_clock_->fire_due();
-        if (cpu.waiting) {
-          if (!cpu.vcpu.wakeup_pending()) break;
-          wake(cpu);
+        if (cpu.wait != Cpu::Wait::kNone) {
+          if (waits(cpu)) break;
+          wake(cpu, 0);
         }
         uint64_t budget = slice(std::min(left, icount_clock_->budget()));
         if (budget == 0) {
@@ -424,9 +443,15 @@ void Machine::run_in_turn() {
       }
     }
     if (ran) continue;
-    // Everybody waits. On a terminal real time passes with virtual time; otherwise jump.
-    if (console_.interactive()) console_.poll(kIdlePollMs);
-    if (!icount_clock_->skip_to_next()) console_.poll(kIdlePollMs);
+    // Everybody waits: time jumps to the next deadline or to the end of a WFE. On a terminal real
+    // time passes with virtual time, but for WFEs, which come thick and fast.
+    uint64_t wfe_left = ~uint64_t{0};
+    for (const auto& cpu : cpus_) {
+      if (cpu->power == Power::kOff || cpu->wait != Cpu::Wait::kEvent) continue;
+      wfe_left = std::min(wfe_left, cpu->wait_until - icount_clock_->instructions());
+    }
+    if (console_.interactive() && wfe_left == ~uint64_t{0}) console_.poll(kIdlePollMs);
+    if (!icount_clock_->skip_to_next(wfe_left)) console_.poll(kIdlePollMs);
     icount_clock_->fire_due();
   }
 }

@@ -78,7 +78,8 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void run_in_turn();
   void begin_if_turned_on(Cpu& cpu);
   void after_exit(Cpu& cpu, const Exit& exit);
-  void wake(Cpu& cpu);
+  bool waits(Cpu& cpu);
+  void wake(Cpu& cpu, uint64_t timeout_ns);
   void limit_reached();
   uint64_t slice(uint64_t most) const;  // instructions that --max-insns still allows
   void enter(Phase phase, int status);

@@ -217,7 +217,11 @@ int main_checked(int argc, char** argv) {
   run_command->add_flag("--icache-check", options.icache_check,
                         "check every cache hit against a fresh walk, fetch and decode");
   run_command->add_option("--stats", options.stats, "write statistics as JSON");
-  run_command->add_option("--max-insns", options.max_insns, "stop after so many: status 124");
+  run_command->add_option("--max-insns", options.max_insns, "stop after so many: status 124")
+      ->check([](const std::string& text) {
+        const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string{} : text + " is not a number of instructions";
+      });
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
   run_command->add_option("--gdb", options.gdb_port, "wait for gdb on this TCP port (loopback)");

@@ -151,8 +151,15 @@ class Vcpu {
   virtual void kick() = 0;
   // An interrupt is waiting (masked or not): a WFI would not wait.
   virtual bool wakeup_pending() = 0;
-  // Blocks the vCPU's own thread, outside run(), until wakeup_pending(), a kick(), the timeout
-  // (host ns) or, with `wfe`, an event (SEV). Never consumes a kick.
+  // What ends a WFE is there: an event, an unmasked interrupt, or a store to the memory that the
+  // exclusive monitor marks. A backend whose WFE does not exit keeps the defaults.
+  virtual bool event_pending() { return true; }
+  // How long a WFE that starts now may wait, in ns of the machine's clock: to the next event of the
+  // event stream, and in any case not for ever.
+  virtual uint64_t longest_event_wait() { return 0; }
+  // Blocks the vCPU's own thread, outside run(), until wakeup_pending() (with `wfe`
+  // event_pending(), which it then clears), a kick(), or the timeout (host ns). Never consumes a
+  // kick.
   virtual void wait_for_event(uint64_t timeout_ns, bool wfe = false) = 0;
 
   // --- state -----------------------------------------------------------------------------------

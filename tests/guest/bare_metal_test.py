@@ -11,7 +11,7 @@ import guest_process as guest
 
 def test():
     trapline, binary, expected, text, *options = sys.argv[1:]
-    status, output, errors = guest.run([trapline, "run", "--raw", binary] + options, 60)
+    status, output, errors = guest.run([trapline, "run", "--raw", binary] + options, 240)
     console = output.decode(errors="replace")
     print("\n".join(line for line in console.split("\n") if not line.startswith("ok ")))
     print(errors)

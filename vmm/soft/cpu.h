@@ -65,6 +65,8 @@ struct Cpu {
   uint64_t last_serial = 0;  // the newest TranslationRegs::serial
 
   ExclusiveMonitor monitor;  // cleared by CLREX and exception return
+  // The event register (D1.6.1) as this CPU sets it: SEVL, exception return. Others set kEvent.
+  bool event = false;
 
   // Interrupt lines and requests, from any thread. `attention` is the one word that the engine
   // polls at block entry: nonzero means some line or request needs a look.
@@ -75,10 +77,10 @@ struct Cpu {
     kKick = 4,         // consumed by run()
     kMaintenance = 8,  // TLB or instruction-cache work from another CPU is queued
     kStop = 16,        // single step or breakpoint bookkeeping
-    kEvent = 32,       // event register (SEV, WFE)
+    kEvent = 32,       // the event register as other CPUs set it: SEV
   };
 
-  // A futex: 1 while the CPU's thread sleeps in WFI, or is about to; see raise_attention().
+  // A futex: 1 while the CPU's thread sleeps in WFI or WFE, or is about to; see raise_attention().
   std::atomic<uint32_t> sleeping{0};
 
   Exit exit;  // filled when a seam function returns Next::kExit
@@ -97,10 +99,14 @@ struct Cpu {
   EngineState* engine = nullptr;
 };
 
-// --- system: vmm/soft/soft_vcpu.cc ---------------------------------------------------------------
+// --- system: vmm/soft/wait.cc --------------------------------------------------------------------
 
-// Sets attention bits from any thread (SEV's kEvent too) and wakes the CPU if it sleeps in WFI.
+// Sets attention bits from any thread (SEV's kEvent too) and wakes the CPU if it sleeps.
 void raise_attention(Cpu& cpu, uint32_t bits);
+// A WFE would not wait: the event register is set, an unmasked interrupt is there, or the marked
+// memory was written, which opens the monitor and so sets the event register. On the CPU's thread.
+bool event_pending(const Cpu& cpu);
+void clear_event(Cpu& cpu);
 
 // --- system: vmm/soft/mmu.cc ---------------------------------------------------------------------
 

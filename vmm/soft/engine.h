@@ -20,8 +20,8 @@ void engine_reset(Cpu& cpu);
 // are taken when unmasked; kKick is consumed and answered by kKicked, before any instruction.
 // cpu.retired and cpu.pc are exact on return. An
 // exit whose PC is "already past" the instruction has counted it as retired, the others have not.
-// kWfe is a hint: an event by another CPU's store to a monitored address is not modelled, so the
-// caller must bound its wait (or just yield and run again).
+// After kWfe nobody says when another CPU's store opens the exclusive monitor: the caller asks
+// event_pending(), and bounds its wait.
 Exit engine_run(Cpu& cpu, uint64_t budget);
 void engine_set_exit_sink(Cpu& cpu, ExitSink* sink);
 // One instruction (or one exception entry), then kDebug, unless it exits by itself.

@@ -15,10 +15,31 @@ bool el_matches(uint64_t control, unsigned shift, unsigned el) {
   return (privilege & (el == 0 ? 2 : 1)) != 0;
 }
 
-// DBGBCR.BT: 0 is an unlinked address match; linked and context matches are not supported, which
-// makes them never match.
-bool address_breakpoint(uint64_t control) {
-  return (control & 1) != 0 && (control >> 20 & 15) == 0 && (control >> 5 & 15) != 0;
+// DBGBCR.BT (D17.3.2), those that need neither EL2 nor AArch32. The others, a context match in a
+// breakpoint that has none, and a link to no linked context match never match.
+enum BreakpointType : unsigned { kAddress, kLinkedAddress, kContext, kLinkedContext };
+
+unsigned type_of(uint64_t control) { return control >> 20 & 15; }
+bool compares_address(uint64_t control) {
+  return (control & 1) != 0 && type_of(control) <= kLinkedAddress && (control >> 5 & 15) != 0;
+}
+bool compares_context(uint64_t control, unsigned i, BreakpointType type) {
+  return (control & 1) != 0 && type_of(control) == type && i < id::kBreakpoints &&
+         i + id::kContextBreakpoints >= id::kBreakpoints;
+}
+// May match by itself.
+bool active_breakpoint(const Cpu& cpu, unsigned i) {
+  const uint64_t control = cpu.sys.dbgbcr[i];
+  return compares_address(control) || compares_context(control, i, kContext);
+}
+bool same_context(const Cpu& cpu, unsigned i) {
+  return static_cast<uint32_t>(cpu.sys.dbgbvr[i]) == cpu.sys.contextidr_el1;
+}
+// LBN of a linked breakpoint or watchpoint. The state that the context match names does not count.
+bool link_matches(const Cpu& cpu, uint64_t control) {
+  const unsigned linked = control >> 16 & 15;
+  return compares_context(cpu.sys.dbgbcr[linked], linked, kLinkedContext) &&
+         same_context(cpu, linked);
 }
 bool same_address(uint64_t a, uint64_t b) {  // VA[48:2] and its sign
   constexpr uint64_t kCompared = ((uint64_t{1} << 49) - 1) & ~uint64_t{3};
@@ -28,10 +49,10 @@ bool same_address(uint64_t a, uint64_t b) {  // VA[48:2] and its sign
 bool breakpoint_here(const Cpu& cpu, uint64_t pc) {
   for (unsigned i = 0; i < id::kBreakpoints; ++i) {
     const uint64_t control = cpu.sys.dbgbcr[i];
-    if (address_breakpoint(control) && same_address(cpu.sys.dbgbvr[i], pc) &&
-        el_matches(control, 1, cpu.ps.el)) {
-      return true;
-    }
+    if (!active_breakpoint(cpu, i) || !el_matches(control, 1, cpu.ps.el)) continue;
+    const bool value =
+        type_of(control) == kContext ? same_context(cpu, i) : same_address(cpu.sys.dbgbvr[i], pc);
+    if (value && (type_of(control) != kLinkedAddress || link_matches(cpu, control))) return true;
   }
   return false;
 }
@@ -65,7 +86,7 @@ void debug_context_changed(Cpu& cpu) {
   e.hw_breakpoints = e.hw_watchpoints = false;
   if (enabled) {
     for (unsigned i = 0; i < id::kBreakpoints; ++i) {
-      e.hw_breakpoints |= address_breakpoint(cpu.sys.dbgbcr[i]);
+      e.hw_breakpoints |= active_breakpoint(cpu, i);
     }
     for (unsigned i = 0; i < id::kWatchpoints; ++i) {
       e.hw_watchpoints |= (cpu.sys.dbgwcr[i] & 1) != 0;
@@ -93,7 +114,8 @@ bool debug_needs_breakpoint(const Cpu& cpu, const EngineState& e, uint64_t pc) {
   if (std::binary_search(e.breakpoints.begin(), e.breakpoints.end(), pc)) return true;
   if (!e.hw_breakpoints) return false;
   for (unsigned i = 0; i < id::kBreakpoints; ++i) {
-    if (address_breakpoint(cpu.sys.dbgbcr[i]) && same_address(cpu.sys.dbgbvr[i], pc)) return true;
+    if (compares_context(cpu.sys.dbgbcr[i], i, kContext)) return true;  // any instruction
+    if (compares_address(cpu.sys.dbgbcr[i]) && same_address(cpu.sys.dbgbvr[i], pc)) return true;
   }
   return false;
 }
@@ -134,7 +156,8 @@ bool debug_watchpoint(Cpu& cpu, uint64_t va, uint64_t size, bool read, bool writ
   const uint64_t start = va & kCompared;
   for (unsigned i = 0; i < id::kWatchpoints; ++i) {
     const uint64_t control = cpu.sys.dbgwcr[i];
-    if ((control & 1) == 0 || (control >> 20 & 1) != 0 || !el_matches(control, 1, el)) continue;
+    if ((control & 1) == 0 || !el_matches(control, 1, el)) continue;
+    if ((control >> 20 & 1) != 0 && !link_matches(cpu, control)) continue;  // WT
     const bool wanted = (read && (control >> 3 & 1) != 0) || (write && (control >> 4 & 1) != 0);
     const Watched w = watched_bytes(cpu.sys.dbgwvr[i] & kCompared, control);
     if (!wanted || w.size == 0 || w.base >= start + size || start >= w.base + w.size) continue;

@@ -137,6 +137,7 @@ void exception_return(Cpu& cpu) {
   cpu.ps.ss = ss;
   cpu.ps.stepped = false;
   cpu.monitor.valid = false;
+  cpu.event = true;
   // An illegal return restores PAN like NZCV and DAIF, but not EL and SP.
   set_pstate_context(cpu, el, sp_sel, (spsr & kSpsrPan) != 0);
   cpu.pc = strip_tag(cpu.sys.mmu, cpu.sys.elr_el1);  // AArch64.BranchAddr

@@ -36,9 +36,11 @@ inline constexpr uint64_t kAa64Mmfr1 = uint64_t{2} << 20;
 
 // ID_AA64DFR0_EL1: Armv8.0 debug, six breakpoints (one context-aware), four watchpoints, no PMU.
 inline constexpr unsigned kBreakpoints = 6;
+inline constexpr unsigned kContextBreakpoints = 1;  // the last ones
 inline constexpr unsigned kWatchpoints = 4;
-inline constexpr uint64_t kAa64Dfr0 =
-    uint64_t{kWatchpoints - 1} << 20 | uint64_t{kBreakpoints - 1} << 12 | uint64_t{6} << 0;
+inline constexpr uint64_t kAa64Dfr0 = uint64_t{kContextBreakpoints - 1} << 28 |
+                                      uint64_t{kWatchpoints - 1} << 20 |
+                                      uint64_t{kBreakpoints - 1} << 12 | uint64_t{6} << 0;
 
 // CTR_EL0: 64-byte lines, PIPT, IDC (data is coherent to fetches without cleaning), not DIC.
 inline constexpr uint64_t kCtr = uint64_t{1} << 31 |  // RES1

@@ -2,7 +2,7 @@
 #ifndef TRAPLINE_VMM_SOFT_MACHINE_H_
 #define TRAPLINE_VMM_SOFT_MACHINE_H_
 
-#include <functional>
+#include <atomic>
 #include <vector>
 
 #include "vmm/guest_memory.h"
@@ -22,10 +22,9 @@ struct SharedState final : public GuestMemory::Observer {
   void memory_written(uint64_t ipa, uint64_t size) override;
 
   GuestMemory& memory;
+  // Calls of memory_written() between taking a page's kHasCode and having told all CPUs.
+  std::atomic<unsigned> code_pages_leaving{0};
   std::vector<Cpu*> cpus;  // entered by engine_create(); constant while the machine runs
-  // SEV: the event register of `cpu` was set; a thread that waits after kWfe must wake. May be
-  // empty. Called from any vCPU thread.
-  std::function<void(Cpu& cpu)> on_event;
 };
 
 }  // namespace trapline::soft

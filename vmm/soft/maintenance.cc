@@ -178,11 +178,12 @@ void tlb_invalidate(Cpu& cpu, TlbiScope scope, uint64_t va, uint16_t asid, bool 
 }
 
 void icache_invalidate_line(Cpu& cpu, const uint8_t* host_line, bool broadcast) {
-  // No CPU holds instructions of a page without the flag. The issuer's stores come first: see
-  // mark_code_page().
+  // No CPU holds instructions of a page without the flag, or else each has been told to drop them
+  // before its next block. The issuer's stores come first: see mark_code_page().
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const std::atomic<uint8_t>* flags = flags_of_host(*cpu.memory, host_line);
-  if (flags != nullptr && (flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) == 0) {
+  if (flags != nullptr && (flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) == 0 &&
+      cpu.shared->code_pages_leaving.load(std::memory_order_seq_cst) == 0) {
     return;
   }
   const Maintenance request{Maintenance::kCodeLine, reinterpret_cast<uint64_t>(host_line)};
@@ -214,9 +215,15 @@ void SharedState::memory_written(uint64_t ipa, uint64_t size) {
     if (flags == nullptr || (flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) == 0) {
       continue;
     }
+    // The flag goes first, since a CPU that has dropped the page may build of it again at once. An
+    // IC IVAU that misses the flag sees the count, or comes after the requests: in the one order of
+    // these operations the count rises before the flag goes, and falls after the last request. A
+    // CPU that then hears of the IC's completion finds the request at its next block.
+    code_pages_leaving.fetch_add(1, std::memory_order_seq_cst);
     flags->fetch_and(static_cast<uint8_t>(~GuestMemory::kHasCode), std::memory_order_seq_cst);
     const auto host = reinterpret_cast<uint64_t>(memory.host(page, kPageSize));
     for (Cpu* cpu : cpus) enqueue(*cpu, {Maintenance::kCodePage, host});
+    code_pages_leaving.fetch_sub(1, std::memory_order_seq_cst);
   }
 }
 

@@ -151,7 +151,6 @@ TL_OP(op_brk) {
 TL_OP(op_eret) {
   suspend_at(cpu, op, icount, e);
   retire_one(cpu, e);
-  cpu->monitor.valid = false;
   exception_return(*cpu);
   e->returned = true;
   e->context_dirty = true;

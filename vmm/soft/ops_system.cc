@@ -91,6 +91,7 @@ void wait_exit(Cpu* cpu, EngineState* e, ExitKind kind) {
   cpu->exit.pc = cpu->pc;
   retire_one(cpu, e);
   cpu->pc += 4;
+  step_advance(*cpu);
   e->leave = Leave::kExit;
 }
 // SCTLR_EL1.nTWI, nTWE clear: EL0 may not wait (D17.2.118).
@@ -107,22 +108,22 @@ TL_OP(op_wfi) {
   if (!wait_trapped(cpu, e, 16, 0)) wait_exit(cpu, e, ExitKind::kWfi);
 }
 TL_OP(op_wfe) {
-  if ((cpu->attention.fetch_and(~uint32_t{Cpu::kEvent}) & Cpu::kEvent) != 0) TL_NEXT;
+  if (event_pending(*cpu)) {
+    clear_event(*cpu);
+    TL_NEXT;
+  }
   suspend_at(cpu, op, icount, e);
   if (!wait_trapped(cpu, e, 18, 1)) wait_exit(cpu, e, ExitKind::kWfe);
 }
 [[gnu::noinline]] void send_event(Cpu* self) {
-  for (Cpu* other : self->shared->cpus) {
-    other->attention.fetch_or(Cpu::kEvent);
-    if (other != self && self->shared->on_event) self->shared->on_event(*other);
-  }
+  for (Cpu* each : self->shared->cpus) raise_attention(*each, Cpu::kEvent);
 }
 TL_OP(op_sev) {
   send_event(cpu);
   TL_NEXT;
 }
 TL_OP(op_sevl) {
-  cpu->attention.fetch_or(Cpu::kEvent);
+  cpu->event = true;
   TL_NEXT;
 }
 

@@ -282,7 +282,10 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word) {
     const bool misaligned = (va & (access.element_bytes() - 1)) != 0;
     const bool io =
         (reads && t.read_tag == (page | kTlbIo)) || (writes && t.write_tag == (page | kTlbIo));
-    if (io && !exclusive_store && !((t.meta & kTlbDevice) != 0 && misaligned)) {
+    // What Device memory refuses, whatever stage 2 says: DC ZVA, too (D7.5.9.4).
+    const bool refused =
+        (t.meta & kTlbDevice) != 0 && (misaligned || access.op == trapline::Op::kZeroBlock);
+    if (io && !exclusive_store && !refused) {
       // A read-modify-write that could not even read is reported as a read (D17.2.37, WnR).
       const bool write = !(reads && t.read_tag == (page | kTlbIo));
       if (!e.hw_watchpoints) return device_exit(cpu, e, t, va, word, write);

@@ -37,7 +37,6 @@ class Machine final : public SoftMachine {
  public:
   Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never)
       : shared_(memory), backend_(memory, stage2, shared_) {
-    shared_.on_event = [](Cpu& cpu) { raise_attention(cpu, Cpu::kEvent); };
     for (unsigned i = 0; i < count; ++i) {
       Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>());
       cpu.index = i;

@@ -1,12 +1,5 @@
 #include "vmm/soft/soft_vcpu.h"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <ctime>
-
 #include "vmm/soft/engine.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
@@ -20,33 +13,6 @@ namespace {
 
 thread_local Cpu* t_current_cpu = nullptr;
 
-// How long WFI looks for an interrupt before it sleeps: about what going to sleep and waking up
-// cost. It does so only if the wait before was a short one; a CPU that idles sleeps at once, and
-// keeps its place in the host's scheduler for when it wakes.
-constexpr uint64_t kSpinNs = 10'000;
-constexpr uint64_t kShortWaitNs = 30'000;
-
-void futex_wake(std::atomic<uint32_t>& word) {
-  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-}
-// Sleeps while the word is `value`, at most this long; may end early.
-void futex_wait(std::atomic<uint32_t>& word, uint32_t value, uint64_t ns) {
-  timespec timeout{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
-  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, &timeout, nullptr, 0);
-}
-
-uint64_t steady_ns() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-}
-
-void pause_host() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 constexpr uint32_t kIssWnr = 1 << 6;
 constexpr uint32_t kIssCm = 1 << 8;
 constexpr uint32_t kIssFnv = 1 << 10;
@@ -55,15 +21,6 @@ constexpr uint32_t kIssFnv = 1 << 10;
 
 Cpu* current_cpu(const SharedState& shared) {
   return t_current_cpu != nullptr && t_current_cpu->shared == &shared ? t_current_cpu : nullptr;
-}
-
-void raise_attention(Cpu& cpu, uint32_t bits) {
-  cpu.attention.fetch_or(bits, std::memory_order_seq_cst);
-  // Either the sleeper sees the bits before it sleeps, or we see that it sleeps.
-  if (cpu.sleeping.load(std::memory_order_seq_cst) != 0 &&
-      cpu.sleeping.exchange(0, std::memory_order_seq_cst) != 0) {
-    futex_wake(cpu.sleeping);
-  }
 }
 
 SoftVcpu::SoftVcpu(Cpu& cpu) : cpu_(cpu), view_(cpu) {}
@@ -197,48 +154,6 @@ uint64_t SoftVcpu::get_sysreg(SysregId id) {
   uint64_t value = 0;
   read_sysreg_raw(cpu_, id, value);
   return value;
-}
-
-// --- interrupts and control ----------------------------------------------------------------------
-
-void SoftVcpu::set_irq(bool level) {
-  if (level) {
-    raise_attention(cpu_, Cpu::kIrq);
-  } else {
-    cpu_.attention.fetch_and(~uint32_t{Cpu::kIrq}, std::memory_order_seq_cst);
-  }
-}
-
-void SoftVcpu::set_fiq(bool level) {
-  if (level) {
-    raise_attention(cpu_, Cpu::kFiq);
-  } else {
-    cpu_.attention.fetch_and(~uint32_t{Cpu::kFiq}, std::memory_order_seq_cst);
-  }
-}
-
-void SoftVcpu::kick() { raise_attention(cpu_, Cpu::kKick); }
-
-bool SoftVcpu::wakeup_pending() {
-  return (cpu_.attention.load(std::memory_order_acquire) & (Cpu::kIrq | Cpu::kFiq)) != 0;
-}
-
-void SoftVcpu::wait_for_event(uint64_t timeout_ns, bool wfe) {
-  const uint32_t wanted = Cpu::kIrq | Cpu::kFiq | Cpu::kKick | (wfe ? Cpu::kEvent : 0u);
-  const auto woken = [&] { return (cpu_.attention.load(std::memory_order_seq_cst) & wanted) != 0; };
-  const uint64_t start = steady_ns();
-  const uint64_t spin_ns = last_wait_ns_ <= kShortWaitNs ? kSpinNs : 0;
-  while (!woken()) {
-    for (unsigned i = 0; i < 16 && !woken(); ++i) pause_host();
-    const uint64_t waited = steady_ns() - start;
-    if (waited >= timeout_ns) break;
-    if (waited < spin_ns) continue;
-    cpu_.sleeping.store(1, std::memory_order_seq_cst);
-    if (!woken()) futex_wait(cpu_.sleeping, 1, timeout_ns - waited);
-    cpu_.sleeping.store(0, std::memory_order_seq_cst);
-  }
-  last_wait_ns_ = steady_ns() - start;
-  if (wfe) cpu_.attention.fetch_and(~uint32_t{Cpu::kEvent}, std::memory_order_seq_cst);
 }
 
 // --- SoftView ----------------------------------------------------------------------------------

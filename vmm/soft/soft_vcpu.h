@@ -57,10 +57,10 @@ class SoftVcpu final : public Vcpu {
   void set_fiq(bool level) override;
   void kick() override;
   bool wakeup_pending() override;
+  bool event_pending() override;
+  uint64_t longest_event_wait() override;
 
-  // Sleeps until an interrupt line rises, kick(), with `wfe` also until an event (SEV from another
-  // CPU), or for timeout_ns; returns at once if one of them is already there. Never consumes a
-  // kick; consumes the event. On the vCPU's own thread, outside run().
+  // Returns at once if what it waits for is already there; with `wfe` it clears the event register.
   void wait_for_event(uint64_t timeout_ns, bool wfe = false) override;
 
   void reset(uint64_t pc, uint64_t x0) override;

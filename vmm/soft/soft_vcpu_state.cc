@@ -77,6 +77,7 @@ void SoftVcpu::reset(uint64_t pc, uint64_t x0) {
   cpu_.sys.mmu.sctlr = id::kSctlrReset;
   cpu_.sys.mpidr_el1 = uint64_t{1} << 31 | cpu_.index;
   cpu_.monitor = {};
+  cpu_.event = false;
   cpu_.futile_exceptions = 0;
   cpu_.retired_at_exception = cpu_.retired;
   cpu_.attention.fetch_and(~uint32_t{Cpu::kEvent}, std::memory_order_seq_cst);
@@ -129,7 +130,8 @@ uint64_t SoftVcpu::retired() const { return cpu_.retired; }
 void SoftVcpu::save(StateWriter& out) {
   out.put(kStateVersion);
   visit_state(cpu_, [&out](const auto& value) { out.put(value); });
-  out.put<uint32_t>(cpu_.attention.load(std::memory_order_seq_cst) & kLines);
+  const uint32_t lines = cpu_.attention.load(std::memory_order_seq_cst) & kLines;
+  out.put<uint32_t>(lines | (cpu_.event ? Cpu::kEvent : 0u));
 }
 
 bool SoftVcpu::load(StateReader& in) {
@@ -143,6 +145,7 @@ bool SoftVcpu::load(StateReader& in) {
     }
   });
   const uint32_t lines = in.get<uint32_t>() & kLines;
+  cpu_.event = false;
   cpu_.attention.fetch_and(~uint32_t{kLines}, std::memory_order_seq_cst);
   if (lines != 0) raise_attention(cpu_, lines);
   make_legal(cpu_);

@@ -287,8 +287,11 @@ constexpr std::array<SysregRow, kRowCount> make_rows() {
   constexpr uint64_t kBcrWritable = 0x00ff'e007, kBcrRes1 = 0x1e0, kWcrWritable = 0x1f1f'ffff;
   constexpr uint64_t kAddressWritable = ~uint64_t{3};
   for (unsigned i = 0; i < id::kBreakpoints; ++i) {
+    // A context ID has all its bits.
+    const uint64_t value =
+        i + id::kContextBreakpoints >= id::kBreakpoints ? kAll : kAddressWritable;
     rows[n++] = stored(sysreg_id(2, 0, 0, i, 4), kBreakpointNames[i][0], kRw1,
-                       offsetof(SystemRegisters, dbgbvr) + 8 * i, kAddressWritable, Effect::kDebug);
+                       offsetof(SystemRegisters, dbgbvr) + 8 * i, value, Effect::kDebug);
     rows[n++] =
         stored(sysreg_id(2, 0, 0, i, 5), kBreakpointNames[i][1], kRw1,
                offsetof(SystemRegisters, dbgbcr) + 8 * i, kBcrWritable, Effect::kDebug, kBcrRes1);

@@ -12,6 +12,8 @@ SNIPPET(load_user, "ldtr x0, [x1]");
 SNIPPET(zva, "dc zva, x1");
 SNIPPET(add_atomic, "ldadd x0, x2, [x1]");
 SNIPPET(unmask, "mov x0, #1\n msr daifclr, #8\n mov x0, #2\n mov x0, #3\n msr daifset, #8");
+SNIPPET(hvc_call, "hvc #0\n nop");
+SNIPPET(event, "wfe\n nop");
 SNIPPET(faults, "ldr x0, [x1]\n mov x0, #7");
 SNIPPET(undefined, ".inst 0\n nop");
 SNIPPET(count_loop, "mov x0, #0\n1: add x0, x0, #1\n cmp x0, #100\n b.ne 1b");
@@ -84,6 +86,15 @@ static void stepping(void) {
     step_from(mode, count_loop, 1);
     check("MDSCR.SS = 0: no step", ctx.esr, DONE);
   }
+  // HVC ends the step; the return from EL2 is what makes the exception pending (ISV = 0).
+  msr(mdscr_el1, MDSCR_SS | MDSCR_KDE);
+  ctx.x[0] = 0x84000000;  // PSCI_VERSION
+  step_from(EL1H, hvc_call, 1);
+  check_taken("step: hvc", EL1H, ec_iss(0x33, 0x22), (u64)&hvc_call[1]);
+  check("step: hvc: it was executed", ctx.x[0] >> 16, 1);
+  // The exception return set the event register, so WFE does not wait.
+  step_from(EL1H, event, 1);
+  check_taken("step: wfe", EL1H, ec_iss(0x33, STEP(1ul, 0ul)), (u64)&event[1]);
   // EL1 without KDE or with D set does not step; opening D steps from the next instruction on.
   msr(mdscr_el1, MDSCR_SS);
   step_from(EL1H, plain, 1);
@@ -167,6 +178,67 @@ static void breakpoints(void) {
   check_taken("breakpoint without MDE", EL0, 0x56000003, (u64)&plain[6]);
   msr(dbgbcr0_el1, 0);
   msr(mdscr_el1, 0);
+}
+
+#define BT(type) ((u64)(type) << 20)
+#define LBN(n) ((u64)(n) << 16)
+enum { LINKED_ADDRESS = 1, CONTEXT = 2, LINKED_CONTEXT = 3 };
+
+// Matches that depend on CONTEXTIDR_EL1 (D2.8.3). ID_AA64DFR0_EL1 shows 6 breakpoints, the last one
+// context-aware.
+static void context_matches(void) {
+  const u64 id = 0x1235;
+  check("context-aware breakpoints", on_qemu ? 0 : mrs(id_aa64dfr0_el1) >> 28 & 15, 0);
+  for (int el = 0; el < 2; ++el) {
+    const u64 mode = el ? EL1H : EL0;
+    const u64 esr = ec_iss(el ? 0x31 : 0x30, 0x22);
+    const u64 here = (el ? 1 : 2) << 1 | 1, anywhere = 3 << 1 | 1;
+    const struct {
+      const char* name;
+      u64 link, control5, context;
+      int on_qemu;    // QEMU does it, too
+      const u32* at;  // where it is taken; null: nowhere
+    } rows[] = {
+        {"linked breakpoint", LBN(5), BT(LINKED_CONTEXT) | anywhere, id, 1, &plain[4]},
+        {"linked breakpoint: another context", LBN(5), BT(LINKED_CONTEXT) | anywhere, id + 1, 1, 0},
+        {"linked breakpoint: the link is off", LBN(5), BT(LINKED_CONTEXT), id, 0, 0},
+        {"linked breakpoint: no context there", LBN(2), BT(LINKED_CONTEXT) | anywhere, id, 0, 0},
+        {"linked breakpoint: beyond the last", LBN(9), BT(LINKED_CONTEXT) | anywhere, id, 0, 0},
+        {"context breakpoint", LBN(5), BT(CONTEXT) | here, id, 0, &plain[0]},
+        {"context breakpoint: another context", LBN(5), BT(CONTEXT) | here, id - 1, 0, 0},
+    };
+    for (u64 i = 0; i < sizeof rows / sizeof *rows; ++i) {
+      if (on_qemu && !rows[i].on_qemu) continue;
+      msr(mdscr_el1, MDSCR_MDE | MDSCR_KDE);
+      msr(contextidr_el1, rows[i].context);
+      msr(dbgbvr0_el1, (u64)&plain[4]);
+      msr(dbgbcr0_el1, 0x1e0 | BT(LINKED_ADDRESS) | rows[i].link | here);
+      msr(dbgbvr5_el1, id);
+      msr(dbgbcr5_el1, 0x1e0 | rows[i].control5);
+      step_from(mode, plain, 0);
+      if (rows[i].at != 0) {
+        check_taken(rows[i].name, mode, esr, (u64)rows[i].at);
+      } else {
+        check_taken(rows[i].name, mode, 0x56000003, (u64)&plain[6]);
+      }
+    }
+    msr(dbgbcr0_el1, 0);
+    // The same link from a watchpoint; and CONTEXTIDR_EL1 changes under it.
+    msr(dbgbcr5_el1, 0x1e0 | BT(LINKED_CONTEXT) | anywhere);
+    msr(dbgwvr0_el1, (u64)&data[4]);
+    msr(dbgwcr0_el1, 0xff << 5 | 1 << 20 | LBN(5) | 1 << 3 | anywhere);
+    ctx.x[1] = (u64)&data[4];
+    msr(contextidr_el1, id);
+    step_from(mode, load8, 0);
+    check_taken("linked watchpoint", mode, ec_iss(el ? 0x35 : 0x34, 0x22), (u64)load8);
+    msr(contextidr_el1, id + 1);
+    step_from(mode, load8, 0);
+    check("linked watchpoint: another context", ctx.esr, DONE);
+    msr(dbgwcr0_el1, 0);
+    msr(dbgbcr5_el1, 0);
+    msr(contextidr_el1, 0);
+    msr(mdscr_el1, 0);
+  }
 }
 
 enum { LOAD = 1 << 3, STORE = 2 << 3, EL0_ONLY = 2 << 1, BOTH_ELS = 3 << 1 };
@@ -264,5 +336,6 @@ void test(void) {
   msr(oslar_el1, 0);
   stepping();
   breakpoints();
+  context_matches();
   watchpoints();
 }

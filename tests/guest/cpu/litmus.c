@@ -68,8 +68,11 @@ static void meet(u64 n) {
   if (ldadd(arrived, 1) == n - 1) {
     store(arrived, 0);
     store_release(phase, now + 1);
+    asm volatile("dsb ish\n sev");
   } else {
-    while (load_acquire(phase) == now) {
+    // By spinning, so that they go on together, unless the others' threads do not run just now.
+    for (u64 spins = 0; load_acquire(phase) == now; ++spins) {
+      if (spins > 4000) asm volatile("wfe");
     }
   }
 }
@@ -311,6 +314,62 @@ static void cross_modify(u64 cpu) {
   }
 }
 
+// Two writers of one page, each with a reader of its own: what one writer's store does to the page
+// may not hide the other's IC IVAU.
+static void modify_shared_page(u64 cpu) {
+  const u64 pair = cpu & 1, where = CODE + 64 * (8 + pair);
+  volatile u64 *flag = LINE(28 + pair), *seen = LINE(30 + pair);
+  for (u64 n = 1; n < changes; ++n) {
+    if (cpu < 2) {
+      *(volatile u32*)(FRAME(0x42) + (where - CODE)) = MOV_X0(n);
+      asm volatile("dc cvau, %0\n dsb ish\n ic ivau, %0\n dsb ish\n isb" ::"r"(where) : "memory");
+      store_release(flag, n);
+      asm volatile("dsb ish\n sev");
+      while (load_acquire(seen) != n) asm volatile("wfe");
+    } else {
+      while (load_acquire(flag) != n) asm volatile("wfe");
+      asm volatile("isb");
+      if (call(where) != n) ldadd(&bad, 1);
+      store_release(seen, n);
+      asm volatile("dsb ish\n sev");
+    }
+  }
+}
+
+// --- WFE: woken by a store to the marked memory, without SEV -------------------------------------
+
+static void wait_for_store(u64 cpu) {
+  if (cpu > 1) return;
+  for (u64 n = 1; n < changes; ++n) {
+    volatile u64 *mine = LINE(32 + cpu), *other = LINE(33 - cpu);
+    if (cpu == 0) store_release(mine, n);
+    for (u64 got = 0; got != n;) {
+      asm volatile("sevl\n wfe\n ldaxr %0, [%1]\n cmp %0, %2\n b.eq 1f\n wfe\n 1:\n clrex"
+                   : "=&r"(got)
+                   : "r"(other), "r"(n)
+                   : "cc", "memory");
+      if (got > n) ldadd(&bad, 1);
+    }
+    if (cpu == 1) store_release(mine, n);
+  }
+}
+// A lock as Linux had it before the queued one: WFE at the lock, release by STLR alone.
+static void lock_with_wfe(u64 cpu) {
+  (void)cpu;
+  for (u64 n = 0; n < changes; ++n) {
+    u32 value, failed;
+    asm volatile(
+        "sevl\n"
+        "1: wfe\n"
+        "2: ldaxr %w0, [%2]\n cbnz %w0, 1b\n stxr %w1, %w3, [%2]\n cbnz %w1, 2b"
+        : "=&r"(value), "=&r"(failed)
+        : "r"(LINE(34)), "r"(1)
+        : "memory");
+    store(LINE(35), load(LINE(35)) + 1);
+    asm volatile("stlr wzr, [%0]" ::"r"(LINE(34)) : "memory");
+  }
+}
+
 static void none_bad(const char* name) {
   check(name, bad, 0);
   for (u64 cpu = 1; cpu < CPUS; ++cpu) {
@@ -370,4 +429,12 @@ void test(void) {
   asm volatile("dsb ish\n ic ialluis\n dsb ish\n isb");
   on_all(cross_modify);
   none_bad("cross-modifying code");
+  for (u64 i = 8; i < 10; ++i) *(volatile u32*)(FRAME(0x42) + 64 * i + 4) = RET;
+  asm volatile("dsb ish\n ic ialluis\n dsb ish\n isb");
+  on_all(modify_shared_page);
+  none_bad("cross-modifying code: two writers of a page");
+  on_all(wait_for_store);
+  none_bad("WFE ends by a store to the marked memory");
+  on_all(lock_with_wfe);
+  check("lock with WFE: count", *LINE(35), CPUS * changes);
 }

@@ -406,6 +406,41 @@ TEST(EngineExit, HvcAndWaitsArePastTheirInstruction) {
   EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
 }
 
+TEST(EngineExit, WaitsEndASoftwareStep) {
+  for (const uint32_t word : {0xd503207fu, 0xd503205fu}) {  // wfi, wfe
+    Bench bench;
+    bench.put(kCode, {word, 0xd503201f});
+    Cpu& cpu = bench.cpu();
+    bench.put(kVectors + 0x200, {0xd4000002 | 0x77 << 5});
+    cpu.pc = kCode;
+    cpu.ps.daif = 0;
+    cpu.ps.ss = true;
+    cpu.sys.oslar_locked = 0;
+    cpu.sys.mdscr_el1 = 1 | 1 << 13;  // SS, KDE
+    EXPECT_EQ(bench.vcpu().run(100).kind, word == 0xd503207f ? ExitKind::kWfi : ExitKind::kWfe);
+    EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc) << "the step exception's handler";
+    EXPECT_EQ(cpu.sys.elr_el1, kCode + 4);
+    EXPECT_EQ(cpu.sys.esr_el1, uint64_t{0x33} << 26 | 1 << 25 | 1 << 24 | 0x22);
+  }
+}
+
+TEST(EngineExit, WfeSeesAnotherCpusStore) {
+  Bench bench;
+  bench.put(kCode, {
+                       0xc85ffc20,  // ldaxr x0, [x1]
+                       0xd503205f,  // wfe
+                       0xf9000022,  // str x2, [x1]
+                       0xd503205f,  // wfe
+                       0xd4000042,  // hvc #2
+                   });
+  bench.cpu().r.x[1] = kData;
+  bench.cpu().r.x[2] = 5;
+  EXPECT_EQ(bench.run().kind, ExitKind::kWfe);
+  EXPECT_FALSE(bench.vcpu().event_pending());
+  EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc) << "whoever stores, the value is another";
+  EXPECT_FALSE(bench.cpu().monitor.valid);
+}
+
 TEST(EngineExit, KickAnswersAtOnce) {
   Bench bench;
   bench.put(kCode, {

@@ -181,10 +181,13 @@ TEST_F(SystemTest, WaitingWakes) {
       {"irq", [](SoftVcpu& v) { v.set_irq(true); }, false},
       {"fiq", [](SoftVcpu& v) { v.set_fiq(true); }, false},
       {"kick", [](SoftVcpu& v) { v.kick(); }, false},
-      {"event", [](SoftVcpu& v) { raise_attention(v.cpu(), Cpu::kEvent); }, true},
+      {"wfe: kick", [](SoftVcpu& v) { v.kick(); }, true},
+      {"wfe: irq", [](SoftVcpu& v) { v.set_irq(true); }, true},
+      {"wfe: event", [](SoftVcpu& v) { raise_attention(v.cpu(), Cpu::kEvent); }, true},
   };
   for (const Row& row : kRows) {
     cpu().attention = 0;
+    cpu().ps.daif = 0;
     const auto start = std::chrono::steady_clock::now();
     std::thread waker([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -201,6 +204,98 @@ TEST_F(SystemTest, WaitingWakes) {
   EXPECT_EQ(cpu().attention.load(), uint32_t{Cpu::kKick}) << "a kick is run()'s to consume";
 }
 
+TEST_F(SystemTest, WhatEndsWfe) {
+  cpu().ps.daif = 0xf;
+  vcpu->set_irq(true);
+  vcpu->set_fiq(true);
+  EXPECT_TRUE(vcpu->wakeup_pending());
+  EXPECT_FALSE(vcpu->event_pending()) << "masked";
+  vcpu->wait_for_event(1'000'000, true);  // times out
+  cpu().ps.daif = 0xd;
+  EXPECT_TRUE(vcpu->event_pending()) << "IRQ";
+  cpu().ps.daif = 0xe;
+  EXPECT_TRUE(vcpu->event_pending()) << "FIQ";
+  cpu().ps.daif = 0xf;
+
+  for (void (*set)(Cpu&) : {+[](Cpu& c) { c.event = true; }, +[](Cpu& c) { exception_return(c); },
+                            +[](Cpu& c) { raise_attention(c, Cpu::kEvent); }}) {
+    set(cpu());
+    cpu().ps.daif = 0xf;
+    EXPECT_TRUE(vcpu->event_pending());
+    vcpu->wait_for_event(60'000'000'000, true);
+    EXPECT_FALSE(vcpu->event_pending()) << "it is used up";
+  }
+}
+
+TEST_F(SystemTest, StoreToMarkedMemoryEndsWfe) {
+  struct Row {
+    uint8_t bytes;
+    uint64_t at, old_low, old_high;  // what the monitor saw, in memory at 8-byte steps
+    uint64_t store_at, stored;
+    bool ends;
+  } constexpr kRows[] = {
+      {8, 0, 1, 0, 0, 2, true},         {8, 0, 1, 0, 8, 2, false},  // beside it
+      {8, 0, 1, 0, 0, 1, false},                                    // the same value: not seen
+      {4, 0, 1, 0, 0, 3, true},         {4, 0, 1, 0, 0, 0x5'0000'0001, false},
+      {2, 0, 1, 0, 0, 0x1'0001, false}, {1, 0, 1, 0, 0, 0x101, false},
+      {1, 0, 1, 0, 0, 2, true},         {16, 0, 1, 2, 8, 3, true},
+      {16, 0, 1, 2, 0, 3, true},        {16, 0, 1, 2, 16, 3, false},
+  };
+  for (const Row& row : kRows) {
+    set_ram(kRam, row.old_low);
+    set_ram(kRam + 8, row.old_high);
+    cpu().monitor = {true, false, row.bytes, kRam + row.at, {row.old_low, row.old_high}, 0};
+    EXPECT_FALSE(vcpu->event_pending());
+    set_ram(kRam + row.store_at, row.stored);
+    EXPECT_EQ(vcpu->event_pending(), row.ends) << int{row.bytes} << ": " << row.stored;
+    vcpu->wait_for_event(0, true);
+    EXPECT_EQ(cpu().monitor.valid, !row.ends) << "the store opened the monitor";
+    EXPECT_FALSE(vcpu->event_pending());
+  }
+  // Nobody calls: the waiting CPU looks.
+  set_ram(kRam, 7);
+  cpu().monitor = {true, false, 8, kRam, {7, 0}, 0};
+  auto* word = reinterpret_cast<uint64_t*>(memory.host(kRam, 8));
+  std::thread writer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    __atomic_store_n(word, 8, __ATOMIC_RELEASE);
+  });
+  const auto start = std::chrono::steady_clock::now();
+  vcpu->wait_for_event(60'000'000'000, true);
+  writer.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+  // What a damaged snapshot may hold.
+  for (const auto& m : {ExclusiveMonitor{true, false, 8, 0x900'0000, {}, 0},
+                        {true, false, 3, kRam, {}, 0},
+                        {true, false, 16, kRam + 8, {}, 0},
+                        {true, false, 0, kRam, {}, 0},
+                        {true, true, 8, kRam, {}, 0},
+                        {true, false, 8, ~uint64_t{7}, {}, 0}}) {
+    cpu().monitor = m;
+    EXPECT_FALSE(vcpu->event_pending());
+  }
+}
+
+TEST_F(SystemTest, EventStreamBoundsWfe) {
+  // The counter stands at 12345 = 0b11'0000'0011'1001.
+  struct Row {
+    uint64_t cntkctl, ticks;
+  } constexpr kRows[] = {
+      {1 << 2 | 0 << 4, 2},               // bit 0 becomes 1: at 12347
+      {1 << 2 | 1 << 3 | 0 << 4, 1},      // becomes 0
+      {1 << 2 | 2 << 4, 3},               // bit 2: 12348
+      {1 << 2 | 1 << 3 | 3 << 4, 7},      // bit 3 becomes 0: 12352
+      {1 << 2 | 15 << 4, 32768 - 12345},  // bit 15
+  };
+  for (const Row& row : kRows) {
+    cpu().sys.cntkctl_el1 = row.cntkctl;
+    EXPECT_EQ(vcpu->longest_event_wait(), row.ticks * Clock::kNsPerTick) << row.cntkctl;
+  }
+  cpu().sys.cntkctl_el1 = 0;
+  EXPECT_GT(vcpu->longest_event_wait(), 0u);
+  EXPECT_LE(vcpu->longest_event_wait(), 10'000'000u);
+}
+
 TEST_F(SystemTest, SaveAndLoad) {
   for (unsigned i = 0; i < 31; ++i) cpu().r.x[i] = 0x1000 + i;
   cpu().r.x[kSlotSp] = 0x9999;
@@ -212,6 +307,7 @@ TEST_F(SystemTest, SaveAndLoad) {
   mmu_on();
   cpu().sys.dbgbvr[5] = 0x1230;
   spsr_to_pstate(cpu(), 0x8040'0280 | 0);
+  cpu().event = true;
   vcpu->set_irq(true);
   StateWriter out;
   vcpu->save(out);
@@ -231,6 +327,7 @@ TEST_F(SystemTest, SaveAndLoad) {
   EXPECT_EQ(vcpu->translation_regs().el, 0);
   EXPECT_TRUE(vcpu->translation_regs().pan);
   EXPECT_TRUE(vcpu->wakeup_pending());
+  EXPECT_NE(cpu().attention.load() & Cpu::kEvent, 0u);
   EXPECT_EQ(vcpu->retired(), 42u);
 
   // Every truncation is refused, and none harms.
