@@ -407,7 +407,9 @@ TEST(Blk, SlowDiskDoesNotHoldTheNotify) {
   b.start(kVersion1, 1, 64);
   b.put_header(0, 0);
   const auto add = [&](uint16_t first) {
-    b.queue[0].add(first, {{kHeader, 16, false}, {kPayload, 512, true}, {kStatusByte, 1, true}});
+    b.queue[0].add(first, {{kHeader, 16, false},
+                           {kPayload + 512u * first, 512, true},
+                           {kStatusByte + first, 1, true}});
     b.notify(0);
   };
   add(0);
