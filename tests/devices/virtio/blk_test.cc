@@ -374,13 +374,12 @@ TEST(Blk, SmallCachedReadIsDoneAtTheNotify) {
     b.put_header(0, i);
     b.dma.put(kPayload, uint32_t{0});
     b.queue[0].set_used_event(i);
-    const unsigned rises = b.irq.rises;
     b.queue[0].add(0, {{kHeader, 16, false}, {kPayload, 4096, true}, {kStatusByte, 1, true}});
     b.notify(0);
     // Unless the I/O thread was still at its first look at the queue; then the gate opens for it.
     if (b.queue[0].used_index() == static_cast<uint16_t>(i + 1)) {
       ++at_once;
-      EXPECT_EQ(b.irq.rises, rises + 1);
+      EXPECT_TRUE(b.irq.level);
       EXPECT_EQ(b.dma.get<uint32_t>(kPayload), 0x5a5a5a5au);
     } else {
       disk.gate = true;
