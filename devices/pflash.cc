@@ -38,7 +38,7 @@ constexpr uint8_t kDeviceCode = 0x18;
 
 constexpr unsigned kBusBytes = 4;  // two devices of 16 bits
 constexpr unsigned kDevices = 2;
-constexpr uint32_t kStateVersion = 1;
+constexpr uint32_t kStateVersion = 2;
 constexpr uint64_t kLoadChunk = 1 << 20;
 
 // A device's answer, on both halves of the bus.
@@ -312,7 +312,7 @@ void Pflash::start_buffer(uint64_t value) {
   const uint32_t words = static_cast<uint16_t>(value) + 1u;
   if (words * kBusBytes > kBufferBytes) return sequence_error("write buffer count is too large");
   cycle_ = Cycle::kBufferData;
-  buffer_left_ = words * kBusBytes;
+  buffer_left_ = words;
   buffer_base_ = kNoBase;
   std::fill(buffer_.begin(), buffer_.end(), 0xff);
 }
@@ -324,7 +324,9 @@ void Pflash::buffer_data(uint64_t offset, unsigned size, uint64_t value) {
     return sequence_error("write buffer data beyond the buffer");
   }
   std::memcpy(&buffer_[offset - buffer_base_], &value, size);
-  buffer_left_ -= std::min<uint32_t>(buffer_left_, size);
+  // A store narrower than the bus is a bus cycle all the same: U-Boot takes the flash for one
+  // 16-bit device and counts 16-bit stores.
+  buffer_left_ -= std::min<uint32_t>(buffer_left_, (size + kBusBytes - 1) / kBusBytes);
   if (buffer_left_ == 0) cycle_ = Cycle::kBufferConfirm;
 }
 

@@ -115,7 +115,7 @@ class Pflash final : public Device {
   Cycle cycle_ = Cycle::kCommand;
   uint8_t status_ = 0x80;
   uint64_t buffer_base_ = 0;  // of the buffer's bytes in the array; kNoBase before the first
-  uint32_t buffer_left_ = 0;  // bytes to come
+  uint32_t buffer_left_ = 0;  // bus cycles to come
   std::vector<uint8_t> buffer_;
   std::vector<uint8_t> locked_;  // a byte a sector
   std::atomic<bool> array_mode_{true};

@@ -8,79 +8,18 @@
 #include <vector>
 
 #include "devices/virtio/blk_engine.h"
+#include "devices/virtio/blk_wire.h"
 
 namespace trapline::virtio {
 namespace {
 
-// Feature bits, 5.2.3.
-constexpr uint64_t bit(unsigned n) { return uint64_t{1} << n; }
-constexpr uint64_t kSegMax = bit(2);
-constexpr uint64_t kReadOnly = bit(5);
-constexpr uint64_t kBlkSize = bit(6);
-constexpr uint64_t kFlush = bit(9);
-constexpr uint64_t kTopology = bit(10);
-constexpr uint64_t kConfigWce = bit(11);
-constexpr uint64_t kMultiQueue = bit(12);
-constexpr uint64_t kDiscard = bit(13);
-constexpr uint64_t kWriteZeroes = bit(14);
-
-// Request types, 5.2.6.
-enum Type : uint32_t {
-  kTypeIn = 0,
-  kTypeOut = 1,
-  kTypeFlush = 4,
-  kTypeGetId = 8,
-  kTypeDiscard = 11,
-  kTypeWriteZeroes = 13,
-};
-
-enum Status : uint8_t { kOk = 0, kIoError = 1, kUnsupported = 2 };
-
-struct RequestHeader {
-  uint32_t type;
-  uint32_t reserved;
-  uint64_t sector;
-};
-static_assert(sizeof(RequestHeader) == 16, "struct virtio_blk_req up to its data");
-
-struct RangeSegment {  // struct virtio_blk_discard_write_zeroes
-  uint64_t sector;
-  uint32_t sectors;
-  uint32_t flags;
-};
-static_assert(sizeof(RangeSegment) == 16, "as on the wire");
-constexpr uint32_t kUnmap = 1;
-
-// struct virtio_blk_config, 5.2.4, as far as our features give it meaning.
-struct Config {
-  uint64_t capacity;  // 512-byte sectors, whatever blk_size says
-  uint32_t size_max;
-  uint32_t seg_max;
-  uint8_t geometry[4];
-  uint32_t blk_size;
-  uint8_t physical_block_exp;
-  uint8_t alignment_offset;
-  uint16_t min_io_size;
-  uint32_t opt_io_size;
-  uint8_t writeback;
-  uint8_t unused0;
-  uint16_t num_queues;
-  uint32_t max_discard_sectors;
-  uint32_t max_discard_seg;
-  uint32_t discard_sector_alignment;
-  uint32_t max_write_zeroes_sectors;
-  uint32_t max_write_zeroes_seg;
-  uint8_t write_zeroes_may_unmap;
-  uint8_t unused1[3];
-};
-static_assert(sizeof(Config) == 64 && offsetof(Config, writeback) == 32 &&
-                  offsetof(Config, write_zeroes_may_unmap) == 56,
-              "as on the wire");
+using namespace blk;
 
 constexpr unsigned kSectorBytes = 512;
 constexpr uint16_t kQueueSize = 256;
 constexpr unsigned kMaxQueues = 8;
 constexpr size_t kSerialBytes = 20;
+constexpr uint64_t kMaxBytesAtNotify = 16 * 1024;      // copied in less than a thread takes to wake
 constexpr uint32_t kMaxDiscardSectors = 1u << 22;      // 2 GiB
 constexpr uint32_t kMaxWriteZeroesSectors = 1u << 16;  // 32 MiB: some hosts must write them
 
@@ -105,6 +44,7 @@ class Blk final : public Function {
     writeback_ = true;
   }
   bool process(unsigned queue) override;
+  bool process_at_notify(unsigned queue) override;
   bool idle() const override { return in_flight_ == 0; }
   void wait(int kick_fd, bool block, bool running) override;
   void save(StateWriter& out) const override { out.put(uint8_t{writeback_.load()}); }
@@ -115,7 +55,9 @@ class Blk final : public Function {
 
  private:
   enum class Parsed : uint8_t { kSubmit, kAnswered, kBroken };
+  enum class Taken : uint8_t { kSubmit, kAnswered, kEmpty, kBroken };
 
+  Taken take(unsigned index, BlkRequest*& request);
   Parsed parse(BlkRequest& r, uint8_t& status);
   uint8_t parse_transfer(BlkRequest& r, const RequestHeader& header, bool write);
   uint8_t parse_range(BlkRequest& r, bool discard);
@@ -132,7 +74,7 @@ class Blk final : public Function {
   std::atomic<bool> writeback_{true};
   uint64_t features_ = 0;
 
-  // The I/O thread's.
+  // Of who holds Host::work_mutex(); the engine and done_ are the I/O thread's.
   std::unique_ptr<BlkEngine> engine_;
   std::vector<std::unique_ptr<BlkRequest>> pool_;
   std::vector<BlkRequest*> free_;
@@ -202,48 +144,86 @@ BlkRequest* Blk::take_free() {
   return r;
 }
 
+// The queue's next request, if it needs I/O; what needs none is answered.
+Blk::Taken Blk::take(unsigned index, BlkRequest*& request) {
+  Queue& queue = host_->queue(index);
+  BlkRequest* r = take_free();
+  r->queue = index;
+  const Queue::Pop popped = queue.pop(r->chain);
+  if (popped == Queue::Pop::kEmpty) {
+    free_.push_back(r);
+    return Taken::kEmpty;
+  }
+  uint8_t status = kOk;
+  Parsed parsed = Parsed::kBroken;
+  if (popped == Queue::Pop::kChain) {
+    parsed = parse(*r, status);
+    if (parsed == Parsed::kBroken) queue.refuse("block request without room for header and status");
+  }
+  switch (parsed) {
+    case Parsed::kSubmit:
+      request = r;
+      return Taken::kSubmit;
+    case Parsed::kAnswered:
+      answer(*r, status);
+      return Taken::kAnswered;
+    default:
+      host_->fail(queue.error());
+      free_.push_back(r);
+      return Taken::kBroken;
+  }
+}
+
 bool Blk::process(unsigned index) {
   Queue& queue = host_->queue(index);
-  for (unsigned budget = kQueueSize; budget > 0;) {
+  for (unsigned budget = kQueueSize; budget > 0; --budget) {
     if (in_flight_ >= BlkEngine::kMaxInFlight) {
       stalled_ |= bit(index);
       host_->publish(index);
       return false;
     }
-    BlkRequest* r = take_free();
-    r->queue = index;
-    const Queue::Pop popped = queue.pop(r->chain);
-    if (popped != Queue::Pop::kChain) {
-      free_.push_back(r);
-      if (popped == Queue::Pop::kBroken) host_->fail(queue.error());
-      if (popped == Queue::Pop::kEmpty && queue.enable_notifications()) continue;
-      host_->publish(index);
-      return false;
-    }
-    --budget;
-    uint8_t status = kOk;
-    switch (parse(*r, status)) {
-      case Parsed::kBroken:
-        queue.refuse("block request without room for header and status");
-        host_->fail(queue.error());
-        free_.push_back(r);
-        break;
-      case Parsed::kAnswered:
-        answer(*r, status);
-        break;
-      case Parsed::kSubmit:
-        if (engine_ != nullptr) {
-          ++in_flight_;
-          engine_->submit(r);
-        } else {
-          perform(*image_, *r);
-          complete(*r);
-        }
-        break;
+    BlkRequest* r = nullptr;
+    const Taken taken = take(index, r);
+    if (taken == Taken::kEmpty && queue.enable_notifications()) continue;
+    if (taken == Taken::kEmpty || taken == Taken::kBroken) break;
+    if (taken == Taken::kAnswered) continue;
+    if (engine_ != nullptr) {
+      ++in_flight_;
+      engine_->submit(r);
+    } else {
+      perform(*image_, *r);
+      complete(*r);
     }
   }
   host_->publish(index);
   return queue.has_available();
+}
+
+// One request and nothing else under way: a small read is done here if the host has the data in
+// memory. More, and the I/O thread is awake anyway or worth waking.
+bool Blk::process_at_notify(unsigned index) {
+  if (in_flight_ != 0) return false;
+  Queue& queue = host_->queue(index);
+  BlkRequest* r = nullptr;
+  switch (take(index, r)) {
+    case Taken::kEmpty:
+      return false;
+    case Taken::kSubmit:
+      if (r->op == BlkOp::kRead && r->bytes <= kMaxBytesAtNotify &&
+          image_->read_at_once(r->iov.data(), static_cast<unsigned>(r->iov.size()), r->offset,
+                               r->bytes)) {
+        complete(*r);
+        break;
+      }
+      free_.push_back(r);
+      queue.unpop(1);
+      return false;
+    default:
+      break;
+  }
+  const bool more = queue.enable_notifications();
+  host_->publish(index);
+  return !more;
 }
 
 Blk::Parsed Blk::parse(BlkRequest& r, uint8_t& status) {
@@ -370,6 +350,7 @@ void Blk::answer(BlkRequest& r, uint8_t status) {
 void Blk::wait(int kick_fd, bool block, bool running) {
   if (engine_ == nullptr) return Function::wait(kick_fd, block, running);
   engine_->wait(kick_fd, block, done_);
+  std::lock_guard lock(host_->work_mutex());
   uint64_t touched = 0;
   for (BlkRequest* r : done_) {
     touched |= bit(r->queue);

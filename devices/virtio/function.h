@@ -3,6 +3,7 @@
 #define TRAPLINE_DEVICES_VIRTIO_FUNCTION_H_
 
 #include <cstdint>
+#include <mutex>
 
 #include "devices/virtio/dma.h"
 #include "devices/virtio/queue.h"
@@ -29,6 +30,9 @@ class Host {
   virtual void kick(unsigned index) = 0;
   virtual Report& report() = 0;
   virtual bool deterministic() const = 0;
+  // Held around process() and process_at_notify(), which may come from different threads. A
+  // function that has the latter takes it in wait() while it completes chains.
+  virtual std::mutex& work_mutex() = 0;
 };
 
 class Function {
@@ -56,6 +60,11 @@ class Function {
 
   // Handle what is available on the queue, in a bounded number of steps. True: there is more.
   virtual bool process(unsigned queue) = 0;
+
+  // Threaded mode only, on the vCPU's thread that notified, if nobody works on the queues: finish
+  // what takes no longer than to wake another thread would, and never wait for the host. False:
+  // process() shall look, which finds the queue as it was or with less in it.
+  virtual bool process_at_notify(unsigned /*queue*/) { return false; }
 
   // --- threaded mode only, all on the I/O thread ---
   // Nothing in flight: no completion can touch guest memory any more.

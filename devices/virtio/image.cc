@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -66,6 +67,14 @@ class RawImage final : public Image {
     });
   }
 
+  bool read_at_once(const iovec* iov, unsigned count, uint64_t offset, uint64_t bytes) override {
+    if (!nowait_.load(std::memory_order_relaxed)) return false;
+    const ssize_t got = preadv2(file_.fd(), iov, static_cast<int>(std::min(count, kMaxIov)),
+                                static_cast<off_t>(offset), RWF_NOWAIT);
+    if (got < 0 && errno == EOPNOTSUPP) nowait_.store(false, std::memory_order_relaxed);
+    return got >= 0 && static_cast<uint64_t>(got) == bytes;
+  }
+
   int writev(const iovec* iov, unsigned count, uint64_t offset, bool durable) override {
     if (read_only_) return -EROFS;
     const int flags = durable ? RWF_DSYNC : 0;
@@ -109,6 +118,7 @@ class RawImage final : public Image {
   }
 
   HostFile file_;
+  std::atomic<bool> nowait_{true};  // the file system knows RWF_NOWAIT
 };
 
 }  // namespace

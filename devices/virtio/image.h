@@ -27,6 +27,12 @@ class Image {
   // All return 0 or a negative errno, are complete or failed, and are thread-safe. The range lies
   // within bytes(). `durable`: on the disk when the call returns.
   virtual int readv(const iovec* iov, unsigned count, uint64_t offset) = 0;
+  // Reads `bytes`, which is what `iov` holds, if that needs no waiting for the disk. False: it
+  // would need it, or nobody can tell; `iov` may be filled in part.
+  virtual bool read_at_once(const iovec* /*iov*/, unsigned /*count*/, uint64_t /*offset*/,
+                            uint64_t /*bytes*/) {
+    return false;
+  }
   virtual int writev(const iovec* iov, unsigned count, uint64_t offset, bool durable) = 0;
   virtual int flush() = 0;
   virtual int discard(uint64_t offset, uint64_t size) = 0;

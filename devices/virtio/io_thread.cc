@@ -18,10 +18,10 @@ void Function::wait(int kick_fd, bool block, bool /*running*/) {
   }
 }
 
-IoThread::IoThread(Function& function, const std::string& name)
+IoThread::IoThread(Function& function, std::mutex& work, const std::string& name)
     // Blocking: io_uring refuses to wait on a read of a non-blocking file; poll() precedes all
     // other reads.
-    : function_(function), kick_fd_(eventfd(0, EFD_CLOEXEC)) {
+    : function_(function), work_(work), kick_fd_(eventfd(0, EFD_CLOEXEC)) {
   if (kick_fd_ < 0) std::abort();  // out of descriptors while assembling the machine
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
@@ -91,6 +91,7 @@ void IoThread::run() {
       while (queues != 0) {
         const auto queue = static_cast<unsigned>(std::countr_zero(queues));
         queues &= queues - 1;
+        std::lock_guard lock(work_);
         if (function_.process(queue)) backlog |= uint64_t{1} << queue;
       }
     }

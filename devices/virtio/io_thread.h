@@ -16,8 +16,8 @@ namespace trapline::virtio {
 
 class IoThread {
  public:
-  // Starts parked. `name` is the thread's, cut to 15 characters.
-  IoThread(Function& function, const std::string& name);
+  // Starts parked. `work` is held around process(). `name` is the thread's, cut to 15 characters.
+  IoThread(Function& function, std::mutex& work, const std::string& name);
   ~IoThread();
   IoThread(const IoThread&) = delete;
   IoThread& operator=(const IoThread&) = delete;
@@ -35,6 +35,7 @@ class IoThread {
   void wake(uint64_t bits);
 
   Function& function_;
+  std::mutex& work_;
   int kick_fd_;
   std::atomic<uint64_t> pending_{0};  // queues to process
   std::mutex mutex_;

@@ -22,7 +22,7 @@ Transport::Transport(Options options, std::unique_ptr<Function> function)
     queues_.push_back(std::make_unique<QueueState>());
   }
   if (!options_.io.is_deterministic()) {
-    thread_ = std::make_unique<IoThread>(*function_, options_.name);
+    thread_ = std::make_unique<IoThread>(*function_, work_mutex_, options_.name);
   }
 }
 

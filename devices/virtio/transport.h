@@ -92,6 +92,7 @@ class Transport final : public Device, private Host {
   void kick(unsigned index) override;
   Report& report() override { return report_; }
   bool deterministic() const override { return options_.io.is_deterministic(); }
+  std::mutex& work_mutex() override { return work_mutex_; }
 
   uint32_t read_register(uint64_t offset);
   void write_register(uint64_t offset, uint32_t value);
@@ -104,6 +105,7 @@ class Transport final : public Device, private Host {
   void enable_queue(QueueState& q);
   void disable_queue(QueueState& q);
   void notify(uint32_t index);
+  bool work_at_once(unsigned index);
   void reset_device();
   void cancel(QueueState& q);
   void raise(uint32_t bits);
@@ -136,6 +138,9 @@ class Transport final : public Device, private Host {
   std::vector<std::unique_ptr<QueueState>> queues_;
   std::atomic<uint32_t> generation_{0};
   bool quiesced_ = false;
+
+  // Held by whoever works on the queues; a vCPU only tries. working_ changes with mutex_ held too.
+  std::mutex work_mutex_;
   bool working_ = false;
 
   std::mutex irq_mutex_;  // innermost: interrupt_status_ and the line together

@@ -17,7 +17,14 @@ void Transport::notify(uint32_t index) {
   notifies_.fetch_add(1, std::memory_order_relaxed);
   if (index >= queues_.size()) return refuse("notification of a queue that does not exist");
   // 3.1.1: nothing is consumed before DRIVER_OK; start_work() looks at all queues.
-  if (live()) kick(index);
+  if (live() && !work_at_once(index)) kick(index);
+}
+
+// A cached read of a page is done before the I/O thread would have woken.
+bool Transport::work_at_once(unsigned index) {
+  if (thread_ == nullptr) return false;
+  std::unique_lock lock(work_mutex_, std::try_to_lock);
+  return lock.owns_lock() && working_ && function_->process_at_notify(index);
 }
 
 void Transport::kick(unsigned index) {
@@ -52,13 +59,19 @@ void Transport::cancel(QueueState& q) {
 
 void Transport::stop_work() {
   if (!working_) return;
-  working_ = false;
+  {
+    std::lock_guard lock(work_mutex_);
+    working_ = false;
+  }
   if (thread_ != nullptr) thread_->park();
 }
 
 void Transport::start_work() {
   if (working_ || quiesced_ || !live()) return;
-  working_ = true;
+  {
+    std::lock_guard lock(work_mutex_);
+    working_ = true;
+  }
   // Chains may have been made available, and notified, while nobody looked.
   for (unsigned i = 0; i < queues_.size(); ++i) {
     if (queues_[i]->queue.enabled()) kick(i);

@@ -11,6 +11,9 @@ import tempfile
 
 import guest_process as guest
 
+# On every Linux host; not to be written even by root.
+READ_ONLY = "/sys/kernel/uevent_seqnum"
+
 # Known not to pass yet: only run by name.
 PENDING = {"an unknown command"}
 
@@ -61,6 +64,28 @@ def table(path):
         ("an option without its value", ["--kernel", good, "--append"], "--append"),
         ("a kernel and a raw binary", ["--kernel", good, "--raw", good], "--raw"),
         ("a missing raw binary", ["--raw", path("absent")], "absent"),
+        ("a missing disk", ["--kernel", good, "--disk", path("absent")], "absent"),
+        ("a directory as disk", ["--kernel", good, "--disk", path("directory")], "directory"),
+        ("a disk of no sector", ["--kernel", good, "--disk", path("stub")], "stub"),
+        ("a disk that is a device of characters", ["--kernel", good, "--disk", "/dev/null"], "null"),
+        ("a disk twice", ["--kernel", good, "--disk", path("large"), "--disk", path("large")],
+         "locked"),
+        ("a read-only disk for writing", ["--kernel", good, "--disk", READ_ONLY], READ_ONLY),
+        ("a missing firmware", ["--firmware", path("absent")], "absent"),
+        ("a directory as firmware", ["--firmware", path("directory")], "directory"),
+        ("an empty firmware", ["--firmware", path("empty")], "empty"),
+        ("a firmware larger than the flash", ["--firmware", path("large")], "large"),
+        ("variables larger than the flash",
+         ["--firmware", good, "--vars", path("large")], "large"),
+        ("a directory for variables", ["--firmware", good, "--vars", path("directory")],
+         "directory"),
+        ("variables without firmware", ["--kernel", good, "--vars", path("absent")], "--vars"),
+        ("an unknown network", ["--kernel", good, "--net", "token-ring"], "token-ring"),
+        ("a network with an unknown option", ["--kernel", good, "--net", "user,speed=9"], "speed=9"),
+        ("a port forward without ports", ["--kernel", good, "--net", "user,hostfwd=tcp"],
+         "hostfwd=tcp"),
+        ("a port beyond 65535", ["--kernel", good, "--net", "user,hostfwd=tcp::99999-:22"], "99999"),
+        ("a tap without a name", ["--kernel", good, "--net", "tap"], "ifname"),
         ("statistics to nowhere",
          ["--kernel", good, "--stats", path("absent/stats.json")], "stats.json"),
     ]

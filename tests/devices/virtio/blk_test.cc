@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "tests/devices/virtio/harness.h"
 #include "tests/devices/virtio/temp_file.h"
@@ -334,6 +336,132 @@ TEST(Blk, HostErrorsReachTheGuestAndOneLine) {
     EXPECT_EQ(b.range(13, 0, 8, 0), kIoErr);
     Report::set_sink([](std::string_view) {});
   }
+}
+
+// A disk of zeroes whose reads wait at a gate; `cached` says what is known without waiting.
+class GatedImage final : public Image {
+ public:
+  GatedImage() {
+    bytes_ = 1 << 20;
+    path_ = "gated.img";
+  }
+  int readv(const iovec* iov, unsigned count, uint64_t) override {
+    gate.wait(false);
+    for (unsigned i = 0; i < count; ++i) std::memset(iov[i].iov_base, 0, iov[i].iov_len);
+    return 0;
+  }
+  bool read_at_once(const iovec* iov, unsigned, uint64_t, uint64_t bytes) override {
+    if (!cached) return false;
+    std::memset(iov[0].iov_base, 0x5a, bytes);
+    return true;
+  }
+  int writev(const iovec*, unsigned, uint64_t, bool) override { return -EROFS; }
+  int flush() override { return 0; }
+  int discard(uint64_t, uint64_t) override { return -EROFS; }
+  int write_zeroes(uint64_t, uint64_t, bool) override { return -EROFS; }
+  std::atomic<bool> gate{false};
+  std::atomic<bool> cached{false};
+};
+
+TEST(Blk, SmallCachedReadIsDoneAtTheNotify) {
+  auto image = std::make_unique<GatedImage>();
+  GatedImage& disk = *image;
+  disk.cached = true;
+  BlkBench b(std::move(image), Way::kThreads);
+  b.start(kVersion1 | kEventIdx, 1, 64);
+  unsigned at_once = 0;
+  for (uint16_t i = 0; i < 100; ++i) {
+    b.put_header(0, i);
+    b.dma.put(kPayload, uint32_t{0});
+    b.queue[0].set_used_event(i);
+    b.queue[0].add(0, {{kHeader, 16, false}, {kPayload, 4096, true}, {kStatusByte, 1, true}});
+    b.notify(0);
+    // Unless the I/O thread was still at its first look at the queue; then the gate opens for it.
+    if (b.queue[0].used_index() == static_cast<uint16_t>(i + 1)) {
+      ++at_once;
+      EXPECT_TRUE(b.irq.level);
+      EXPECT_EQ(b.dma.get<uint32_t>(kPayload), 0x5a5a5a5au);
+    } else {
+      disk.gate = true;
+      disk.gate.notify_all();
+    }
+    ASSERT_TRUE(b.complete(0));
+    EXPECT_EQ(b.dma.get<uint8_t>(kStatusByte), kOk);
+    b.write(reg::kIntAck, 3);
+    EXPECT_EQ(b.queue[0].avail_event(), i + 1);  // the next one is notified as well
+  }
+  EXPECT_GT(at_once, 0u);
+  // GET_ID needs no I/O at all; 32 KiB is more than a vCPU copies.
+  EXPECT_EQ(b.request(8, 0, 20, true), kOk);
+  disk.gate = true;
+  disk.gate.notify_all();
+  EXPECT_EQ(b.request(0, 0, 32768, true), kOk);
+  EXPECT_EQ(b.dma.get<uint32_t>(kPayload), 0u);
+}
+
+TEST(Blk, SlowDiskDoesNotHoldTheNotify) {
+  auto image = std::make_unique<GatedImage>();
+  GatedImage& disk = *image;
+  BlkBench b(std::move(image), Way::kThreads);
+  b.start(kVersion1, 1, 64);
+  b.put_header(0, 0);
+  const auto add = [&](uint16_t first) {
+    b.queue[0].add(first, {{kHeader, 16, false},
+                           {kPayload + 512u * first, 512, true},
+                           {kStatusByte + first, 1, true}});
+    b.notify(0);
+  };
+  add(0);
+  b.settle();
+  EXPECT_EQ(b.queue[0].used_index(), 0);
+  disk.cached = true;  // but the first is under way: the I/O thread's, too
+  add(3);
+  b.settle();
+  EXPECT_EQ(b.queue[0].used_index(), 0);
+  disk.gate = true;
+  disk.gate.notify_all();
+  EXPECT_TRUE(b.complete(0));
+  EXPECT_TRUE(b.complete(0));
+}
+
+// Requests finished at the notify, and by the I/O thread, while the device is stopped and let go.
+TEST(Blk, NotifiesFromManyThreads) {
+  TempFile file(disk_bytes());
+  BlkBench b(open(file.path), Way::kUring, 4);
+  b.dma.record = false;
+  b.start(kVersion1 | kMqBit | kFlushBit, 4, 64);
+  const auto expected = disk_bytes();
+  std::atomic<unsigned> running{4};
+  std::vector<std::thread> drivers;
+  for (unsigned q = 0; q < 4; ++q) {
+    drivers.emplace_back([&, q] {
+      const uint64_t area = kData + q * 0x20000;
+      for (unsigned i = 0; i < 500; ++i) {
+        const uint32_t bytes = i % 4 == 3 ? 32768 : 512u << i % 3;
+        const uint64_t sector = (4 * i + q) % 1900;
+        b.dma.put(area, uint32_t{i % 50 == 49 ? 4u : 0u});
+        b.dma.put(area + 8, i % 50 == 49 ? 0 : sector);
+        std::vector<Buffer> chain = {{area, 16, false}, {area + 16, 1, true}};
+        if (i % 50 != 49) chain.insert(chain.begin() + 1, {area + 4096, bytes, true});
+        b.queue[q].add(0, chain);
+        b.notify(q);
+        if (!b.complete(q)) return ADD_FAILURE() << q << ' ' << i;
+        if (i % 50 == 49) continue;
+        if (std::memcmp(b.dma.host(area + 4096, bytes), &expected[sector * 512], bytes) != 0) {
+          return ADD_FAILURE() << "wrong data " << q << ' ' << i;
+        }
+      }
+      --running;
+    });
+  }
+  for (int i = 0; i < 200 && running != 0; ++i) {
+    b.device.quiesce();
+    b.device.resume();
+    std::this_thread::yield();
+  }
+  for (std::thread& driver : drivers) driver.join();
+  EXPECT_EQ(running, 0u);
+  EXPECT_EQ(b.device.errors(), 0u);
 }
 
 TEST(Blk, UringIsUsedWhereTheKernelHasIt) {

@@ -176,6 +176,34 @@ TEST(Pflash, WriteBuffer) {
   EXPECT_EQ(b.word(0x3000), 0xffffffffu);
 }
 
+// U-Boot's driver finds "one 16-bit device": half as wide, so as many stores for half the bytes.
+TEST(Pflash, WriteBufferByHalfwords) {
+  Bank b;
+  b.flash.write(0, 2, 0xe8, 0);
+  EXPECT_EQ(b.flash.read(0, 2, 0).value, 0x80u);
+  b.flash.write(0, 2, 1023, 0);
+  for (uint32_t i = 0; i < 1024; ++i) b.flash.write(0x800 + 2 * i, 2, i, 0);
+  b.flash.write(0, 2, 0xd0, 0);
+  EXPECT_EQ(b.status(), 0x80);
+  b.command(0, 0xff);
+  EXPECT_EQ(b.word(0x7fc), 0xffffffffu);
+  for (uint32_t i = 0; i < 1024; i += 2) EXPECT_EQ(b.word(0x800 + 2 * i), (i + 1) << 16 | i);
+  EXPECT_EQ(b.word(0x1000), 0xffffffffu);
+}
+
+// 64-bit stores to the buffer are two cycles each.
+TEST(Pflash, WriteBufferByDoublewords) {
+  Bank b;
+  b.command(0, 0xe8);
+  b.command(0, 3);
+  b.flash.write(0, 8, 0x2222222211111111, 0);
+  b.flash.write(8, 8, 0x4444444433333333, 0);
+  b.command(0, 0xd0);
+  EXPECT_EQ(b.status(), 0x80);
+  EXPECT_EQ(b.word(4), 0x22222222u);
+  EXPECT_EQ(b.word(12), 0x44444444u);
+}
+
 TEST(Pflash, WriteBufferMistakes) {
   Bank b;
   b.command(0, 0xe8);

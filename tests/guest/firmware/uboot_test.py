@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""U-Boot to its prompt: commands, its environment in flash, a virtio disk, reset, power off.
+"""U-Boot to its prompt: commands, a virtio disk, reset, power off; its environment, saved in flash,
+is there after a reset and, by --vars, in the next run.
 
 uboot_test.py TRAPLINE GUEST_DIR [TRAPLINE OPTIONS]
 """
@@ -32,13 +33,13 @@ def test():
     guest.need_guest(directory, firmware)
     shells.need_tools("mke2fs", "debugfs")
     with shells.scratch() as folder:
-        disk, text = os.path.join(folder, "disk"), os.path.join(folder, "text")
+        disk, text, kept = (os.path.join(folder, name) for name in ("disk", "text", "vars"))
         shells.make_ext4(disk, 16)
         with open(text, "w", encoding="ascii") as file:
             file.write("0123456789abcdef" * 1000)
         shells.host("debugfs", "-w", "-R", f"write {text} text", disk)
-        run = [trapline, "run", "--firmware", os.path.join(directory, firmware), "--disk", disk,
-               "--net", "user", "--rng", *options]
+        run = [trapline, "run", "--firmware", os.path.join(directory, firmware), "--vars", kept,
+               "--disk", disk, "--net", "user", "--rng", *options]
         with shells.running(run) as terminal:
             prompt(terminal)
             said = command(terminal, "version")
@@ -52,12 +53,28 @@ def test():
             guest.require(f"==> {crc(text):08x}" in said, f"crc32 said {said}")
             said = command(terminal, "setenv autoload no; dhcp; echo at-${ipaddr}")
             guest.require("at-10.0.2.15" in said, f"dhcp said {said}")
+            said = command(terminal, "setenv kept through-${a}; saveenv; echo saved-$?")
+            guest.require("saved-0" in said, f"saveenv said {said}")
             terminal.type("reset\r")  # PSCI SYSTEM_RESET
             prompt(terminal)
-            terminal.type("poweroff\r")
-            status, errors = terminal.finish(shells.COMMAND_S)
-        guest.require(status == 0, f"status {status} after poweroff\n{errors}")
-        print(errors)
+            saved(terminal)
+            power_off(terminal)
+        with shells.running(run) as terminal:
+            prompt(terminal)
+            saved(terminal)
+            power_off(terminal)
+
+
+def saved(terminal):
+    said = command(terminal, "echo was-${kept}")
+    guest.require("was-through-12340" in said, f"the saved variable is {said}")
+
+
+def power_off(terminal):
+    terminal.type("poweroff\r")
+    status, errors = terminal.finish(shells.COMMAND_S)
+    guest.require(status == 0, f"status {status} after poweroff\n{errors}")
+    print(errors)
 
 
 def crc(path):

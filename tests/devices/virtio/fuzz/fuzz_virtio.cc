@@ -39,6 +39,9 @@ class MemoryImage final : public Image {
     }
     return 0;
   }
+  bool read_at_once(const iovec* iov, unsigned count, uint64_t offset, uint64_t) override {
+    return offset / 512 % 3 != 0 && readv(iov, count, offset) == 0;
+  }
   int writev(const iovec* iov, unsigned count, uint64_t offset, bool) override {
     for (unsigned i = 0; i < count; ++i) {
       if (offset + iov[i].iov_len > bytes.size() - 4096) return -ENOSPC;
@@ -211,10 +214,17 @@ void run(Input in) {
         if ((op & 16) != 0) b.notify(index);
         break;
       }
-      case 9:
-        b.notify(in.take<uint8_t>() % (queues + 1));
+      case 9: {
+        const unsigned index = in.take<uint8_t>() % (queues + 1);
+        // As a threaded transport does on the vCPU's thread.
+        const bool live = (b.status() & (kDriverOk | kFailed)) == kDriverOk;
+        if ((op & 32) != 0 && live && index < queues) {
+          b.device.function().process_at_notify(index);
+        }
+        b.notify(index);
         b.clock.advance(Bench::kDelay);
         break;
+      }
       case 10: {  // a proper initialisation
         uint64_t features = kFeatures & in.take<uint32_t>();
         if ((op & 32) != 0) features &= b.offered();
