@@ -98,7 +98,7 @@ void exit_roundtrip(benchmark::State& state, GuestRig& rig, Complete&& complete)
     exit = rig.vcpu().run(~uint64_t{0});
   }
   report(state, rig.vcpu().retired() - before);
-  if (exit.kind != ExitKind::kDataAbort || !DataAbort::from_esr(exit.esr).valid) {
+  if (exit.kind != ExitKind::kDataAbort || !DataAbort{exit.esr}.valid()) {
     state.SkipWithError("not the exit of the device's register");
   }
 }
@@ -108,7 +108,7 @@ void exit_stub(benchmark::State& state) {
   exit_roundtrip(state, rig, [&](const Exit& exit) {
     const Access access{};
     rig.vcpu().view(exit, access);
-    rig.vcpu().set_register(DataAbort::from_esr(exit.esr).rt, 0);
+    rig.vcpu().set_register(DataAbort{exit.esr}.rt(), 0);
     rig.vcpu().complete(exit, access, Outcome{});
   });
 }
