@@ -208,10 +208,10 @@ const Entry* ICache::insert(uint64_t pc, const Access& access, const Source& sou
   } else {
     Proof& proof = proofs_[slot];
     proof.word_host = source.word_host;
-    proof.loads = source.loads;
-    for (unsigned i = 0; i < source.loads; ++i) {
-      proof.desc_host[i] = source.desc_host[i];
-      proof.desc[i] = source.desc[i];
+    for (unsigned i = 0; i < Source::kMaxLoads; ++i) {
+      proof.descriptors[i] = i < source.loads
+                                 ? Proof::Descriptor{source.desc_host[i], source.desc[i]}
+                                 : Proof::Descriptor{&kNothing, 0};
     }
   }
   fill(slot, pc, half_id_[upper], source.word, access);

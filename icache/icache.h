@@ -165,6 +165,7 @@ class ICache {
   static constexpr unsigned kLinks = Source::kMaxLoads + 1;
   static constexpr uint32_t kNoLink = ~uint32_t{0};
   static constexpr uint64_t kNoPage = ~uint64_t{0};
+  static constexpr uint64_t kNothing = 0;
 
   // The half's part of a Context: what a PC in it depends on.
   struct HalfContext {
@@ -182,10 +183,12 @@ class ICache {
   };
   // Policy `recheck`, beside each entry.
   struct Proof {
+    struct Descriptor {
+      const uint64_t* host;
+      uint64_t value;
+    };
     const uint32_t* word_host;
-    uint64_t loads;
-    const uint64_t* desc_host[Source::kMaxLoads];
-    uint64_t desc[Source::kMaxLoads];
+    Descriptor descriptors[Source::kMaxLoads];  // those not needed name kNothing
   };
   // Policy `protect`: kLinks of them beside each entry, chained by hash of the page.
   struct Link {
@@ -224,13 +227,13 @@ class ICache {
     return entry;
   }
   bool unchanged(const Entry& entry) const {
+    // All of them, without a branch in between: the loads overlap.
     const Proof& proof = proofs_[&entry - entries_];
-    for (uint64_t i = 0; i < proof.loads; ++i) {
-      if (__atomic_load_n(proof.desc_host[i], __ATOMIC_RELAXED) != proof.desc[i]) {
-        return false;
-      }
+    uint64_t changes = __atomic_load_n(proof.word_host, __ATOMIC_RELAXED) ^ entry.word;
+    for (const Proof::Descriptor& descriptor : proof.descriptors) {
+      changes |= __atomic_load_n(descriptor.host, __ATOMIC_RELAXED) ^ descriptor.value;
     }
-    return __atomic_load_n(proof.word_host, __ATOMIC_RELAXED) == entry.word;
+    return changes == 0;
   }
 
   void intern(unsigned upper);
