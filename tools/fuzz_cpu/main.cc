@@ -1,5 +1,6 @@
 // fuzz_cpu: see README.md.
 #include <fmt/format.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -17,11 +18,17 @@ volatile uint64_t g_seed = 0;
 
 void report_seed() { std::fprintf(stderr, "fuzz_cpu: seed %llu\n", (unsigned long long)g_seed); }
 
+// Of CPU time, so that a busy host ends nothing.
+void limit(time_t seconds) {
+  const itimerval timer = {{0, 0}, {seconds, 0}};
+  setitimer(ITIMER_PROF, &timer, nullptr);
+}
+
 void on_signal(int number) {
   std::fprintf(stderr, "fuzz_cpu: signal %d%s, seed %llu\n", number,
-               number == SIGALRM ? " (the program does not end)" : "", (unsigned long long)g_seed);
+               number == SIGPROF ? " (the program does not end)" : "", (unsigned long long)g_seed);
   std::signal(number, SIG_DFL);
-  if (number == SIGALRM) _exit(1);
+  if (number == SIGPROF) _exit(1);
   std::raise(number);
 }
 
@@ -40,17 +47,17 @@ int main(int argc, char** argv) {
   } else {
     std::signal(SIGSEGV, on_signal);
   }
-  std::signal(SIGALRM, on_signal);
+  std::signal(SIGPROF, on_signal);
   std::signal(SIGABRT, on_signal);
 
   trapline::fuzz::FuzzMachine machine(false);
   trapline::fuzz::Totals totals;
   for (uint64_t i = 0; i < programs; ++i) {
     g_seed = seed + i;
-    if ((i & 1023) == 0) alarm(60);
+    if ((i & 1023) == 0) limit(60);
     machine.run(seed + i, budget, totals);
   }
-  alarm(0);
+  limit(0);
   fmt::print("{} programs, {} instructions, {} crashed vectors; exits:", totals.programs,
              totals.instructions, totals.crashed);
   for (uint64_t count : totals.exits) fmt::print(" {}", count);
