@@ -144,7 +144,7 @@ struct Access {
   uint8_t q : 1;            // structures: 128-bit registers
   uint8_t interleaved : 1;  // LD2-LD4/ST2-ST4: consecutive elements go to consecutive registers
 
-  uint8_t spare;  // byte 15: zero
+  uint8_t spare;  // byte 15: zero from every decoder; InstructionSource's mark
 
   constexpr unsigned element_bytes() const { return 1u << size_log2; }
   constexpr unsigned bytes() const { return unsigned{count} << size_log2; }

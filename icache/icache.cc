@@ -208,6 +208,7 @@ const Entry* ICache::insert(uint64_t pc, const Access& access, const Source& sou
   } else {
     Proof& proof = proofs_[slot];
     proof.word_host = source.word_host;
+    proof.loads = source.loads;
     for (unsigned i = 0; i < Source::kMaxLoads; ++i) {
       proof.descriptors[i] = i < source.loads
                                  ? Proof::Descriptor{source.desc_host[i], source.desc[i]}
@@ -228,8 +229,8 @@ const Entry* ICache::insert_word(uint32_t word, const Access& access) {
   return &entries_[slot];
 }
 
-void ICache::forget_stale(const Entry& entry) {
-  entries_[&entry - entries_].context.store(0, std::memory_order_relaxed);
+void ICache::forget_stale(size_t slot) {
+  entries_[slot].context.store(0, std::memory_order_relaxed);
   bump(stale_);
   bump(misses_);
 }
@@ -242,7 +243,7 @@ bool ICache::holds(uint64_t pc) const {
   const size_t home = slot_of(pc);
   for (const size_t slot : {home, home ^ 1}) {
     if (matches(entries_[slot], pc, id)) {
-      return policy_ != Policy::kRecheck || unchanged(entries_[slot]);
+      return policy_ != Policy::kRecheck || unchanged(slot);
     }
   }
   return false;

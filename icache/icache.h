@@ -166,6 +166,8 @@ class ICache {
   static constexpr uint32_t kNoLink = ~uint32_t{0};
   static constexpr uint64_t kNoPage = ~uint64_t{0};
   static constexpr uint64_t kNothing = 0;
+  static constexpr unsigned kUsualLoads = 4;  // four levels of 4 KiB pages
+  static_assert(kUsualLoads == 4 && Source::kMaxLoads == 5, "unchanged()");
 
   // The half's part of a Context: what a PC in it depends on.
   struct HalfContext {
@@ -182,12 +184,14 @@ class ICache {
     uint32_t id;  // 0: free
   };
   // Policy `recheck`, beside each entry.
-  struct Proof {
+  struct alignas(32) Proof {
     struct Descriptor {
       const uint64_t* host;
       uint64_t value;
+      uint64_t changes() const { return __atomic_load_n(host, __ATOMIC_RELAXED) ^ value; }
     };
     const uint32_t* word_host;
+    uint32_t loads;
     Descriptor descriptors[Source::kMaxLoads];  // those not needed name kNothing
   };
   // Policy `protect`: kLinks of them beside each entry, chained by hash of the page.
@@ -210,34 +214,37 @@ class ICache {
   }
 
   const Entry* find(uint64_t pc, uint32_t id) {
-    const size_t home = slot_of(pc);
-    const Entry* entry = &entries_[home];
-    if (!matches(*entry, pc, id)) [[unlikely]] {
-      entry = &entries_[home ^ 1];
-      if (!matches(*entry, pc, id)) {
+    size_t slot = slot_of(pc);
+    if (!matches(entries_[slot], pc, id)) [[unlikely]] {
+      slot ^= 1;
+      if (!matches(entries_[slot], pc, id)) {
         bump(misses_);
         return nullptr;
       }
     }
-    if (policy_ == Policy::kRecheck && !unchanged(*entry)) [[unlikely]] {
-      forget_stale(*entry);
-      return nullptr;
+    if (policy_ == Policy::kRecheck) {
+      if (!unchanged(slot)) [[unlikely]] {
+        forget_stale(slot);
+        return nullptr;
+      }
     }
     bump(hits_);
-    return entry;
+    return &entries_[slot];
   }
-  bool unchanged(const Entry& entry) const {
-    // All of them, without a branch in between: the loads overlap.
-    const Proof& proof = proofs_[&entry - entries_];
-    uint64_t changes = __atomic_load_n(proof.word_host, __ATOMIC_RELAXED) ^ entry.word;
-    for (const Proof::Descriptor& descriptor : proof.descriptors) {
-      changes |= __atomic_load_n(descriptor.host, __ATOMIC_RELAXED) ^ descriptor.value;
+  // All that is compared, without a branch in between: the loads overlap.
+  bool unchanged(size_t slot) const {
+    const Proof& proof = proofs_[slot];
+    const auto& d = proof.descriptors;
+    uint64_t changes = __atomic_load_n(proof.word_host, __ATOMIC_RELAXED) ^ entries_[slot].word;
+    changes |= d[0].changes() | d[1].changes() | d[2].changes() | d[3].changes();
+    if (proof.loads > kUsualLoads) [[unlikely]] {
+      changes |= d[kUsualLoads].changes();
     }
     return changes == 0;
   }
 
   void intern(unsigned upper);
-  void forget_stale(const Entry& entry);
+  void forget_stale(size_t slot);
   size_t choose_slot(uint64_t pc, uint32_t id);
   void fill(size_t slot, uint64_t pc, uint32_t id, uint32_t word, const Access& access);
   void link(size_t slot, const Source& source);

@@ -43,19 +43,24 @@ struct MaybeObserved {
   }
 };
 
-// `Observer`: MaybeObserved, or the caller's own, whose call can be inlined.
+// What single_access() can do, as far as the instruction says.
+inline bool is_single(const Access& access) {
+  constexpr uint64_t kCountByte = 0x00ff'0000, kCountOne = 0x0001'0000;
+  return (first_half(access) & (kAboveRegisters | kCountByte)) == kCountOne &&
+         (access.op == Op::kStore || access.op == Op::kLoad) && access.size_log2 <= 3 &&
+         !access.vector && !access.acquire && !access.acquire_pc && !access.release &&
+         access.mode != AddressMode::kPostRegister;
+}
+
+// `Observer`: MaybeObserved, or the caller's own, whose call can be inlined. `known_single`:
+// is_single() was asked before, of this very access.
 template <typename Observer>
 [[gnu::always_inline]] inline Single single_access(const Access& access, uint64_t va, CpuView& view,
                                                    const Bus& bus, EmulateContext& context,
-                                                   Observer& observer) {
-  constexpr uint64_t kCountByte = 0x00ff'0000, kCountOne = 0x0001'0000, kPageMask = 0xfff;
+                                                   Observer& observer, bool known_single = false) {
+  constexpr uint64_t kPageMask = 0xfff;
+  if (!known_single && !is_single(access)) return Single::kNot;
   const bool store = access.op == Op::kStore;
-  if ((first_half(access) & (kAboveRegisters | kCountByte)) != kCountOne ||
-      !(store || access.op == Op::kLoad) || access.size_log2 > 3 || access.vector ||
-      access.acquire || access.acquire_pc || access.release ||
-      access.mode == AddressMode::kPostRegister) {
-    return Single::kNot;
-  }
   const unsigned size = access.element_bytes(), unused = 64 - 8 * size;
   if ((va & ~kPageMask) != view.known_va_page || (va & (size - 1)) != 0) return Single::kNot;
   if (view.big_endian || context.armed_slot != 0) return Single::kNot;

@@ -26,24 +26,10 @@ uint64_t steady_ns() {
 constexpr uint64_t kPageOffset = 0xfff;
 constexpr uint8_t kExternal = 0x10;  // DFSC: synchronous external abort
 
-// effective_address(), without its table for the access that devices mostly see: one load or store
-// at a base register, perhaps with write-back.
-inline uint64_t address_of(const Access& access, const CpuView& view) {
-  if ((access.op == Op::kLoad || access.op == Op::kStore) && access.rn < 31) [[likely]] {
-    const uint64_t base = view.regs->x[access.rn];
-    if (access.mode == AddressMode::kBase || access.mode == AddressMode::kPostIndex) return base;
-    if (access.mode == AddressMode::kOffset || access.mode == AddressMode::kPreIndex) {
-      return base + static_cast<uint64_t>(int64_t{access.imm});
-    }
-  }
-  return effective_address(access, view);
-}
-
-// The common way to agree with a syndrome; if it does not, agrees_with_syndrome() decides.
-inline bool plainly_agrees(const Access& access, uint64_t va, bool write, bool far_known,
-                           uint64_t far) {
-  return access.op == (write ? Op::kStore : Op::kLoad) && far_known && far == va &&
-         access.size_log2 <= 4;
+// effective_address() of an access marked InstructionSource::kPlain.
+inline uint64_t plain_address(const Access& access, const CpuView& view) {
+  const bool before = access.mode == AddressMode::kOffset || access.mode == AddressMode::kPreIndex;
+  return view.regs->x[access.rn] + static_cast<uint64_t>(int64_t{before ? access.imm : 0});
 }
 
 // access_from_syndrome() of every ISS with ISV, by its bits 23:14 and WnR: an exit reads its Access
@@ -182,29 +168,33 @@ template <typename Clock>
 
   const Access& access = *found;
   CpuView& view = vcpu_.view(exit, access);
-  uint64_t va = exit.far;
-  if (abort.valid()) {
-    if ((exit.valid_mask & Exit::kFar) == 0) va = exit.ipa;  // the view identity-maps
-  } else {
-    va = address_of(access, view);
-    const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
-    if (!plainly_agrees(access, va, abort.write(), far_known, exit.far) &&
-        !agrees_with_syndrome(access, va, abort.write(), far_known, exit.far, view)) {
-      return retry(exit, access, true);
-    }
-  }
   // The page of the fault is translated already: by the hardware, for this very access.
   constexpr uint8_t kBoth = Exit::kFar | Exit::kIpa;
-  if ((exit.valid_mask & kBoth) == kBoth && !abort.far_not_valid()) {
-    view.known_va_page = exit.far & ~kPageOffset;
-    view.known_ipa_page = exit.ipa & ~kPageOffset;
+  const bool page_known = (exit.valid_mask & kBoth) == kBoth && !abort.far_not_valid();
+  view.known_va_page = page_known ? exit.far & ~kPageOffset : ~uint64_t{0};
+  view.known_ipa_page = exit.ipa & ~kPageOffset;
+
+  uint64_t va = exit.far;
+  bool plain = false;
+  if (abort.valid()) {
+    // Without FAR the view identity-maps.
+    if (!page_known && (exit.valid_mask & Exit::kFar) == 0) va = exit.ipa;
   } else {
-    view.known_va_page = ~uint64_t{0};
+    plain = access.spare == InstructionSource::kPlain;
+    va = plain ? plain_address(access, view) : effective_address(access, view);
+    // What agrees_with_syndrome() asks, of an access of one element.
+    static_assert(static_cast<uint8_t>(Op::kStore) == static_cast<uint8_t>(Op::kLoad) + 1);
+    const unsigned op = static_cast<unsigned>(Op::kLoad) + abort.write();
+    if (!(plain && page_known && va == exit.far && static_cast<unsigned>(access.op) == op) &&
+        !agrees_with_syndrome(access, va, abort.write(), (exit.valid_mask & Exit::kFar) != 0,
+                              exit.far, view)) {
+      return retry(exit, access, true);
+    }
   }
 
   using emulation::Single;
   const Single single =
-      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_);
+      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_, plain);
   if (single == Single::kDone) [[likely]] {
     clock.lap(Stage::kEmulate);
     stuck_pc_ = ~uint64_t{0};

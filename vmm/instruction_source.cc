@@ -6,6 +6,7 @@
 
 #include "decode/a64_decoder.h"
 #include "decode/capstone_adapter.h"
+#include "mmio/single_access.h"
 
 namespace trapline {
 namespace {
@@ -58,7 +59,7 @@ InstructionSource::InstructionSource(Vcpu& vcpu, const Choice& choice)
 InstructionSource::~InstructionSource() = default;
 
 void InstructionSource::change_context(const TranslationRegs& now) {
-  seen_serial_ = now.serial;
+  seen_serial_ = now.serial != 0 ? now.serial : ~uint64_t{0};
   cache_->set_context({.sctlr = now.sctlr,
                        .tcr = now.tcr,
                        .mair = now.mair,
@@ -69,7 +70,14 @@ void InstructionSource::change_context(const TranslationRegs& now) {
 }
 
 DecodeStatus InstructionSource::decode_with_choice(uint32_t word, Access& access) {
-  return capstone_ != nullptr ? capstone_->decode(word, access) : decode(word, access);
+  const DecodeStatus status =
+      capstone_ != nullptr ? capstone_->decode(word, access) : decode(word, access);
+  if (emulation::is_single(access) && access.rn != kRegZr &&
+      (access.mode == AddressMode::kBase || access.mode == AddressMode::kOffset ||
+       access.mode == AddressMode::kPreIndex || access.mode == AddressMode::kPostIndex)) {
+    access.spare = kPlain;
+  }
+  return status;
 }
 
 InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& access,

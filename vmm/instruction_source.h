@@ -36,13 +36,17 @@ class InstructionSource final {
   InstructionSource(Vcpu& vcpu, const Choice& choice);
   ~InstructionSource();
 
+  // Access::spare of an access that is_single() and whose address is a general register, perhaps
+  // with an immediate: found out once, when it is decoded.
+  static constexpr uint8_t kPlain = 1;
+
   // The access of the instruction at `pc`, as the vCPU would fetch it in its present context. On
   // kOk `access` points to it: good until the next find(), also after drop().
   template <typename Clock>
   [[gnu::always_inline]] Status find(uint64_t pc, const Access*& access, VcpuStatistics& statistics,
                                      Clock& clock) {
     const icache::Entry* entry = nullptr;
-    if (by_pc_) {
+    if (by_pc_) [[likely]] {
       set_context();
       entry = cache_->lookup(pc);
       clock.lap(Stage::kLookup);
@@ -71,7 +75,7 @@ class InstructionSource final {
   // On the way of every exit: one comparison while nothing changed.
   void set_context() {
     const TranslationRegs& now = vcpu_.translation_regs();
-    if (now.serial == 0 || now.serial != seen_serial_) [[unlikely]] {
+    if (now.serial != seen_serial_) [[unlikely]] {
       change_context(now);
     }
   }
