@@ -307,7 +307,8 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word) {
 namespace {
 [[gnu::noinline]] bool fast_device_exit(Cpu* cpu, EngineState* e, uint32_t word) {
   const uint32_t iss = instruction_syndrome(word);
-  if (iss == 0 || e->hw_watchpoints || (word & 0x3b000000) == 0x18000000 ||
+  const bool indexed = (word & 0x3f200400) == 0x38000400;  // one register, with write-back
+  if ((iss == 0 && !indexed) || e->hw_watchpoints || (word & 0x3b000000) == 0x18000000 ||
       (e->mode & kModeSlowData) != 0) {
     return false;
   }
@@ -321,8 +322,9 @@ namespace {
   } else if ((word & 1u << 24) != 0) {
     va += uint64_t{word >> 10 & 0xfff} << size;
   } else if ((word & 1u << 21) == 0) {
-    va += static_cast<uint64_t>(sbits(word, 20, 12));
-    unprivileged = (word >> 10 & 3) == 2;
+    const uint32_t form = word >> 10 & 3;  // unscaled, post-indexed, unprivileged, pre-indexed
+    if (form != 1) va += static_cast<uint64_t>(sbits(word, 20, 12));
+    unprivileged = form == 2;
   } else {
     uint64_t offset = cpu->r.x[word >> 16 & 31];
     const uint32_t option = word >> 13 & 7;
