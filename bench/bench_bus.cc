@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/null_device.h"
 #include "mmio/bus.h"
 
 namespace trapline {
@@ -28,20 +29,11 @@ namespace {
 
 using Region = Bus::Region;
 
-// More than a branch predictor can learn by heart: with 4,096 draws, gone through again and again, a
-// Zen 5 predicted every branch of a binary search over "random" devices.
+// More than a branch predictor can learn by heart: with 4,096 draws, gone through again and again,
+// a Zen 5 predicted every branch of a binary search over "random" devices.
 constexpr size_t kDraws = size_t{1} << 18;
 
-class NullDevice : public Device {
- public:
-  MmioResult read(uint64_t, unsigned, unsigned) override { return {}; }
-  MmioResult write(uint64_t, unsigned, uint64_t, unsigned) override { return {}; }
-  void reset() override {}
-  void save(StateWriter&) const override {}
-  bool load(StateReader&) override { return true; }
-  std::string_view name() const override { return "null"; }
-};
-NullDevice null_device;
+bench::NullDevice null_device;
 
 std::vector<Region> windows() {
   std::vector<Region> list;
