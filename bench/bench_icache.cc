@@ -7,6 +7,7 @@
 // the counter `miss` is their share.
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <random>
@@ -254,6 +255,62 @@ void add(const std::string& name) {
   }
 }
 
+// --- invalidation --------------------------------------------------------------------------------
+
+// Invalidate/page/<n>: under `protect`, a write to a page that n entries were made from; n = 0: the
+// write concerns no entry of a full cache. Invalidate/all: the memory map changed, any policy.
+constexpr unsigned kPages = 64;
+constexpr uint64_t kPageBytes = 4096;
+constexpr int kFills = 300;  // a filling takes longer than what is timed
+
+void fill(icache::ICache& cache, unsigned per_page) {
+  for (unsigned page = 0; page < kPages; ++page) {
+    for (unsigned i = 0; i < per_page; ++i) {
+      const uint64_t offset = page * kPageBytes + 4 * i;
+      icache::Source source;
+      source.ipa = 0x40000000 + offset;
+      cache.insert(0xffff800008010000 + offset, Access{}, source, cache.begin());
+    }
+  }
+}
+
+template <typename Invalidate>
+void invalidation(benchmark::State& state, unsigned per_page, unsigned times,
+                  Invalidate&& invalidate) {
+  icache::OwnedICache cache(icache::Policy::kProtect);
+  cache->set_context(kernel_context());
+  for (auto _ : state) {
+    fill(*cache, per_page);
+    const auto start = std::chrono::steady_clock::now();
+    invalidate(*cache);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    state.SetIterationTime(took.count() / times);
+  }
+}
+
+void add_invalidation() {
+  for (const unsigned per_page : {0u, 1u, 8u, 64u}) {
+    benchmark::RegisterBenchmark(
+        ("Invalidate/page/" + std::to_string(per_page)).c_str(),
+        [per_page](benchmark::State& state) {
+          // Nothing to drop: the writes go to pages beside 64 that have entries.
+          const uint64_t first = (0x40000000 / kPageBytes) + (per_page == 0 ? kPages : 0);
+          invalidation(state, per_page == 0 ? 64 : per_page, kPages, [&](icache::ICache& cache) {
+            for (unsigned page = 0; page < kPages; ++page) cache.invalidate_page(first + page);
+          });
+        })
+        ->UseManualTime()
+        ->Iterations(kFills);
+  }
+  benchmark::RegisterBenchmark(
+      "Invalidate/all",
+      [](benchmark::State& state) {
+        invalidation(state, 64, 1, [](icache::ICache& cache) { cache.invalidate_all(); });
+      })
+      ->UseManualTime()
+      ->Iterations(kFills);
+}
+
 }  // namespace
 }  // namespace trapline
 
@@ -267,6 +324,7 @@ int main(int argc, char** argv) {
   add<FlatHashMap>("flat_hash_map");
 #endif
   add<UnorderedMap>("unordered_map");
+  add_invalidation();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
     return 1;
