@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "bench/null_device.h"
+#include "bench/plain_names.h"
 #include "devices/gicv3/gicv3.h"
 #include "devices/pl011.h"
 #include "devices/pl031.h"
@@ -292,7 +293,7 @@ void register_all() {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   trapline::register_all();
-  benchmark::RunSpecifiedBenchmarks();
+  trapline::bench::run_under_plain_names();
   benchmark::Shutdown();
   return 0;
 }

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "bench/plain_names.h"
 #include "icache/icache.h"
 #include "icache/owned.h"
 
@@ -329,6 +330,6 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
     return 1;
   }
-  benchmark::RunSpecifiedBenchmarks();
+  trapline::bench::run_under_plain_names();
   return 0;
 }

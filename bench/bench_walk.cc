@@ -21,6 +21,7 @@
 #include <memory>
 #include <vector>
 
+#include "bench/plain_names.h"
 #include "bench/walk_rig.h"
 
 namespace trapline::bench {
@@ -84,7 +85,7 @@ int main(int argc, char** argv) {
   trapline::bench::add<&WalkRig::stage1>("stage1");
   trapline::bench::add<&WalkRig::two_dim>("two_dim");
   trapline::bench::add<&WalkRig::nested>("nested");
-  benchmark::RunSpecifiedBenchmarks();
+  trapline::bench::run_under_plain_names();
   benchmark::Shutdown();
   return 0;
 }
