@@ -29,9 +29,10 @@ inline constexpr uint64_t kAboveRegisters = 0xe0e0'e0e0'e000'0000;  // register 
 static_assert(offsetof(Access, count) == 2 && offsetof(Access, rt) == 3 &&
               offsetof(Access, rm) == 7);
 
+inline constexpr uint8_t kFscExternal = 0x10;  // DFSC, D17.2.37
+
 // What the guest gets for kAbort.
 inline GuestFault refused(const Access& access, uint64_t va) {
-  constexpr uint8_t kFscExternal = 0x10;  // DFSC, D17.2.37
   return {.far = va, .fsc = kFscExternal, .write = access.op == Op::kStore};
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "mmio/emulate.h"
+#include "mmio/single_access.h"
 
 namespace trapline::emulation {
 
@@ -16,7 +17,6 @@ inline constexpr uint64_t kPageBytes = 0x1000;
 inline constexpr unsigned kMaxBytes = 64;  // of an access that is planned in pieces
 
 // DFSC, D17.2.37.
-inline constexpr uint8_t kFscExternal = 0x10;
 inline constexpr uint8_t kFscAlignment = 0x21;
 inline constexpr uint8_t kFscUnsupportedAtomic = 0x35;
 

@@ -24,7 +24,6 @@ uint64_t steady_ns() {
 }
 
 constexpr uint64_t kPageOffset = 0xfff;
-constexpr uint8_t kExternal = 0x10;  // DFSC: synchronous external abort
 
 // effective_address() of an access marked InstructionSource::kPlain.
 inline uint64_t plain_address(const Access& access, const CpuView& view) {
@@ -219,7 +218,7 @@ void ExitHandler::emulated(const Exit& exit, const Access& access, uint64_t va,
                 exit.vcpu, exit.pc, va);
       return external_abort(exit);
     case Outcome::Status::kFault:
-      if (outcome.fault.ec == 0x24 && outcome.fault.fsc == kExternal) {
+      if (outcome.fault.ec == 0x24 && outcome.fault.fsc == emulation::kFscExternal) {
         ++statistics_.counters.external_aborts;
         log_guest("vcpu %u: external abort: %s %#" PRIx64 " at pc %#" PRIx64, exit.vcpu,
                   outcome.fault.write ? "write to" : "read of", va, exit.pc);
