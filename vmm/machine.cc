@@ -90,7 +90,8 @@ std::string Machine::assemble() {
   stage2_.map(platform::kRamBase, options_.memory,
               memory_.host(platform::kRamBase, options_.memory),
               kS2Read | kS2Write | kS2Exec | kS2Walk);
-  backend_ = soft::make_soft_machine(memory_, stage2_, *clock_, options_.cpus, options_.isv_never);
+  backend_ = soft::make_soft_machine(memory_, stage2_, *clock_, options_.cpus, options_.isv_never,
+                                     options_.translate_after.value_or(soft::kTranslateAfter));
   if (icount_clock_ != nullptr) {
     icount_clock_->set_source([this] { return instructions(); });
   }

@@ -216,6 +216,10 @@ int main_checked(int argc, char** argv) {
       ->capture_default_str();
   run_command->add_flag("--icache-check", options.icache_check,
                         "check every cache hit against a fresh walk, fetch and decode");
+  run_command
+      ->add_option("--translate-after", options.translate_after,
+                   "runs of a block until it is translated to host code; 0: never")
+      ->check(CLI::Range(0, 65535));
   run_command->add_option("--stats", options.stats, "write statistics as JSON");
   run_command->add_option("--max-insns", options.max_insns, "stop after so many: status 124")
       ->check([](const std::string& text) {

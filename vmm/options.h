@@ -3,6 +3,7 @@
 #define TRAPLINE_VMM_OPTIONS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct Options {
   bool virtio_console = false;
   bool icount = false;
   bool isv_never = false;
+  std::optional<uint16_t> translate_after;  // runs of a block; 0: never
   DecoderChoice decoder = DecoderChoice::kNative;
   CachePolicy icache = CachePolicy::kRewalk;
   bool icache_check = false;

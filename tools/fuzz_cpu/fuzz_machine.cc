@@ -38,7 +38,7 @@ FuzzMachine::FuzzMachine(bool isv_never) {
   stage2_.map(kRam, kRamSize, memory_.host(kRam, kRamSize), kS2All);
   stage2_.map(kRom, kRomSize, memory_.host(kRom, kRomSize), kS2Read | kS2Exec);
   bus_.add(kDevice, 0x1000, &device_);
-  machine_ = soft::make_soft_machine(memory_, stage2_, clock_, 1, isv_never);
+  machine_ = soft::make_soft_machine(memory_, stage2_, clock_, 1, isv_never, 1);
 }
 
 // TTBR0: the first GiB Device, the second RAM, the third the window: 512 pages of every kind.

@@ -15,22 +15,18 @@ namespace trapline::soft {
 namespace {
 
 constexpr size_t kArenaSize = size_t{32} << 20;  // reserved; touched as it fills
-constexpr size_t kBlockAlign = 32;
+constexpr size_t kCodeSize = size_t{32} << 20;   // behind it, within reach of each other
+constexpr size_t kBlockAlign = 64;
+constexpr size_t kFirstBlock = kBlockAlign - offsetof(Block, pc);  // pc begins a cache line
 constexpr size_t kFewBlocks = size_t{64} << 10;  // of arena: taken out of the tables one by one
 constexpr size_t kLargestBlock = sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op);
 
 // What an empty jump-cache entry holds: no lookup ever matches it.
-Block kNoBlock = {.pc = 1,
-                  .token = 0,
-                  .host = nullptr,
-                  .hash_next = nullptr,
-                  .page_next = nullptr,
-                  .len = 0,
-                  .slots = 0,
-                  .mode = 0,
-                  .linkable = false,
-                  .unused = {},
-                  .unused2 = {}};
+Block kNoBlock = [] {
+  Block none{};
+  none.pc = 1;
+  return none;
+}();
 
 size_t arena_bytes(const Block& b) {
   return (sizeof(Block) + b.slots * sizeof(Op) + kBlockAlign - 1) & ~(kBlockAlign - 1);
@@ -82,6 +78,7 @@ void kill(EngineState& e, Block* b) {
   ++e.stats.blocks_dropped;
   b->token = 0;
   b->ops[0].fn = kDeadBlock;
+  if (b->code != 0) e.translator->kill(*b);
   Block** at = &e.block_table[table_index(b->pc, b->host, b->mode)];
   while (*at != nullptr && *at != b) at = &(*at)->hash_next;
   if (*at == b) *at = b->hash_next;
@@ -106,43 +103,26 @@ void fill_block(Cpu& cpu, EngineState& e, Block* b, uint64_t pc, const uint8_t* 
   b->token = e.token;
   b->host = host;
   b->hash_next = b->page_next = nullptr;
+  b->plain = nullptr;
+  b->code = 0;
+  b->runs_left = 0;
   b->mode = e.mode;
   b->linkable = true;
-  const bool debug = !e.breakpoints.empty() || e.hw_breakpoints;
-  unsigned page_left = static_cast<unsigned>((kPageSize - (pc & kPageMask)) / 4);
-  bool cut_by_page = page_left <= limit;
-  unsigned most = cut_by_page ? page_left : limit;
-  PredecodeContext context{};
-  context.mode = e.mode;
-  unsigned n = 0;
-  Predecoded last = Predecoded::kNext;
-  while (n < most && last == Predecoded::kNext) {
-    context.index = n;
-    context.pc = pc + 4 * uint64_t{n};
-    if (debug && n > 0 && debug_needs_breakpoint(cpu, e, context.pc)) break;
-    const uint32_t word =
-        __atomic_load_n(reinterpret_cast<const uint32_t*>(host + 4 * size_t{n}), __ATOMIC_RELAXED);
-    Op& op = b->ops[n];
-    op = Op{};
-    last = predecode(word, context, op);
-    ++n;
-  }
+  BlockSource source;
+  predecode_block(cpu, e, pc, host, limit, source, b->ops);
+  const unsigned n = source.length;
   b->len = n;
   // From the end, so that a branch gets its comparison first; no op takes part in two pairs.
   for (unsigned i = n; i >= 2; --i) {
-    if (Handler both = fuse(b->ops[i - 2], b->ops[i - 1], i == n ? last : Predecoded::kNext)) {
+    if (Handler both =
+            fuse(b->ops[i - 2], b->ops[i - 1], i == n ? source.last : Predecoded::kNext)) {
       b->ops[i - 2].fn = both;
       --i;
     }
   }
-  size_t links_at = n;
-  if (last == Predecoded::kNext) {
-    b->ops[n] = Op{};
-    make_block_end(b->ops[n], n, n == page_left);
-    links_at = n + 1;
-  }
+  const size_t links_at = source.last == Predecoded::kNext ? n + 1 : n;
   std::memset(static_cast<void*>(&b->ops[links_at]), 0, sizeof(Op));
-  b->slots = static_cast<uint32_t>(links_at + 1);
+  b->slots = static_cast<uint16_t>(links_at + 1);
 }
 
 Block* build_block(Cpu& cpu, EngineState& e, uint64_t pc, const uint8_t* host) {
@@ -154,6 +134,11 @@ Block* build_block(Cpu& cpu, EngineState& e, uint64_t pc, const uint8_t* host) {
   mark_code_page(cpu, e, host);
   auto* b = reinterpret_cast<Block*>(e.arena + e.arena_used);
   fill_block(cpu, e, b, pc, host, kMaxBlockLen);
+  if (e.translator != nullptr) {
+    b->plain = b->ops[0].fn;
+    b->ops[0].fn = kCountedBlock;
+    b->runs_left = e.translate_after;
+  }
   e.arena_used += arena_bytes(*b);
   Block** bucket = &e.block_table[table_index(pc, host, b->mode)];
   b->hash_next = *bucket;
@@ -195,6 +180,33 @@ void fetch_fault(Cpu& cpu, EngineState& e, const MmuResult& fault) {
 
 }  // namespace
 
+void predecode_block(const Cpu& cpu, const EngineState& e, uint64_t pc, const uint8_t* host,
+                     unsigned limit, BlockSource& source, Op* ops) {
+  const bool debug = !e.breakpoints.empty() || e.hw_breakpoints;
+  const auto page_left = static_cast<unsigned>((kPageSize - (pc & kPageMask)) / 4);
+  const unsigned most = std::min(page_left, limit);
+  PredecodeContext context{};
+  context.mode = e.mode;
+  unsigned n = 0;
+  source.last = Predecoded::kNext;
+  while (n < most && source.last == Predecoded::kNext) {
+    context.index = n;
+    context.pc = pc + 4 * uint64_t{n};
+    if (debug && n > 0 && debug_needs_breakpoint(cpu, e, context.pc)) break;
+    source.words[n] =
+        __atomic_load_n(reinterpret_cast<const uint32_t*>(host + 4 * size_t{n}), __ATOMIC_RELAXED);
+    ops[n] = Op{};
+    source.last = predecode(source.words[n], context, ops[n]);
+    ++n;
+  }
+  source.length = n;
+  source.ends_page = n == page_left;
+  if (source.last == Predecoded::kNext) {
+    ops[n] = Op{};
+    make_block_end(ops[n], n, source.ends_page);
+  }
+}
+
 std::atomic<uint8_t>* flags_of_host(const GuestMemory& memory, const uint8_t* host) {
   for (const GuestMemory::Slot& slot : memory.slots()) {
     const auto offset = static_cast<uint64_t>(host - slot.host);
@@ -231,8 +243,8 @@ Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit) {
 void blocks_flush(EngineState& e) {
   if (e.arena_used > kFewBlocks) {
     clear_tables(e);
-  } else if (e.arena_used != 0) {
-    for (size_t at = 0; at < e.arena_used;) {
+  } else if (e.arena_used != kFirstBlock) {
+    for (size_t at = kFirstBlock; at < e.arena_used;) {
       const auto* b = reinterpret_cast<const Block*>(e.arena + at);
       e.jump_cache[jump_hash(b->pc)] = &kNoBlock;
       e.block_table[table_index(b->pc, b->host, b->mode)] = nullptr;
@@ -241,20 +253,24 @@ void blocks_flush(EngineState& e) {
     std::fill(e.code_pages.begin(), e.code_pages.end(), CodePage{nullptr, nullptr});
   }
   e.code_pages_used = 0;
-  e.arena_used = 0;
+  e.arena_used = kFirstBlock;
   e.pending_link = nullptr;
+  if (e.translator != nullptr) e.translator->reset();
 }
 
 void blocks_init(EngineState& e) {
-  void* raw = mmap(nullptr, kArenaSize, PROT_READ | PROT_WRITE,
+  void* raw = mmap(nullptr, kArenaSize + kCodeSize, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) std::abort();  // address space, not memory: a broken host
   e.arena = static_cast<uint8_t*>(raw);
   e.arena_size = kArenaSize;
+  e.arena_used = kFirstBlock;
+  e.code = e.arena + kArenaSize;
+  e.code_size = kCodeSize;
   clear_tables(e);
 }
 
-void blocks_free(EngineState& e) { munmap(e.arena, e.arena_size); }
+void blocks_free(EngineState& e) { munmap(e.arena, e.arena_size + e.code_size); }
 
 void blocks_drop_page(EngineState& e, const uint8_t* host_page) {
   CodePage* page = find_code_page(e, host_page, false);

@@ -36,21 +36,24 @@ struct Links {
 static_assert(sizeof(Links) == sizeof(Op));
 
 // Straight-line code within one 4 KiB page. The op at index i is the instruction at pc + 4 * i,
-// also where two instructions were fused into the first of their two ops.
+// also where two instructions were fused into the first of their two ops. The second half of the
+// header and the first two ops share a cache line.
 struct Block {
+  const uint8_t* host;  // of the first instruction
+  Block* hash_next;     // same bucket of the block table
+  Block* page_next;     // same code page
+  Handler plain;        // ops[0] by itself, while ops[0].fn counts the runs
   uint64_t pc;
   // The translation context in which `pc` was last found to lead to `host`; 0: dead. A block is
   // used without a lookup only while this equals EngineState::token.
   uint64_t token;
-  const uint8_t* host;  // of the first instruction
-  Block* hash_next;     // same bucket of the block table
-  Block* page_next;     // same code page
-  uint32_t len;         // instructions
-  uint32_t slots;       // ops, the block's end included
-  uint8_t mode;         // BlockMode bits
-  bool linkable;        // false: made for one use
-  uint8_t unused[6];
-  uint64_t unused2;
+  uint32_t len;    // instructions
+  uint32_t code;   // host code: where other host code enters it, from EngineState::code; 0: none
+  uint16_t slots;  // ops, the block's end included
+  uint16_t runs_left;  // until it is translated
+  uint8_t mode;        // BlockMode bits
+  bool linkable;       // false: made for one use
+  uint8_t unused[2];
   Op ops[];
 };
 static_assert(sizeof(Block) == 64);
@@ -86,6 +89,14 @@ struct PredecodeContext {
 };
 
 Predecoded predecode(uint32_t word, PredecodeContext& context, Op& op);
+
+// What a block is made from.
+struct BlockSource {
+  unsigned length;  // instructions
+  bool ends_page;   // it was cut by the end of its page
+  Predecoded last;  // of the last instruction
+  uint32_t words[kMaxBlockLen];
+};
 // By encoding group (C4.1); ops_*.cc.
 Predecoded predecode_immediate(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_register(uint32_t word, PredecodeContext& context, Op& op);
@@ -101,6 +112,8 @@ Handler fuse(const Op& first, const Op& second, Predecoded last);
 void make_block_end(Op& op, unsigned length, bool crosses_page);
 // What a dropped block is entered by: looks it up again.
 extern const Handler kDeadBlock;
+// What a block is entered by that is to be translated when it has run often.
+extern const Handler kCountedBlock;
 
 }  // namespace trapline::soft
 

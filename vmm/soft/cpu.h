@@ -51,6 +51,9 @@ enum class Next : uint8_t {
   kResync,    // translation context changed at this instruction: pc + 4, but start a new block
 };
 
+// A block is translated to host code when it has run this often.
+inline constexpr uint16_t kTranslateAfter = 16;
+
 struct SharedState;  // what the vCPUs of one machine share: owned by vmm/soft/machine.h
 struct EngineState;  // TLB, block cache, lazy flags: private to the engine
 
@@ -86,6 +89,7 @@ struct Cpu {
   Exit exit;  // filled when a seam function returns Next::kExit
   unsigned index = 0;
   bool isv_never = false;  // --isv never: no syndrome for any data abort
+  uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
   uint64_t retired = 0;    // exact at seams
   // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
   // when `retired` moved; at 1,000 the CPU is crashed (kCrashed).

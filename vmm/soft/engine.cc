@@ -177,6 +177,8 @@ void engine_create(Cpu& cpu) {
   auto* e = new EngineState(cpu);
   cpu.engine = e;
   blocks_init(*e);
+  e->translate_after = cpu.translate_after;
+  if (e->translate_after != 0) e->translator = make_translator(cpu, *e);
   e->emulate_context.gate = nullptr;
   for (TlbTable& table : e->el0) table.used = true;  // as they were made: not valid yet
   e->el1.used = true;

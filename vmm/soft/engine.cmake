@@ -4,6 +4,12 @@ set(TRAPLINE_HANDLER_SOURCES ops_immediate.cc ops_register.cc ops_branch.cc ops_
     ops_memory.cc ops_ordered.cc ops_fused.cc ops_fp.cc slow_path.cc)
 target_sources(trapline_soft PRIVATE engine.cc block.cc tlb.cc maintenance.cc engine_debug.cc
                ${TRAPLINE_HANDLER_SOURCES})
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_sources(trapline_soft PRIVATE translate_x64.cc translate_integer.cc translate_memory.cc
+                 translate_branch.cc)
+else()
+  target_sources(trapline_soft PRIVATE translate_none.cc)
+endif()
 set(TRAPLINE_HANDLER_OPTIONS -O2 -foptimize-sibling-calls -fno-stack-protector -fno-exceptions
     -fno-sanitize=all)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -39,7 +39,7 @@ void engine_set_breakpoints(Cpu& cpu, const uint64_t* pcs, unsigned count);
 void engine_drop(Cpu& cpu, uint64_t pc, uint64_t far);
 
 struct EngineStats {
-  uint64_t blocks_built = 0, blocks_dropped = 0, arena_flushes = 0;
+  uint64_t blocks_built = 0, blocks_translated = 0, blocks_dropped = 0, arena_flushes = 0;
   uint64_t tlb_fills = 0, tlb_flushes = 0, slow_accesses = 0, block_lookups = 0;
   uint64_t maintenance_requests = 0;
 };

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/engine.h"
 #include "vmm/soft/tlb.h"
+#include "vmm/soft/translate.h"
 
 namespace trapline::soft {
 
@@ -145,6 +147,11 @@ struct EngineState {
   // --- blocks ---
   uint8_t* arena = nullptr;
   size_t arena_size = 0, arena_used = 0;
+  uint8_t* code = nullptr;  // host code, behind the arena
+  size_t code_size = 0;
+  std::unique_ptr<Translator> translator;  // null: blocks are interpreted
+  uint16_t translate_after = 0;            // runs
+  uint32_t chain_site = 0;                 // the jump that asks to be chained, from `code`
   static constexpr unsigned kBlockTableLog2 = 15;
   Block* block_table[1 << kBlockTableLog2] = {};
   std::vector<CodePage> code_pages;  // open addressing by host page
@@ -208,6 +215,10 @@ inline void update_attention_mask(Cpu& cpu, EngineState& e) {
 // The block at cpu.pc, of at most `limit` instructions. Null: an exception was taken (kException)
 // or the fetch exits (kExit): e.leave.
 Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit);
+// Predecodes up to `limit` instructions from `pc` on; the end of the block, too, if nothing else
+// ends it.
+void predecode_block(const Cpu& cpu, const EngineState& e, uint64_t pc, const uint8_t* host,
+                     unsigned limit, BlockSource& source, Op* ops);
 void blocks_flush(EngineState& e);
 void blocks_drop_page(EngineState& e, const uint8_t* host_page);
 void blocks_drop_line(EngineState& e, const uint8_t* host_line);

@@ -107,6 +107,32 @@ struct TestImmediate {  // ANDS XZR, Rn, #imm; of the values that 32 signed bits
 
 enum MemoryMode { kImm, kPre, kPost, kRegLsl, kRegUxtw, kRegSxtw, kLit, kUnpriv, kMemoryModes };
 
+// Of LDR, STR and their kin; -1: no such instruction.
+inline int single_mode(uint32_t word) {
+  if ((word >> 24 & 1) != 0) return kImm;
+  if ((word >> 21 & 1) == 0) {
+    constexpr int kByBits[] = {kImm, kPost, kUnpriv, kPre};
+    return kByBits[bits(word, 11, 10)];
+  }
+  if (bits(word, 11, 10) != 2) return -1;
+  switch (bits(word, 15, 13)) {
+    case 2:
+      return kRegUxtw;
+    case 3:
+    case 7:
+      return kRegLsl;
+    case 6:
+      return kRegSxtw;
+    default:
+      return -1;
+  }
+}
+// Of LDP, STP, LDNP, STNP.
+inline int pair_mode(uint32_t word) {
+  constexpr int kByBits[] = {kImm, kPost, kImm, kPre};
+  return kByBits[bits(word, 24, 23)];
+}
+
 template <int kMode>
 [[gnu::always_inline]] inline uint64_t address(const Cpu* cpu, const Op* op, const EngineState* e) {
   if constexpr (kMode == kLit) return e->block->pc + static_cast<int64_t>(op->imm);

@@ -43,6 +43,18 @@ TL_OP(op_dead_block) {
 }  // namespace
 const Handler kDeadBlock = op_dead_block;
 
+namespace {
+TL_OP(op_counted_block) {
+  Block* b = block_of(op);
+  if (TL_UNLIKELY(--b->runs_left == 0)) {
+    e->translator->translate(*cpu, *e, *b);
+    TL_TAIL return op->fn(cpu, op, icount, e);
+  }
+  TL_TAIL return b->plain(cpu, op, icount, e);
+}
+}  // namespace
+const Handler kCountedBlock = op_counted_block;
+
 // imm: the target, relative to the block's pc.
 void leave_taken(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
   uint64_t target = e->block->pc + static_cast<int64_t>(op->imm);
@@ -52,6 +64,23 @@ void leave_next(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
   uint64_t target = block_end(e);
   leave_linking(cpu, op, icount, e, target, &links_of(op)->next, same_page(target, e->block->pc));
 }
+
+namespace {
+// For host code that does not know yet what it leads to.
+template <bool kTaken, bool kLocal>
+TL_OP(op_chain) {
+  Block* next = kTaken ? links_of(op)->taken : links_of(op)->next;
+  if (TL_UNLIKELY(next == nullptr || (!kLocal && next->token != e->token))) {
+    TL_GOTO((kTaken ? leave_taken : leave_next));
+  }
+  if (next->code != 0) e->translator->chain(e->chain_site, *next, kLocal);
+  op = next->ops;
+  TL_GOTO(enter);
+}
+TL_OP(op_chain_dead) { leave_at(cpu, e, icount, block_of(op)->pc); }
+}  // namespace
+const ChainHandlers kChainHandlers = {op_chain<true, true>, op_chain<true, false>,
+                                      op_chain<false, true>, op_chain<false, false>, op_chain_dead};
 
 namespace {
 

@@ -50,6 +50,9 @@ void op_system(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 void op_fp_disabled(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 void op_nop(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 
+// The value of N:immr:imms (C6, DecodeBitMasks); 0: there is none.
+uint64_t bitmask_immediate(unsigned encoded);
+
 // The condition of a B.cond both of whose targets lie in its page; -1: `op` is something else.
 int local_condition(const Op& op);
 

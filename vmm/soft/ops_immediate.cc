@@ -284,6 +284,8 @@ Predecoded extract(uint32_t word, Op& op) {
 
 }  // namespace
 
+uint64_t bitmask_immediate(unsigned encoded) { return kBitmasks->value[encoded]; }
+
 Predecoded predecode_immediate(uint32_t word, PredecodeContext& context, Op& op) {
   switch (bits(word, 25, 23)) {
     case 0:

@@ -193,32 +193,15 @@ void predecode_single(uint32_t word, PredecodeContext& context, Op& op) {
   unsigned scale = vector && (opc & 2) != 0 ? 4 : size;
   op.d = vector ? static_cast<uint8_t>(rt) : load ? slot_zr_dest(rt) : slot_zr(rt);
   op.n = slot_sp(rn);
-  int mode;
-  if ((word >> 24 & 1) != 0) {
-    mode = kImm;
-    op.imm = static_cast<int32_t>(bits(word, 21, 10) << scale);
-  } else if ((word >> 21 & 1) == 0) {
-    constexpr int kByBits[] = {kImm, kPost, kUnpriv, kPre};
-    mode = kByBits[bits(word, 11, 10)];
-    op.imm = static_cast<int32_t>(sbits(word, 20, 12));
-  } else {
-    if (bits(word, 11, 10) != 2) return;
+  const int mode = single_mode(word);
+  if (mode < 0) return;
+  if (mode == kRegLsl || mode == kRegUxtw || mode == kRegSxtw) {
     op.m = slot_zr(bits(word, 20, 16));
     op.s = static_cast<uint8_t>((word >> 12 & 1) != 0 ? scale : 0);
-    switch (bits(word, 15, 13)) {
-      case 2:
-        mode = kRegUxtw;
-        break;
-      case 3:
-      case 7:
-        mode = kRegLsl;
-        break;
-      case 6:
-        mode = kRegSxtw;
-        break;
-      default:
-        return;
-    }
+  } else if ((word >> 24 & 1) != 0) {
+    op.imm = static_cast<int32_t>(bits(word, 21, 10) << scale);
+  } else {
+    op.imm = static_cast<int32_t>(sbits(word, 20, 12));
   }
   // Rn == Rt with write-back is CONSTRAINED UNPREDICTABLE: left to the one who defines it.
   if (!vector && writes_back(mode) && rn == rt && rn != 31) return;
@@ -252,8 +235,7 @@ void predecode_pair(uint32_t word, PredecodeContext& context, Op& op) {
   if (vector && (context.mode & kModeFp) == 0) return;
   if (opc == 3 || (opc == 1 && !vector && (!load || index == 0))) return;
   if (load && rt == rt2) return;  // CONSTRAINED UNPREDICTABLE
-  constexpr int kByBits[] = {kImm, kPost, kImm, kPre};
-  int mode = kByBits[index];
+  const int mode = pair_mode(word);
   if (!vector && writes_back(mode) && rn != 31 && (rn == rt || rn == rt2)) return;
   unsigned scale = vector ? 2 + opc : 2 + (opc >> 1);
   op.imm = static_cast<int32_t>(sbits(word, 21, 15) * (int64_t{1} << scale));

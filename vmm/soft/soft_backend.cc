@@ -35,12 +35,14 @@ namespace {
 
 class Machine final : public SoftMachine {
  public:
-  Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never)
+  Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never,
+          uint16_t translate_after)
       : shared_(memory), backend_(memory, stage2, shared_) {
     for (unsigned i = 0; i < count; ++i) {
       Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>());
       cpu.index = i;
       cpu.isv_never = isv_never;
+      cpu.translate_after = translate_after;
       cpu.memory = &memory;
       cpu.stage2 = &stage2;
       cpu.clock = &clock;
@@ -72,8 +74,9 @@ class Machine final : public SoftMachine {
 }  // namespace
 
 std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
-                                               unsigned cpus, bool isv_never) {
-  return std::make_unique<Machine>(memory, stage2, clock, cpus, isv_never);
+                                               unsigned cpus, bool isv_never,
+                                               uint16_t translate_after) {
+  return std::make_unique<Machine>(memory, stage2, clock, cpus, isv_never, translate_after);
 }
 
 }  // namespace trapline::soft

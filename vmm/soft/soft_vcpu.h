@@ -111,8 +111,10 @@ class SoftMachine {
 
 // The arguments outlive the machine. The vCPUs come reset to PC 0; the guest memory's observers get
 // the machine's instruction-cache hook. `isv_never`: no data abort carries a syndrome.
+// `translate_after`: runs of a block after which it is translated to host code; 0: never.
 std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
-                                               unsigned cpus, bool isv_never);
+                                               unsigned cpus, bool isv_never,
+                                               uint16_t translate_after = kTranslateAfter);
 
 }  // namespace trapline::soft
 

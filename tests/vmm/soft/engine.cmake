@@ -1,3 +1,9 @@
 trapline_test(engine_test SOURCES engine_fixture.cc engine_exit_test.cc engine_inside_test.cc engine_run_test.cc
               unshown_test.cc
               LIBS trapline_soft)
+# The same on host code from a block's first run, and without any.
+foreach(after 0 1)
+  add_test(NAME engine_test.translate_after_${after} COMMAND engine_test)
+  set_tests_properties(engine_test.translate_after_${after} PROPERTIES
+                       ENVIRONMENT TRAPLINE_TRANSLATE_AFTER=${after})
+endforeach()

@@ -1,11 +1,23 @@
 #include "tests/vmm/soft/engine_fixture.h"
 
+#include <cstdlib>
+
 namespace trapline::soft {
 
-Bench::Bench(unsigned cpus, bool isv_never) {
+namespace {
+uint16_t translate_after_from_environment() {
+  const char* text = std::getenv("TRAPLINE_TRANSLATE_AFTER");
+  return text == nullptr ? kTranslateAfter : static_cast<uint16_t>(std::atoi(text));
+}
+}  // namespace
+
+Bench::Bench(unsigned cpus, bool isv_never)
+    : Bench(cpus, isv_never, translate_after_from_environment()) {}
+
+Bench::Bench(unsigned cpus, bool isv_never, uint16_t translate_after) {
   memory.add(kRam, kRamSize, true);
   stage2.map(kRam, kRamSize, memory.host(kRam, kRamSize), kS2Read | kS2Write | kS2Exec);
-  machine = make_soft_machine(memory, stage2, clock, cpus, isv_never);
+  machine = make_soft_machine(memory, stage2, clock, cpus, isv_never, translate_after);
   for (unsigned i = 0; i < cpus; ++i) {
     clock.cpus.push_back(&cpu(i));
     cpu(i).sys.vbar_el1 = kVectors;

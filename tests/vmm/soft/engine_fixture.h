@@ -48,7 +48,9 @@ enum Descriptor : uint64_t {
 
 class Bench {
  public:
+  // TRAPLINE_TRANSLATE_AFTER in the environment sets how often a block is interpreted first.
   explicit Bench(unsigned cpus = 1, bool isv_never = false);
+  Bench(unsigned cpus, bool isv_never, uint16_t translate_after);
 
   // Identity map of the first 4 GiB by 1 GiB blocks (RAM Normal, the first GiB Device), except for
   // what map_page() says. EL0 may not touch it.

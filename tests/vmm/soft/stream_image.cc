@@ -230,7 +230,7 @@ std::vector<Record> Reference::records() {
 
 Result run_here(const Program& program, const Way& way) {
   Result result;
-  Bench bench;
+  Bench bench(1, false, way.translate_after);
   bench.poke<uint64_t>(kTables + 8, kRam | kBlock | kAf | kUser);
   bench.enable_mmu();
   bench.map_page(kVectors, kVectors, kAf);  // what EL0 may write EL1 may not execute

@@ -63,6 +63,7 @@ struct Result {
 struct Way {
   uint64_t budget = ~uint64_t{0};  // instructions at a time
   bool slow_data = false;          // all pages watched: every access goes through mmio::emulate()
+  uint16_t translate_after = 1;    // a block runs four times
 };
 // At EL0.
 Result run_here(const Program& program, const Way& way);

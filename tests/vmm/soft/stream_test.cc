@@ -18,7 +18,15 @@ constexpr unsigned kBlocks = 1000, kPasses = 4;
 
 // By seed.
 constexpr Way kWays[] = {
-    {}, {.budget = 1}, {.slow_data = true}, {}, {.budget = 37, .slow_data = true}, {.budget = 93}};
+    {},
+    {.budget = 1},
+    {.slow_data = true},
+    {.translate_after = 0},
+    {.translate_after = 2},
+    {.budget = 37, .slow_data = true},
+    {.budget = 93},
+    {.slow_data = true, .translate_after = 0},
+};
 
 struct Stream {
   std::vector<Block> blocks;

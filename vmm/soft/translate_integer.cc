@@ -1,0 +1,426 @@
+// Data processing of general registers: "Immediate", C4.1.92, and "Register", C4.1.95. Operands
+// come from the predecoded op, so that XZR, SP and immediates are resolved there alone.
+#include "vmm/soft/ops_common.h"
+#include "vmm/soft/translate_x64.h"
+
+namespace trapline::soft {
+
+// --- flags ---------------------------------------------------------------------------------------
+
+// The host's flags are those of the result in rax, which is in its register already.
+void X64Translator::keep_flags(HostFlags kind, bool logical, bool sf) {
+  if (!sf) movsxd(rax, eax);
+  mov(ptr[rcx + flag_n_], rax);
+  mov(ptr[rcx + flag_z_], rax);
+  if (logical) {
+    mov(byte[rcx + flag_c_], 0);
+    mov(byte[rcx + flag_v_], 0);
+  } else {
+    kind == HostFlags::kSubtract ? setae(byte[rcx + flag_c_]) : setb(byte[rcx + flag_c_]);
+    seto(byte[rcx + flag_v_]);
+  }
+  host_flags_ = kind;
+  flags_kept_ = true;
+}
+
+// The host condition that holds if `cond` (0 to 13, C1.2.4) does. May use rax.
+X64Translator::Cc X64Translator::condition(unsigned cond) {
+  const Cc negated = static_cast<Cc>(cond & 1);  // odd conditions negate the even ones; so do Cc's
+  if (host_flags_ != HostFlags::kUnknown) {
+    const bool subtract = host_flags_ == HostFlags::kSubtract;
+    constexpr Cc kByPair[] = {kE, kAe, kS, kO, kA, kGe, kG};
+    const Cc even = kByPair[cond >> 1];
+    if (even == kAe && !subtract) return static_cast<Cc>(kB ^ negated);
+    if (even != kA || subtract) return static_cast<Cc>(even ^ negated);
+  }
+  host_flags_ = HostFlags::kUnknown;
+  flags_kept_ = false;
+  switch (cond >> 1) {
+    case 0:  // Z
+      cmp(qword[rcx + flag_z_], 0);
+      return static_cast<Cc>(kE ^ negated);
+    case 1:  // C
+      cmp(byte[rcx + flag_c_], 0);
+      return static_cast<Cc>(kNe ^ negated);
+    case 2:  // N
+      cmp(qword[rcx + flag_n_], 0);
+      return static_cast<Cc>(kS ^ negated);
+    case 3:  // V
+      cmp(byte[rcx + flag_v_], 0);
+      return static_cast<Cc>(kNe ^ negated);
+    case 4:  // C and not Z: neither is missing
+      xor_(eax, eax);
+      cmp(byte[rcx + flag_c_], 1);
+      adc(eax, 0);
+      cmp(qword[rcx + flag_z_], 1);
+      adc(eax, 0);
+      return static_cast<Cc>(kE ^ negated);
+    case 5:  // N == V
+      mov(rax, ptr[rcx + flag_n_]);
+      shr(rax, 63);
+      cmp(al, byte[rcx + flag_v_]);
+      return static_cast<Cc>(kE ^ negated);
+    default:  // N == V and not Z
+      mov(rax, ptr[rcx + flag_n_]);
+      shr(rax, 63);
+      xor_(al, byte[rcx + flag_v_]);
+      cmp(qword[rcx + flag_z_], 1);
+      adc(eax, 0);
+      return static_cast<Cc>(kE ^ negated);
+  }
+}
+
+void X64Translator::select(Cc cc, const Xbyak::Reg& to, const Xbyak::Reg& from) {
+  using Move = void (Xbyak::CodeGenerator::*)(const Xbyak::Reg&, const Xbyak::Operand&);
+  using C = Xbyak::CodeGenerator;
+  static constexpr Move kMoves[] = {
+      &C::cmovo, &C::cmovno, &C::cmovb, &C::cmovae, &C::cmove, &C::cmovne, &C::cmovbe, &C::cmova,
+      &C::cmovs, &C::cmovns, &C::cmovp, &C::cmovnp, &C::cmovl, &C::cmovge, &C::cmovle, &C::cmovg};
+  (this->*kMoves[cc])(to, from);
+}
+
+// --- immediate -----------------------------------------------------------------------------------
+
+X64Translator::Emitted X64Translator::immediate(uint32_t word) {
+  switch (bits(word, 25, 23)) {
+    case 0:
+    case 1: {  // ADR; ADRP, whose imm counts pages
+      const uint64_t pages =
+          (block_->pc & ~kPageMask) + (static_cast<uint64_t>(int64_t{op_->imm}) << 12);
+      const uint64_t bytes = block_->pc + static_cast<uint64_t>(int64_t{op_->imm});
+      store_constant(op_->d, (word >> 31) != 0 ? pages : bytes);
+      flags_kept_ = true;
+      return Emitted::kDone;
+    }
+    case 2:
+      return add_sub_immediate(word);
+    case 4:
+      return logical_immediate(word);
+    case 5:
+      return move_wide(word);
+    case 6:
+      return bitfield(word);
+    case 7:
+      return extract(word);
+    default:
+      return Emitted::kNot;
+  }
+}
+
+X64Translator::Emitted X64Translator::add_sub_immediate(uint32_t word) {
+  const bool sf = word >> 31;
+  load(rax, op_->n, sf);
+  if ((word >> 29 & 1) == 0) {  // of SUB, imm is negative already
+    if (op_->imm != 0) lea(sized(rax, sf), ptr[rax + op_->imm]);
+    store(op_->d, rax);
+    flags_kept_ = true;
+    return Emitted::kDone;
+  }
+  const bool subtract = (word >> 30 & 1) != 0;
+  const Xbyak::Reg result = sized(rax, sf);
+  subtract ? sub(result, op_->imm) : add(result, op_->imm);
+  if (op_->d != kSlotDiscard) store(op_->d, rax);
+  keep_flags(subtract ? HostFlags::kSubtract : HostFlags::kAdd, false, sf);
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::logical_immediate(uint32_t word) {
+  const bool sf = word >> 31;
+  const unsigned opc = bits(word, 30, 29);
+  const uint64_t mask = bitmask_immediate(bits(word, 22, 10));
+  const bool short_mask = !sf || static_cast<uint64_t>(int64_t{static_cast<int32_t>(mask)}) == mask;
+  if (opc == 1 && op_->n == kSlotXzr) {  // MOV
+    store_constant(op_->d, sf ? mask : static_cast<uint32_t>(mask));
+    flags_kept_ = true;
+    return Emitted::kDone;
+  }
+  const Xbyak::Reg result = sized(rax, sf);
+  if (short_mask) {
+    load(rax, op_->n, sf);
+    const auto imm = static_cast<uint32_t>(mask);
+    opc == 1 ? or_(result, imm) : opc == 2 ? xor_(result, imm) : and_(result, imm);
+  } else {
+    mov(rax, mask);
+    opc == 1 ? or_(rax, x(op_->n)) : opc == 2 ? xor_(rax, x(op_->n)) : and_(rax, x(op_->n));
+  }
+  if (op_->d != kSlotDiscard) store(op_->d, rax);
+  if (opc == 3) keep_flags(HostFlags::kAdd, true, sf);
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::move_wide(uint32_t word) {
+  const bool sf = word >> 31;
+  const unsigned opc = bits(word, 30, 29), at = 16 * bits(word, 22, 21);
+  const uint64_t imm = uint64_t{bits(word, 20, 5)} << at;
+  if (opc == 3) {  // MOVK
+    const uint64_t field = uint64_t{0xffff} << at;
+    load(rax, op_->d, sf);
+    if (at == 0) {
+      and_(sized(rax, sf), static_cast<uint32_t>(~field));
+      or_(sized(rax, sf), static_cast<uint32_t>(imm));
+    } else {
+      mov(r8, ~field);
+      and_(sized(rax, sf), sized(r8, sf));
+      mov(r8, imm);
+      or_(sized(rax, sf), sized(r8, sf));
+    }
+    store(op_->d, rax);
+    return Emitted::kDone;
+  }
+  const uint64_t value = opc == 2 ? imm : ~imm;
+  store_constant(op_->d, sf ? value : static_cast<uint32_t>(value));
+  flags_kept_ = true;
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::bitfield(uint32_t word) {
+  const bool sf = word >> 31;
+  const unsigned opc = bits(word, 30, 29), immr = bits(word, 21, 16), imms = bits(word, 15, 10);
+  const Xbyak::Reg result = sized(rax, sf);
+  if (opc == 1) {  // BFM: of Rn rotated right by word, the field of s bits at bit m
+    const uint64_t field = (~uint64_t{0} >> (64 - op_->s)) << op_->m;
+    load(rax, op_->n, sf);
+    if (op_->word != 0) ror(result, static_cast<int>(op_->word));
+    mov(r8, field);
+    and_(result, sized(r8, sf));
+    not_(sized(r8, sf));
+    and_(sized(r8, sf), x(op_->d));
+    or_(result, sized(r8, sf));
+    store(op_->d, rax);
+    return Emitted::kDone;
+  }
+  // A left shift by m, then a right shift by s.
+  const bool is_signed = opc == 0;
+  if (immr == 0 && (imms == 7 || imms == 15 || imms == 31)) {  // SXTB to SXTW, UXTB, UXTH
+    const Xbyak::Address from = imms == 7    ? byte[rdi + register_at(op_->n)]
+                                : imms == 15 ? word_at(op_->n)
+                                             : dword[rdi + register_at(op_->n)];
+    if (imms == 31) {
+      is_signed&& sf ? movsxd(rax, from) : mov(eax, from);
+    } else {
+      is_signed ? movsx(result, from) : movzx(eax, from);
+    }
+    store(op_->d, rax);
+    flags_kept_ = true;
+    return Emitted::kDone;
+  }
+  load(rax, op_->n, sf);
+  if (op_->m != 0) shl(result, op_->m);
+  if (op_->s != 0) is_signed ? sar(result, op_->s) : shr(result, op_->s);
+  store(op_->d, rax);
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::extract(uint32_t word) {
+  const bool sf = word >> 31;
+  load(rax, op_->m, sf);
+  if (op_->s != 0) {
+    load(r8, op_->n, sf);
+    shrd(sized(rax, sf), sized(r8, sf), op_->s);
+  }
+  store(op_->d, rax);
+  return Emitted::kDone;
+}
+
+// --- register ------------------------------------------------------------------------------------
+
+X64Translator::Emitted X64Translator::register_(uint32_t word) {
+  const unsigned op2 = bits(word, 24, 21);
+  if ((word >> 28 & 1) == 0)
+    return (op2 & 8) == 0 ? logical_register(word) : add_sub_register(word);
+  switch (op2) {
+    case 2:
+      return conditional_compare(word);
+    case 4:
+      return conditional_select(word);
+    case 6:
+      return (word >> 30 & 1) != 0 ? one_source(word) : two_source(word);
+    default:
+      return op2 >= 8 ? three_source(word) : Emitted::kNot;
+  }
+}
+
+void X64Translator::shift(const Xbyak::Reg& reg, unsigned kind, unsigned amount) {
+  if (amount == 0) return;
+  const auto by = static_cast<int>(amount);
+  kind == 0 ? shl(reg, by) : kind == 1 ? shr(reg, by) : kind == 2 ? sar(reg, by) : ror(reg, by);
+}
+
+// Rm, extended by `option`, to r8.
+void X64Translator::extend(unsigned option) {
+  const int at = register_at(op_->m);
+  switch (option) {
+    case 0:
+      return movzx(r8d, byte[rdi + at]);
+    case 1:
+      return movzx(r8d, word_at(op_->m));
+    case 2:
+      return mov(r8d, ptr[rdi + at]);
+    case 4:
+      return movsx(r8, byte[rdi + at]);
+    case 5:
+      return movsx(r8, word_at(op_->m));
+    case 6:
+      return movsxd(r8, dword[rdi + at]);
+    default:
+      return mov(r8, ptr[rdi + at]);
+  }
+}
+
+X64Translator::Emitted X64Translator::add_sub_register(uint32_t word) {
+  const bool sf = word >> 31, subtract = word >> 30 & 1, flags = word >> 29 & 1;
+  const bool extended = word >> 21 & 1;
+  const Xbyak::Reg result = sized(rax, sf);
+  if (!extended && op_->s == 0) {
+    load(rax, op_->n, sf);
+    subtract ? sub(result, x(op_->m)) : add(result, x(op_->m));
+  } else {
+    if (extended) {
+      extend(bits(word, 15, 13));
+      shift(r8, 0, op_->s);
+    } else {
+      load(r8, op_->m, sf);
+      shift(sized(r8, sf), bits(word, 23, 22), op_->s);
+    }
+    load(rax, op_->n, sf);
+    subtract ? sub(result, sized(r8, sf)) : add(result, sized(r8, sf));
+  }
+  if (op_->d != kSlotDiscard) store(op_->d, rax);
+  if (flags) keep_flags(subtract ? HostFlags::kSubtract : HostFlags::kAdd, false, sf);
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::logical_register(uint32_t word) {
+  const bool sf = word >> 31, invert = word >> 21 & 1;
+  const unsigned opc = bits(word, 30, 29);
+  const Xbyak::Reg result = sized(rax, sf);
+  load(rax, op_->m, sf);
+  shift(result, bits(word, 23, 22), op_->s);
+  const bool move = opc == 1 && op_->n == kSlotXzr;
+  flags_kept_ = move && op_->s == 0;
+  if (invert) not_(result);
+  if (!move) {
+    opc == 1   ? or_(result, x(op_->n))
+    : opc == 2 ? xor_(result, x(op_->n))
+               : and_(result, x(op_->n));
+  }
+  if (op_->d != kSlotDiscard) store(op_->d, rax);
+  if (opc == 3) keep_flags(HostFlags::kAdd, true, sf);
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::conditional_compare(uint32_t word) {
+  const bool sf = word >> 31, subtract = word >> 30 & 1, has_immediate = word >> 11 & 1;
+  const unsigned cond = bits(word, 15, 12);
+  uint32_t fails = 0;
+  if (cond < 14) fails = jump(static_cast<Cc>(condition(cond) ^ 1));
+  const Xbyak::Reg result = sized(rax, sf);
+  load(rax, op_->n, sf);
+  if (has_immediate) {
+    subtract ? sub(result, op_->m) : add(result, op_->m);
+  } else {
+    subtract ? sub(result, x(op_->m)) : add(result, x(op_->m));
+  }
+  keep_flags(subtract ? HostFlags::kSubtract : HostFlags::kAdd, false, sf);
+  if (cond < 14) {
+    const uint32_t over = jump();
+    bind(fails);
+    Flags flags;
+    flags.unpack(op_->word << 28);
+    mov(qword[rcx + flag_n_], static_cast<uint64_t>(flags.n));
+    mov(qword[rcx + flag_z_], flags.z);
+    mov(byte[rcx + flag_c_], flags.c);
+    mov(byte[rcx + flag_v_], flags.v);
+    bind(over);
+    flags_kept_ = false;
+  }
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::conditional_select(uint32_t word) {
+  const bool sf = word >> 31, second = word >> 30 & 1, increment = word >> 10 & 1;
+  const unsigned cond = bits(word, 15, 12);
+  const bool known = host_flags_ != HostFlags::kUnknown;
+  if (cond >= 14) {
+    load(r8, op_->n, sf);
+    store(op_->d, r8);
+    flags_kept_ = true;
+    return Emitted::kDone;
+  }
+  // None of these touches the host's flags.
+  load(r9, op_->m, sf);
+  if (second) not_(sized(r9, sf));                 // CSINV, CSNEG
+  if (increment) lea(sized(r9, sf), ptr[r9 + 1]);  // CSINC, CSNEG
+  load(r8, op_->n, sf);
+  flags_kept_ = known;
+  select(condition(cond), sized(r9, sf), sized(r8, sf));
+  store(op_->d, r9);
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::three_source(uint32_t word) {
+  const bool sf = word >> 31, subtract = word >> 15 & 1;
+  const unsigned kind = bits(word, 23, 21);
+  if ((kind & 3) == 2) {  // SMULH, UMULH: rdx is the count
+    mov(r8, rdx);
+    mov(rax, x(op_->n));
+    kind == 2 ? imul(qword[rdi + register_at(op_->m)]) : mul(qword[rdi + register_at(op_->m)]);
+    store(op_->d, rdx);
+    mov(rdx, r8);
+    return Emitted::kDone;
+  }
+  if (kind == 0) {
+    load(rax, op_->n, sf);
+    imul(sized(rax, sf), x(op_->m));
+  } else {  // SMADDL, UMADDL and their kin
+    const bool is_signed = kind == 1;
+    is_signed ? movsxd(rax, dword[rdi + register_at(op_->n)]) : load(rax, op_->n, false);
+    is_signed ? movsxd(r8, dword[rdi + register_at(op_->m)]) : load(r8, op_->m, false);
+    imul(rax, r8);
+  }
+  if (subtract) {
+    load(r8, op_->s, sf);
+    sub(sized(r8, sf), sized(rax, sf));
+    store(op_->d, r8);
+  } else {
+    if (op_->s != kSlotXzr) add(sized(rax, sf), x(op_->s));
+    store(op_->d, rax);
+  }
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::two_source(uint32_t word) {
+  const bool sf = word >> 31;
+  const unsigned opcode = bits(word, 15, 10);
+  if (!bmi2_ || opcode < 8 || opcode > 10) return Emitted::kNot;  // division, RORV, CRC32
+  load(r8, op_->m, sf);  // LSLV, LSRV, ASRV: by Rm modulo the width, as the host's
+  if (sf) {
+    opcode == 8   ? shlx(rax, x(op_->n), r8)
+    : opcode == 9 ? shrx(rax, x(op_->n), r8)
+                  : sarx(rax, x(op_->n), r8);
+  } else {
+    opcode == 8   ? shlx(eax, x(op_->n), r8d)
+    : opcode == 9 ? shrx(eax, x(op_->n), r8d)
+                  : sarx(eax, x(op_->n), r8d);
+  }
+  store(op_->d, rax);
+  flags_kept_ = true;
+  return Emitted::kDone;
+}
+
+X64Translator::Emitted X64Translator::one_source(uint32_t word) {
+  const bool sf = word >> 31;
+  const unsigned opcode = bits(word, 15, 10);
+  if (opcode == 4 && lzcnt_) {  // CLZ
+    lzcnt(sized(rax, sf), x(op_->n));
+  } else if (opcode == 3 || (opcode == 2 && !sf)) {  // REV
+    load(rax, op_->n, sf);
+    sf ? bswap(rax) : bswap(eax);
+  } else {
+    return Emitted::kNot;
+  }
+  store(op_->d, rax);
+  return Emitted::kDone;
+}
+
+}  // namespace trapline::soft

@@ -1,0 +1,180 @@
+// Loads and stores that hit the TLB, C4.1.94: the same check as the handlers', and slow_access()
+// for the rest. Ordered accesses, exclusives, atomics, structures and unprivileged ones are left to
+// their handlers.
+#include "vmm/soft/ops_bodies.h"
+#include "vmm/soft/translate_x64.h"
+
+namespace trapline::soft {
+
+X64Translator::Emitted X64Translator::memory(uint32_t word) {
+  if (op_->fn == slow_access) return Emitted::kNot;
+  if ((word & 0x3f000000) == 0x08000000 || (word & 0x3f200c00) == 0x38200000) {
+    return Emitted::kNot;  // ordered, exclusive, atomic
+  }
+  if ((word & 0x3a000000) == 0x38000000) return single(word);
+  if ((word & 0x3b000000) == 0x18000000) return literal(word);
+  if ((word & 0x3a000000) == 0x28000000) return pair(word);
+  return Emitted::kNot;
+}
+
+// The address, to rax.
+void X64Translator::address(int mode) {
+  switch (mode) {
+    case kLit:
+      return mov(rax, block_->pc + static_cast<uint64_t>(int64_t{op_->imm}));
+    case kRegLsl:
+      mov(rax, x(op_->m));
+      break;
+    case kRegUxtw:
+      mov(eax, x(op_->m));
+      break;
+    case kRegSxtw:
+      movsxd(rax, dword[rdi + register_at(op_->m)]);
+      break;
+    default:
+      mov(rax, x(op_->n));
+      if (mode != kPost && op_->imm != 0) add(rax, op_->imm);
+      return;
+  }
+  if (op_->s != 0) shl(rax, op_->s);
+  add(rax, x(op_->n));
+}
+
+// Leaves the address in rax and what is to be added to it in r10.
+void X64Translator::look_up(bool write, unsigned size, int mode) {
+  constexpr int kEntryLog2 = 5;
+  static_assert(sizeof(TlbEntry) == 1 << kEntryLog2);
+  address(mode);
+  mov(r8, rax);
+  shr(r8, kPageLog2 - kEntryLog2);
+  and_(r8d, (kTlbEntries - 1) << kEntryLog2);
+  add(r8, ptr[rcx + tlb_at_]);
+  lea(r9, ptr[rax + (size - 1)]);
+  and_(r9, static_cast<int>(~kPageMask));
+  cmp(r9, ptr[r8 + (write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag))]);
+  leave_to(kSlowAccess, jump(kNe));
+  if (mode != kLit && op_->n == kSlotSp) {
+    test(byte[rdi + register_at(kSlotSp)], 15);
+    leave_to(kSlowAccess, jump(kNe));
+  }
+  mov(r10, ptr[r8 + offsetof(TlbEntry, addend)]);
+}
+
+void X64Translator::write_back(int mode) {
+  if (mode == kPre) store(op_->n, rax);
+  if (mode == kPost) {
+    add(rax, op_->imm);
+    store(op_->n, rax);
+  }
+}
+
+// opc: 0 zero-extended, 2 sign-extended to 64 bits, 3 to 32.
+void X64Translator::load_element(const Xbyak::Reg64& to, unsigned size_log2, unsigned opc,
+                                 int offset) {
+  const Xbyak::RegExp at = rax + r10 + offset;
+  const Xbyak::Reg wide = opc == 2 ? Xbyak::Reg(to) : Xbyak::Reg(to.cvt32());
+  switch (size_log2) {
+    case 0:
+      return opc < 2 ? movzx(to.cvt32(), byte[at]) : movsx(wide, byte[at]);
+    case 1:
+      return opc < 2 ? movzx(to.cvt32(), this->word[at]) : movsx(wide, this->word[at]);
+    case 2:
+      return opc < 2 ? mov(to.cvt32(), dword[at]) : movsxd(to, dword[at]);
+    default:
+      return mov(to, qword[at]);
+  }
+}
+void X64Translator::store_element(const Xbyak::Reg64& from, unsigned size_log2, int offset) {
+  const Xbyak::RegExp at = rax + r10 + offset;
+  switch (size_log2) {
+    case 0:
+      return mov(byte[at], from.cvt8());
+    case 1:
+      return mov(this->word[at], from.cvt16());
+    case 2:
+      return mov(dword[at], from.cvt32());
+    default:
+      return mov(qword[at], from);
+  }
+}
+
+X64Translator::Emitted X64Translator::single(uint32_t word) {
+  const unsigned size = bits(word, 31, 30), opc = bits(word, 23, 22);
+  const int mode = single_mode(word);
+  if (mode == kUnpriv) return Emitted::kNot;
+  if ((word >> 26 & 1) != 0) {
+    return vector(mode, (opc & 1) != 0, (opc & 2) != 0 ? 4 : size, false);
+  }
+  look_up(opc == 0, 1u << size, mode);
+  if (opc == 0) {
+    load(r11, op_->d, true);
+    store_element(r11, size, 0);
+    write_back(mode);
+  } else {
+    load_element(r11, size, opc, 0);
+    write_back(mode);
+    store(op_->d, r11);
+  }
+  return Emitted::kCanLeave;
+}
+
+X64Translator::Emitted X64Translator::literal(uint32_t word) {
+  const unsigned opc = bits(word, 31, 30);
+  if ((word >> 26 & 1) != 0) return vector(kLit, true, 2 + opc, false);
+  const unsigned size = opc == 1 ? 3 : 2;
+  look_up(false, 1u << size, kLit);
+  load_element(r11, size, opc == 2 ? 2 : 1, 0);
+  store(op_->d, r11);
+  return Emitted::kCanLeave;
+}
+
+X64Translator::Emitted X64Translator::pair(uint32_t word) {
+  const unsigned opc = bits(word, 31, 30);
+  const bool is_load = word >> 22 & 1;
+  const int mode = pair_mode(word);
+  if ((word >> 26 & 1) != 0) return vector(mode, is_load, 2 + opc, true);
+  const unsigned size = 2 + (opc >> 1);
+  const int second = 1 << size;
+  look_up(!is_load, 2u << size, mode);
+  if (is_load) {
+    const unsigned extend = opc == 1 ? 2 : 1;  // LDPSW
+    load_element(r11, size, extend, 0);
+    load_element(r9, size, extend, second);
+    write_back(mode);
+    store(op_->d, r11);
+    store(op_->m, r9);
+  } else {
+    load(r11, op_->d, true);
+    load(r9, op_->m, true);
+    store_element(r11, size, 0);
+    store_element(r9, size, second);
+    write_back(mode);
+  }
+  return Emitted::kCanLeave;
+}
+
+// scale: log2 of the element's bytes, up to 4.
+X64Translator::Emitted X64Translator::vector(int mode, bool is_load, unsigned scale, bool is_pair) {
+  if (scale < 2) return Emitted::kNot;
+  look_up(!is_load, (is_pair ? 2u : 1u) << scale, mode);
+  for (int i = 0; i < (is_pair ? 2 : 1); ++i) {
+    const Xbyak::Address v =
+        ptr[rdi + (vectors_ + 16 * static_cast<int>(i == 0 ? op_->d : op_->m))];
+    const Xbyak::Address at = ptr[rax + r10 + (i << scale)];
+    // MOVSS and MOVSD clear the rest of the register.
+    if (is_load) {
+      scale == 2 ? movss(xmm0, at) : scale == 3 ? movsd(xmm0, at) : movups(xmm0, at);
+      movups(v, xmm0);
+    } else if (scale == 4) {
+      movups(xmm0, v);
+      movups(at, xmm0);
+    } else {
+      scale == 2 ? mov(r11d, v) : mov(r11, v);
+      scale == 2 ? mov(at, r11d) : mov(at, r11);
+    }
+  }
+  write_back(mode);
+  return Emitted::kCanLeave;
+}
+
+}  // namespace trapline::soft

@@ -1,0 +1,8 @@
+// A host for whose processor there is no translator.
+#include "vmm/soft/translate.h"
+
+namespace trapline::soft {
+
+std::unique_ptr<Translator> make_translator(Cpu&, EngineState&) { return nullptr; }
+
+}  // namespace trapline::soft

@@ -1,0 +1,143 @@
+// Emits x86-64 code for the ops of one block. Registers: rdi cpu, rsi op (only where a handler is
+// entered), rdx icount, rcx e, as handlers have them; rax, r8 to r11, xmm0 are scratch. Nothing is
+// kept in scratch registers from one instruction to the next, except the host's flags.
+#ifndef TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
+#define TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
+
+#include <xbyak/xbyak.h>
+#include <xbyak/xbyak_util.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "vmm/soft/translate.h"
+
+namespace trapline::soft {
+
+class X64Translator final : public Translator, private Xbyak::CodeGenerator {
+ public:
+  X64Translator(Cpu& cpu, EngineState& e);
+
+  void translate(Cpu& cpu, EngineState& e, Block& block) override;
+  void chain(uint32_t site, const Block& target, bool local) override;
+  void kill(const Block& block) override;
+  void reset() override;
+
+ private:
+  // x86 condition codes, as in the opcode.
+  enum Cc : uint8_t { kO, kNo, kB, kAe, kE, kNe, kBe, kA, kS, kNs, kP, kNp, kL, kGe, kLe, kG };
+  // What the host's flags hold: those of a subtraction (CF = !C), of an addition (CF = C), of a
+  // logical operation (the same, both clear).
+  enum class HostFlags : uint8_t { kUnknown, kSubtract, kAdd };
+  // The code of one instruction.
+  enum class Emitted : uint8_t {
+    kNot,       // none: its handler does it
+    kDone,      // complete
+    kCanLeave,  // it may go to a handler, and come back by the op's or the next op's `fn`
+    kEnd,       // left the block
+  };
+  // The addresses that the code jumps to are within its reach in a table before it.
+  enum Target : uint8_t {
+    kSlowAccess,
+    kBlockPoll,
+    kDead,
+    kTakenLocal,
+    kTaken,
+    kNextLocal,
+    kNext,
+    kTargets,
+  };
+  struct Exit {     // out of line: op to rsi, and on to a handler
+    uint32_t from;  // the 32-bit displacement that leads here
+    Target target;
+    const Op* op;   // null: rsi holds it
+    uint32_t site;  // of a chained jump; 0: none
+  };
+
+  // --- translate_x64.cc ---
+  const void* table(Target target) const { return code_ + 8 * target; }
+  uint32_t here() const { return static_cast<uint32_t>(getSize()); }
+  uint32_t jump(Cc cc);  // forward, 32-bit; where its displacement is
+  uint32_t jump();
+  void bind(uint32_t displacement, uint32_t target);
+  void bind(uint32_t displacement) { bind(displacement, here()); }
+  void leave_to(Target target, uint32_t displacement, uint32_t site = 0) {
+    exits_.push_back({displacement, target, op_, site});
+  }
+  void emit_exits();
+  void enter_handler(const Op* op);
+  void prologue(Block& block);
+  void count_and_poll(const Block& block);
+  int register_at(unsigned slot) const { return registers_ + 8 * static_cast<int>(slot); }
+  Xbyak::Address x(unsigned slot) const { return ptr[rdi + register_at(slot)]; }
+  Xbyak::Address word_at(unsigned slot) const { return this->word[rdi + register_at(slot)]; }
+  // Of 64 or 32 bits.
+  static Xbyak::Reg sized(const Xbyak::Reg64& reg, bool sf) {
+    return sf ? Xbyak::Reg(reg) : Xbyak::Reg(reg.cvt32());
+  }
+  void load(const Xbyak::Reg64& reg, unsigned slot, bool sf) { mov(sized(reg, sf), x(slot)); }
+  void store(unsigned slot, const Xbyak::Reg64& reg) { mov(x(slot), reg); }
+  void store_constant(unsigned slot, uint64_t value);
+  Emitted instruction(uint32_t word);
+
+  // --- translate_integer.cc ---
+  Emitted immediate(uint32_t word);
+  Emitted add_sub_immediate(uint32_t word);
+  Emitted logical_immediate(uint32_t word);
+  Emitted move_wide(uint32_t word);
+  Emitted bitfield(uint32_t word);
+  Emitted extract(uint32_t word);
+  Emitted register_(uint32_t word);
+  Emitted add_sub_register(uint32_t word);
+  Emitted logical_register(uint32_t word);
+  Emitted conditional_compare(uint32_t word);
+  Emitted conditional_select(uint32_t word);
+  Emitted three_source(uint32_t word);
+  Emitted two_source(uint32_t word);
+  Emitted one_source(uint32_t word);
+  void shift(const Xbyak::Reg& reg, unsigned kind, unsigned amount);
+  void extend(unsigned option);
+  void keep_flags(HostFlags kind, bool logical, bool sf);  // of the result in rax
+  Cc condition(unsigned cond);
+  void select(Cc cc, const Xbyak::Reg& to, const Xbyak::Reg& from);
+
+  // --- translate_memory.cc ---
+  Emitted memory(uint32_t word);
+  Emitted single(uint32_t word);
+  Emitted pair(uint32_t word);
+  Emitted literal(uint32_t word);
+  void address(int mode);
+  void look_up(bool write, unsigned size, int mode);
+  void write_back(int mode);
+  void load_element(const Xbyak::Reg64& to, unsigned size_log2, unsigned opc, int offset);
+  void store_element(const Xbyak::Reg64& from, unsigned size_log2, int offset);
+  Emitted vector(int mode, bool is_load, unsigned scale, bool is_pair);
+
+  // --- translate_branch.cc ---
+  Emitted branch(uint32_t word);
+  Emitted indirect(bool link);
+  void follow(bool taken, bool local);
+  void either(uint32_t to_taken, bool local);
+  bool local(bool both) const;
+
+  uint8_t* const code_;
+  const uint32_t size_;
+  const bool bmi2_, lzcnt_;
+  // Displacements from rdi and rcx.
+  int registers_, vectors_, attention_, flag_n_, flag_z_, flag_c_, flag_v_, block_at_, tlb_at_,
+      token_at_, mask_at_, jump_cache_at_, chain_site_at_;
+  uint32_t first_;  // where the first block's code begins
+  uint32_t no_token_;
+
+  // Of the block and the instruction at hand.
+  Block* block_ = nullptr;
+  const Op* op_ = nullptr;
+  unsigned index_ = 0;
+  HostFlags host_flags_ = HostFlags::kUnknown;
+  bool flags_kept_ = false;  // the last instruction left the host's flags as they were, or set them
+  std::vector<Exit> exits_;
+};
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
