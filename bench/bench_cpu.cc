@@ -1,9 +1,10 @@
 // How fast is the software CPU? The loops of the benchmark guest (bench/guest), the same binary
 // that bench/roundtrip_vs_qemu runs under QEMU too, on a vCPU without a machine around it.
 //
-// Cpu/<integer|branchy|copy|bytes|calls>/<mmu_on|mmu_off>
-//                       hot loops; time and items are of one round
-// Cpu/program/<mmu_on|mmu_off>, Cpu/program_cold
+// Cpu/<integer|branchy|copy|bytes|calls>/<mmu_on|mmu_off|interpreted>
+//                       hot loops; time and items are of one round. interpreted: no block is
+//                       translated to host code, MMU on
+// Cpu/program/<mmu_on|mmu_off|interpreted>, Cpu/program_cold/<mmu_on|interpreted>
 //                       a program of 1.2 MB of text: 70 KiB in use at a time; cold: as it is first
 //                       run, its blocks still to be built. Time of one of its 32 drivers' calls
 // Cpu/block_build       instructions that are run once. Time of one block, built and run
@@ -16,6 +17,7 @@
 //
 // bench_cpu [--benchmark_...] [GUEST.bin]; default: guest.bin beside the program.
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -39,10 +41,18 @@ void report(benchmark::State& state, uint64_t instructions) {
       benchmark::Counter(static_cast<double>(instructions), benchmark::Counter::kIsRate);
 }
 
+struct Way {
+  const char* name;
+  bool mmu;
+  uint16_t translate_after = soft::kTranslateAfter;
+};
+constexpr Way kMmuOn{"mmu_on", true}, kMmuOff{"mmu_off", false},
+    kInterpreted{"interpreted", true, 0};
+
 // `items` in each round.
 void loop(benchmark::State& state, const std::string& name, uint64_t rounds, uint64_t items,
-          bool mmu) {
-  GuestRig rig(g_image, mmu);
+          const Way& way) {
+  GuestRig rig(g_image, way.mmu, way.translate_after);
   rig.call(name, rounds);
   uint64_t instructions = 0;
   while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(rounds * items))) {
@@ -51,19 +61,19 @@ void loop(benchmark::State& state, const std::string& name, uint64_t rounds, uin
   report(state, instructions);
 }
 
-void program(benchmark::State& state, bool mmu) {
-  GuestRig rig(g_image, mmu);
+void program(benchmark::State& state, const Way& way) {
+  GuestRig rig(g_image, way.mmu, way.translate_after);
   rig.call("make_program", 1);
-  rig.call("cpu_program", 64);  // each driver twice
+  rig.call("cpu_program", 32 * 16);  // each driver often enough for its blocks to be translated
   uint64_t instructions = 0;
   for (auto _ : state) instructions += rig.call("cpu_program", 1);
   report(state, instructions);
 }
 
 // Each iteration runs the program as if it had just been loaded.
-void program_cold(benchmark::State& state) {
+void program_cold(benchmark::State& state, const Way& way) {
   constexpr uint64_t kDrivers = 32;
-  GuestRig rig(g_image, true);
+  GuestRig rig(g_image, way.mmu, way.translate_after);
   uint64_t instructions = 0;
   while (state.KeepRunningBatch(kDrivers)) {
     state.PauseTiming();
@@ -136,16 +146,20 @@ void add(const std::string& name, std::function<void(benchmark::State&)> body) {
 void register_all() {
   constexpr uint64_t kRounds = 10'000;  // a call and its return are lost in them
   for (const char* name : {"integer", "branchy", "copy", "bytes", "calls"}) {
-    for (bool mmu : {true, false}) {
-      add(std::string(name) + (mmu ? "/mmu_on" : "/mmu_off"),
-          [=](benchmark::State& s) { loop(s, std::string("cpu_") + name, kRounds, 1, mmu); });
+    for (const Way& way : {kMmuOn, kMmuOff, kInterpreted}) {
+      add(fmt::format("{}/{}", name, way.name),
+          [=](benchmark::State& s) { loop(s, std::string("cpu_") + name, kRounds, 1, way); });
     }
   }
-  add("program/mmu_on", [](benchmark::State& s) { program(s, true); });
-  add("program/mmu_off", [](benchmark::State& s) { program(s, false); });
-  add("program_cold", program_cold);
+  for (const Way& way : {kMmuOn, kMmuOff, kInterpreted}) {
+    add(fmt::format("program/{}", way.name), [=](benchmark::State& s) { program(s, way); });
+  }
+  for (const Way& way : {kMmuOn, kInterpreted}) {
+    add(fmt::format("program_cold/{}", way.name),
+        [=](benchmark::State& s) { program_cold(s, way); });
+  }
   add("block_build", block_build);
-  add("tlb_miss", [](benchmark::State& s) { loop(s, "tlb_miss", 4, kTlbPages, true); });
+  add("tlb_miss", [](benchmark::State& s) { loop(s, "tlb_miss", 4, kTlbPages, kMmuOn); });
   add("exit_roundtrip/stub", exit_stub);
   add("exit_roundtrip/handler", exit_handler);
 }

@@ -26,7 +26,7 @@ bool is_return(const Exit& exit) {
 
 }  // namespace
 
-GuestRig::GuestRig(const std::string& image, bool mmu) {
+GuestRig::GuestRig(const std::string& image, bool mmu, uint16_t translate_after) {
   std::ifstream file(image, std::ios::binary);
   const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
   if (bytes.empty()) fail(image + ": no benchmark guest there: build the target bench_guest");
@@ -34,7 +34,7 @@ GuestRig::GuestRig(const std::string& image, bool mmu) {
   if (bytes.size() > kRamSize - platform::kRawOffset) fail(image + ": larger than the guest's RAM");
   if (const auto error = memory_.add(ram, kRamSize, true); !error.empty()) fail(error);
   stage2_.map(ram, kRamSize, memory_.host(ram, kRamSize), kS2Read | kS2Write | kS2Exec | kS2Walk);
-  machine_ = soft::make_soft_machine(memory_, stage2_, clock_, 1, false);
+  machine_ = soft::make_soft_machine(memory_, stage2_, clock_, 1, false, translate_after);
   memory_.write(load, bytes.data(), bytes.size());
   vcpu().reset(load, 0);
   vcpu().set_register(1, kDriven | (mmu ? 0 : kDrivenMmuOff));

@@ -20,7 +20,7 @@ namespace trapline::bench {
 class GuestRig {
  public:
   // `image`: the file guest.bin. What goes wrong ends the program with a line that says so.
-  GuestRig(const std::string& image, bool mmu);
+  GuestRig(const std::string& image, bool mmu, uint16_t translate_after = soft::kTranslateAfter);
 
   // Instructions retired by `times` rounds of the guest's loop of this name, to its return.
   uint64_t call(std::string_view loop, uint64_t times);

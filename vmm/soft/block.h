@@ -72,7 +72,7 @@ enum BlockMode : uint8_t {
   kModeSlowData = 4,  // big-endian data or SCTLR_EL1.A: no fast loads and stores
 };
 
-inline constexpr unsigned kMaxBlockLen = 64;
+inline constexpr unsigned kMaxBlockLen = 63;  // with the end, op indices of 6 bits
 
 // --- predecoding ---------------------------------------------------------------------------------
 

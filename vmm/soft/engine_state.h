@@ -66,6 +66,15 @@ struct ExecEntry {
   const uint8_t* host_page = nullptr;
 };
 
+// A call's return: to `code` if it is to `pc` under this token.
+struct ReturnEntry {
+  uint64_t pc;
+  uint64_t token;  // 0: none
+  const uint8_t* code;
+  uint64_t unused;
+};
+static_assert(sizeof(ReturnEntry) == 32);
+
 struct CodePage {
   const uint8_t* host_page;
   Block* blocks;
@@ -121,7 +130,7 @@ struct EngineState {
   bool pending_local = false;
   uint64_t pending_pc = 0;
 
-  static constexpr unsigned kJumpCacheLog2 = 14;
+  static constexpr unsigned kJumpCacheLog2 = 15, kJumpFold = 16;
   Block* jump_cache[1 << kJumpCacheLog2];
 
   // --- TLB ---
@@ -152,6 +161,10 @@ struct EngineState {
   std::unique_ptr<Translator> translator;  // null: blocks are interpreted
   uint16_t translate_after = 0;            // runs
   uint32_t chain_site = 0;                 // the jump that asks to be chained, from `code`
+  // Where calls by host code return to; the newest at `return_top`, in bytes.
+  static constexpr unsigned kReturns = 64;
+  ReturnEntry returns[kReturns];
+  uint32_t return_top = 0;
   static constexpr unsigned kBlockTableLog2 = 15;
   Block* block_table[1 << kBlockTableLog2] = {};
   std::vector<CodePage> code_pages;  // open addressing by host page
@@ -185,7 +198,7 @@ struct EngineState {
 };
 
 inline unsigned jump_hash(uint64_t pc) {
-  return (pc >> 2 ^ pc >> 15) & ((1u << EngineState::kJumpCacheLog2) - 1);
+  return (pc >> 2 ^ pc >> EngineState::kJumpFold) & ((1u << EngineState::kJumpCacheLog2) - 1);
 }
 
 // Makes pc, retired count and NZCV exact at `op`, which has not been executed.

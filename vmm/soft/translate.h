@@ -20,7 +20,7 @@ class Translator {
   // Gives the block, whose words are read and predecoded once more, host code if they still make
   // the same block.
   virtual void translate(Cpu& cpu, EngineState& e, Block& block) = 0;
-  // Makes the jump at `site`, which asked for it, one to `target`'s code.
+  // Makes the jump whose displacement is at `site`, and which asked for it, one to `target`'s code.
   virtual void chain(uint32_t site, const Block& target, bool local) = 0;
   // Other blocks' jumps to this one's code lead to its dead end from now on.
   virtual void kill(const Block& block) = 0;

@@ -14,61 +14,126 @@ bool X64Translator::local(bool both) const {
 
 // The link of the op at hand. What it leads to is not known yet, or not to have code.
 void X64Translator::follow(bool taken, bool local) {
-  const Target target = taken ? (local ? kTakenLocal : kTaken) : (local ? kNextLocal : kNext);
+  const Way way = taken ? (local ? kTakenLocal : kTaken) : (local ? kNextLocal : kNext);
   if (local) {
-    const uint32_t site = here();
-    leave_to(target, jump(), site);
+    const uint32_t displacement = jump();
+    leave_by(way, displacement, displacement);
   } else {
     mov(r8, ptr[rcx + token_at_]);
     cmp(r8, ptr[rip + (code_ + no_token_)]);
-    const uint32_t displacement = jump(kNe);
-    const uint32_t site = here();
-    jump();
-    leave_to(target, displacement, site);
+    const uint32_t other_token = jump(kNe);
+    leave_by(way, other_token, jump());
   }
 }
 
-// `to_taken`: the displacement of a conditional jump that is made if the branch is taken.
-void X64Translator::either(uint32_t to_taken, bool local) {
-  follow(false, local);
-  bind(to_taken);
-  follow(true, local);
+// The branch is taken on `cc`.
+void X64Translator::either(Cc cc, bool local) {
+  const uint32_t to_taken = jump(cc);
+  if (local) {
+    leave_by(kTakenLocal, to_taken, to_taken);
+    follow(false, true);
+  } else {
+    follow(false, false);
+    bind(to_taken);
+    follow(true, false);
+  }
 }
 
-// The target, in Rn, by the jump cache; the handler does what is not found there.
-X64Translator::Emitted X64Translator::indirect(bool link) {
-  mov(rsi, x(op_->n));
+// Subroutine: the block at rsi, to rax, with what enter() does to its count, by the jump cache.
+// ZF: it was found. Clear: it was not, or something is to be done first; rdx is as it was.
+void X64Translator::emit_find_block() {
   mov(rax, rsi);
   shr(rax, 2);
   mov(r8, rsi);
-  shr(r8, 15);
+  shr(r8, EngineState::kJumpFold);
   xor_(eax, r8d);
   and_(eax, (1 << EngineState::kJumpCacheLog2) - 1);
   mov(rax, ptr[rcx + rax * 8 + jump_cache_at_]);
   mov(r8, ptr[rcx + token_at_]);
-  cmp(ptr[rax + offsetof(Block, pc)], rsi);
-  const uint32_t other_pc = jump(kNe);
-  cmp(ptr[rax + offsetof(Block, token)], r8);
-  const uint32_t other_token = jump(kNe);
+  xor_(r8, ptr[rax + offsetof(Block, token)]);
+  xor_(rsi, ptr[rax + offsetof(Block, pc)]);
+  or_(r8, rsi);
+  mov(r9d, ptr[rdi + attention_]);
+  and_(r9d, ptr[rcx + mask_at_]);
+  or_(r8, r9);
+  const uint32_t not_found = jump(kNe);
+  mov(r8d, ptr[rax + offsetof(Block, len)]);
+  sub(rdx, r8);
+  const uint32_t too_far = jump(kS);
+  xor_(r9d, r9d);
+  ret();
+  bind(too_far);
+  add(rdx, r8);
+  or_(eax, 1);
+  bind(not_found);
+  ret();
+}
+
+// Subroutine: the call at hand returns to the code at r9, for the guest to r8.
+void X64Translator::emit_push_return() {
+  constexpr int kBytes = sizeof(ReturnEntry);
+  mov(eax, ptr[rcx + return_top_at_]);
+  add(eax, kBytes);
+  and_(eax, (EngineState::kReturns - 1) * kBytes);
+  mov(ptr[rcx + return_top_at_], eax);
+  lea(rax, ptr[rcx + rax + returns_at_]);
+  mov(ptr[rax + offsetof(ReturnEntry, pc)], r8);
+  mov(ptr[rax + offsetof(ReturnEntry, code)], r9);
+  mov(r8, ptr[rcx + token_at_]);
+  mov(ptr[rax + offsetof(ReturnEntry, token)], r8);
+  ret();
+}
+
+// Subroutine: the code that a return to rsi goes to, in rax. ZF: the newest call was made for it.
+void X64Translator::emit_pop_return() {
+  constexpr int kBytes = sizeof(ReturnEntry);
+  mov(eax, ptr[rcx + return_top_at_]);
+  mov(r9, ptr[rcx + token_at_]);
+  lea(r8, ptr[rcx + rax + returns_at_]);
+  add(eax, (EngineState::kReturns - 1) * kBytes);
+  and_(eax, (EngineState::kReturns - 1) * kBytes);
+  mov(ptr[rcx + return_top_at_], eax);
+  mov(rax, ptr[r8 + offsetof(ReturnEntry, code)]);
+  xor_(r9, ptr[r8 + offsetof(ReturnEntry, token)]);
+  xor_(rsi, ptr[r8 + offsetof(ReturnEntry, pc)]);
+  or_(r9, rsi);
+  ret();
+}
+
+// BL. Its return goes on with the link that is `next` of other branches.
+X64Translator::Emitted X64Translator::call(bool local) {
+  mov(r8, block_->pc + 4 * uint64_t{block_->len});
+  store(30, r8);
+  lea(r9, ptr[rip]);
+  const uint32_t landing = here() - 4;
+  call_routine(push_return_);
+  follow(true, local);
+  bind(landing);
+  follow(false, ((block_->pc + 4 * uint64_t{block_->len}) ^ block_->pc) <= kPageMask);
+  return Emitted::kEnd;
+}
+
+// RET to Rn; the handler does it if the newest call was not made for it.
+X64Translator::Emitted X64Translator::return_to() {
+  mov(rsi, x(op_->n));
+  call_routine(pop_return_);
+  leave_by(kHandler, jump(kNe), reinterpret_cast<uint64_t>(op_->fn));
+  jmp(rax);
+  return Emitted::kEnd;
+}
+
+// To the address in Rn; the handler does what is not plain.
+X64Translator::Emitted X64Translator::indirect(bool link) {
+  mov(rsi, x(op_->n));
+  call_routine(find_block_);
+  leave_by(kHandler, jump(kNe), reinterpret_cast<uint64_t>(op_->fn));
   if (link) {
     mov(r8, block_->pc + 4 * uint64_t{block_->len});
     store(30, r8);
   }
-  // enter()
   lea(rsi, ptr[rax + offsetof(Block, ops)]);
-  mov(r8d, ptr[rax + offsetof(Block, len)]);
-  sub(rdx, r8);
-  exits_.push_back({jump(kS), kBlockPoll, nullptr, 0});
-  mov(r8d, ptr[rdi + attention_]);
-  test(ptr[rcx + mask_at_], r8d);
-  exits_.push_back({jump(kNe), kBlockPoll, nullptr, 0});
   mov(ptr[rcx + block_at_], rax);
   jmp(ptr[rsi]);
-  bind(other_pc);
-  bind(other_token);
-  lea(rsi, ptr[rip + op_]);
-  mov(rax, reinterpret_cast<uint64_t>(op_->fn));
-  jmp(rax);
   return Emitted::kEnd;
 }
 
@@ -76,7 +141,7 @@ X64Translator::Emitted X64Translator::branch(uint32_t word) {
   const bool nonzero = (word >> 24 & 1) != 0;
   switch (bits(word, 31, 29) & 3) {
     case 0:  // B, BL
-      if ((word >> 31) != 0) store_constant(30, block_->pc + 4 * uint64_t{block_->len});
+      if ((word >> 31) != 0) return call(local(false));
       follow(true, local(false));
       return Emitted::kEnd;
     case 1: {
@@ -87,10 +152,10 @@ X64Translator::Emitted X64Translator::branch(uint32_t word) {
         } else {
           cmp(dword[rdi + register_at(op_->n)], 0);
         }
-        either(jump(nonzero ? kNe : kE), both_local);
+        either(nonzero ? kNe : kE, both_local);
       } else {  // TBZ, TBNZ
         test(byte[rdi + register_at(op_->n) + op_->s / 8], 1 << op_->s % 8);
-        either(jump(nonzero ? kNe : kE), both_local);
+        either(nonzero ? kNe : kE, both_local);
       }
       return Emitted::kEnd;
     }
@@ -102,13 +167,14 @@ X64Translator::Emitted X64Translator::branch(uint32_t word) {
     if (op_->d >= 14) {
       follow(true, both_local);
     } else {
-      either(jump(condition(op_->d)), both_local);
+      either(condition(op_->d), both_local);
     }
     return Emitted::kEnd;
   }
   if ((word >> 25) == 0x6b) {  // BR, BLR, RET; ERET is none of them
     const unsigned opc = bits(word, 24, 21);
-    if (opc <= 2) return indirect(opc == 1);
+    if (opc == 2) return return_to();
+    if (opc <= 1) return indirect(opc == 1);
   }
   return Emitted::kNot;
 }

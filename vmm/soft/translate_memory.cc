@@ -40,24 +40,36 @@ void X64Translator::address(int mode) {
   add(rax, x(op_->n));
 }
 
-// Leaves the address in rax and what is to be added to it in r10.
-void X64Translator::look_up(bool write, unsigned size, int mode) {
+// Subroutine: of the address in rax, by the TLB, what is to be added to it, to r10. On a miss it
+// does not return: esi says where the instruction is.
+void X64Translator::emit_look_up(bool write, bool sp, unsigned size_log2) {
   constexpr int kEntryLog2 = 5;
   static_assert(sizeof(TlbEntry) == 1 << kEntryLog2);
-  address(mode);
   mov(r8, rax);
   shr(r8, kPageLog2 - kEntryLog2);
   and_(r8d, (kTlbEntries - 1) << kEntryLog2);
   add(r8, ptr[rcx + tlb_at_]);
-  lea(r9, ptr[rax + (size - 1)]);
+  lea(r9, ptr[rax + ((1 << size_log2) - 1)]);
   and_(r9, static_cast<int>(~kPageMask));
   cmp(r9, ptr[r8 + (write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag))]);
-  leave_to(kSlowAccess, jump(kNe));
-  if (mode != kLit && op_->n == kSlotSp) {
+  const uint32_t misses = jump(kNe);
+  uint32_t misaligned = 0;
+  if (sp) {
     test(byte[rdi + register_at(kSlotSp)], 15);
-    leave_to(kSlowAccess, jump(kNe));
+    misaligned = jump(kNe);
   }
   mov(r10, ptr[r8 + offsetof(TlbEntry, addend)]);
+  ret();
+  bind(misses);
+  if (sp) bind(misaligned);
+  add(rsp, 8);
+  bind(jump(), ways_[kSlowAccess]);
+}
+
+void X64Translator::look_up(bool write, unsigned size_log2, int mode) {
+  address(mode);
+  mov(esi, place_of(*block_, index_));
+  call_routine(look_up_[write][mode != kLit && op_->n == kSlotSp][size_log2]);
 }
 
 void X64Translator::write_back(int mode) {
@@ -105,7 +117,7 @@ X64Translator::Emitted X64Translator::single(uint32_t word) {
   if ((word >> 26 & 1) != 0) {
     return vector(mode, (opc & 1) != 0, (opc & 2) != 0 ? 4 : size, false);
   }
-  look_up(opc == 0, 1u << size, mode);
+  look_up(opc == 0, size, mode);
   if (opc == 0) {
     load(r11, op_->d, true);
     store_element(r11, size, 0);
@@ -122,7 +134,7 @@ X64Translator::Emitted X64Translator::literal(uint32_t word) {
   const unsigned opc = bits(word, 31, 30);
   if ((word >> 26 & 1) != 0) return vector(kLit, true, 2 + opc, false);
   const unsigned size = opc == 1 ? 3 : 2;
-  look_up(false, 1u << size, kLit);
+  look_up(false, size, kLit);
   load_element(r11, size, opc == 2 ? 2 : 1, 0);
   store(op_->d, r11);
   return Emitted::kCanLeave;
@@ -135,7 +147,7 @@ X64Translator::Emitted X64Translator::pair(uint32_t word) {
   if ((word >> 26 & 1) != 0) return vector(mode, is_load, 2 + opc, true);
   const unsigned size = 2 + (opc >> 1);
   const int second = 1 << size;
-  look_up(!is_load, 2u << size, mode);
+  look_up(!is_load, size + 1, mode);
   if (is_load) {
     const unsigned extend = opc == 1 ? 2 : 1;  // LDPSW
     load_element(r11, size, extend, 0);
@@ -156,7 +168,7 @@ X64Translator::Emitted X64Translator::pair(uint32_t word) {
 // scale: log2 of the element's bytes, up to 4.
 X64Translator::Emitted X64Translator::vector(int mode, bool is_load, unsigned scale, bool is_pair) {
   if (scale < 2) return Emitted::kNot;
-  look_up(!is_load, (is_pair ? 2u : 1u) << scale, mode);
+  look_up(!is_load, scale + (is_pair ? 1 : 0), mode);
   for (int i = 0; i < (is_pair ? 2 : 1); ++i) {
     const Xbyak::Address v =
         ptr[rdi + (vectors_ + 16 * static_cast<int>(i == 0 ? op_->d : op_->m))];

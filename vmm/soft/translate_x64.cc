@@ -10,8 +10,8 @@
 namespace trapline::soft {
 namespace {
 
-// More than any block's code takes: the largest instruction about 150 bytes, with its ways out.
-constexpr uint32_t kMostCode = (kMaxBlockLen + 2) * 256;
+// More than any block's code takes, in line or out of it.
+constexpr uint32_t kMostCode = (kMaxBlockLen + 2) * 128;
 
 template <typename Base, typename Field>
 int distance(const Base& base, const Field& field) {
@@ -23,16 +23,19 @@ bool same_operands(const Op& a, const Op& b) {
   return a.d == b.d && a.n == b.n && a.m == b.m && a.s == b.s && a.word == b.word;
 }
 
-// A chained jump to another page, from its end: cmp r8, [token]; jne; jmp.
-constexpr uint32_t kJneBytes = 6, kDisplacementBytes = 4;
-// lea rsi, [first op]; jmp [kDead]: before a block's code.
-constexpr uint32_t kDeadBytes = 13;
+// A chained jump to another page: cmp r8, [token]; jne; jmp, whose displacement is the site.
+constexpr uint32_t kJneBytes = 6, kJmpBytes = 1, kDisplacementBytes = 4;
+// mov esi, place; jmp: before a block's code.
+constexpr uint32_t kDeadBytes = 10;
 
 }  // namespace
 
 X64Translator::X64Translator(Cpu& cpu, EngineState& e)
     : Xbyak::CodeGenerator(e.code_size, e.code),
+      e_(e),
+      arena_(e.arena),
       code_(e.code),
+      cold_begin_(static_cast<uint32_t>(e.code_size / 2)),
       size_(static_cast<uint32_t>(e.code_size)),
       bmi2_(Xbyak::util::Cpu().has(Xbyak::util::Cpu::tBMI2)),
       lzcnt_(Xbyak::util::Cpu().has(Xbyak::util::Cpu::tLZCNT)),
@@ -48,18 +51,18 @@ X64Translator::X64Translator(Cpu& cpu, EngineState& e)
       token_at_(distance(e, e.token)),
       mask_at_(distance(e, e.attention_mask)),
       jump_cache_at_(distance(e, e.jump_cache)),
-      chain_site_at_(distance(e, e.chain_site)) {
-  const Handler targets[kTargets] = {slow_access,          block_poll,
-                                     kChainHandlers.dead,  kChainHandlers.taken_local,
-                                     kChainHandlers.taken, kChainHandlers.next_local,
-                                     kChainHandlers.next};
-  for (Handler target : targets) dq(reinterpret_cast<uint64_t>(target));
-  no_token_ = here();
-  dq(0);
-  first_ = here();
+      chain_site_at_(distance(e, e.chain_site)),
+      returns_at_(distance(e, e.returns[0])),
+      return_top_at_(distance(e, e.return_top)) {
+  emit_routines();
+  reset();
 }
 
-void X64Translator::reset() { setSize(first_); }
+void X64Translator::reset() {
+  setSize(first_);
+  cold_ = cold_begin_;
+  for (ReturnEntry& entry : e_.returns) entry = {};
+}
 
 uint32_t X64Translator::jump(Cc cc) {
   db(0x0f);
@@ -72,43 +75,102 @@ uint32_t X64Translator::jump() {
   dd(0);
   return here() - kDisplacementBytes;
 }
+void X64Translator::call_routine(uint32_t routine) {
+  db(0xe8);
+  dd(0);
+  bind(here() - kDisplacementBytes, routine);
+}
 void X64Translator::bind(uint32_t displacement, uint32_t target) {
   const uint32_t relative = target - (displacement + kDisplacementBytes);
   std::memcpy(code_ + displacement, &relative, sizeof relative);
 }
 
+// What all blocks share.
+void X64Translator::emit_routines() {
+  no_token_ = here();
+  dq(0);
+  const Handler handlers[kWays] = {slow_access,          block_poll,
+                                   kChainHandlers.dead,  kChainHandlers.taken_local,
+                                   kChainHandlers.taken, kChainHandlers.next_local,
+                                   kChainHandlers.next,  nullptr};
+  for (unsigned way = 0; way < kWays; ++way) {
+    align(16);
+    ways_[way] = here();
+    if (way >= kTakenLocal && way <= kNext) mov(ptr[rcx + chain_site_at_], eax);
+    set_place();
+    if (way != kHandler) mov(rax, reinterpret_cast<uint64_t>(handlers[way]));
+    jmp(rax);
+  }
+  for (bool write : {false, true}) {
+    for (bool sp : {false, true}) {
+      for (unsigned size_log2 = 0; size_log2 < kSizes; ++size_log2) {
+        align(64);
+        look_up_[write][sp][size_log2] = here();
+        emit_look_up(write, sp, size_log2);
+      }
+    }
+  }
+  align(64);
+  find_block_ = here();
+  emit_find_block();
+  align(64);
+  push_return_ = here();
+  emit_push_return();
+  align(64);
+  pop_return_ = here();
+  emit_pop_return();
+  align(64);
+  first_ = here();
+}
+
+void X64Translator::set_place() {
+  mov(r8d, esi);
+  and_(esi, 63);
+  and_(r8d, ~63);
+  lea(r9, ptr[rip + (arena_ + kBlockPhase)]);
+  add(r8, r9);
+  mov(ptr[rcx + block_at_], r8);
+  shl(esi, 4);
+  static_assert(sizeof(Op) == 1 << 4);
+  lea(rsi, ptr[r8 + rsi + offsetof(Block, ops)]);
+}
+
 // Before the first: the dead end. Then what enter() does, for other host code.
 void X64Translator::prologue(Block& block) {
-  op_ = block.ops;
-  lea(rsi, ptr[rip + block.ops]);
-  jmp(ptr[rip + table(kDead)]);
+  index_ = 0;
+  mov(esi, place_of(block, 0));
+  bind(jump(), ways_[kDead]);
   block.code = here();
-  count_and_poll(block);
-  lea(rax, ptr[rip + &block]);
-  mov(ptr[rcx + block_at_], rax);
-}
-
-void X64Translator::count_and_poll(const Block& block) {
   sub(rdx, block.len);
-  leave_to(kBlockPoll, jump(kS));
+  leave_by(kBlockPoll, jump(kS));
   mov(eax, ptr[rdi + attention_]);
   test(ptr[rcx + mask_at_], eax);
-  leave_to(kBlockPoll, jump(kNe));
+  leave_by(kBlockPoll, jump(kNe));
 }
 
-void X64Translator::enter_handler(const Op* op) {
-  lea(rsi, ptr[rip + op]);
+// The op at hand is its handler's, which finds the next op by itself.
+void X64Translator::enter_handler() {
+  if (!block_set_) {
+    lea(rax, ptr[rip + block_]);
+    mov(ptr[rcx + block_at_], rax);
+  }
+  lea(rsi, ptr[rip + op_]);
   jmp(ptr[rsi]);
 }
 
+// To the cold half; the next block's code follows this one's.
 void X64Translator::emit_exits() {
+  const uint32_t next = here();
+  setSize(cold_);
   for (const Exit& exit : exits_) {
     bind(exit.from);
-    if (exit.op != nullptr) lea(rsi, ptr[rip + exit.op]);
-    if (exit.site != 0) mov(dword[rcx + chain_site_at_], exit.site);
-    jmp(ptr[rip + table(exit.target)]);
+    if (exit.rax != 0) mov(rax, exit.rax);
+    mov(esi, exit.place);
+    bind(jump(), ways_[exit.way]);
   }
   exits_.clear();
+  cold_ = here();
+  setSize(next);
 }
 
 void X64Translator::store_constant(unsigned slot, uint64_t value) {
@@ -150,7 +212,7 @@ X64Translator::Emitted X64Translator::instruction(uint32_t word) {
 
 void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
   block.ops[0].fn = block.plain;
-  if (here() + kMostCode > size_) {
+  if (here() + kMostCode > cold_begin_ || cold_ + kMostCode > size_) {
     e.blocks_stale = true;  // flushed when this block is over
     return;
   }
@@ -174,6 +236,7 @@ void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
   std::memcpy(static_cast<void*>(block.ops), ops, count * sizeof(Op));
   block_ = &block;
   host_flags_ = HostFlags::kUnknown;
+  block_set_ = false;
   prologue(block);
   bool entered = true, falls_in = true;  // by a handler; from the code before
   for (index_ = 0; index_ < count; ++index_) {
@@ -188,8 +251,8 @@ void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
     }
     if (!flags_kept_) host_flags_ = HostFlags::kUnknown;
     if (emitted == Emitted::kNot) {
-      if (falls_in) enter_handler(op_);
-      entered = true;
+      if (falls_in) enter_handler();
+      block_set_ = entered = true;
       falls_in = false;
       continue;
     }
@@ -212,12 +275,12 @@ void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
 void X64Translator::chain(uint32_t site, const Block& target, bool local) {
   if (!local) {
     // Compared with the target's token from now on.
-    const uint32_t next = site - kJneBytes;
+    const uint32_t next = site - kJmpBytes - kJneBytes;
     const auto relative =
         static_cast<int32_t>(reinterpret_cast<const uint8_t*>(&target.token) - (code_ + next));
     std::memcpy(code_ + next - kDisplacementBytes, &relative, sizeof relative);
   }
-  bind(site + 1, target.code);
+  bind(site, target.code);
 }
 
 void X64Translator::kill(const Block& block) {

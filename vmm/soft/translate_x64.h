@@ -1,6 +1,10 @@
 // Emits x86-64 code for the ops of one block. Registers: rdi cpu, rsi op (only where a handler is
 // entered), rdx icount, rcx e, as handlers have them; rax, r8 to r11, xmm0 are scratch. Nothing is
 // kept in scratch registers from one instruction to the next, except the host's flags.
+//
+// The code is kept small, since a kernel's working set of it is larger than the host's caches like:
+// the TLB is looked up by subroutines, ways out lie apart, and EngineState::block, which only
+// handlers need, is set on the way to them.
 #ifndef TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
 #define TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
 
@@ -36,8 +40,8 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
     kCanLeave,  // it may go to a handler, and come back by the op's or the next op's `fn`
     kEnd,       // left the block
   };
-  // The addresses that the code jumps to are within its reach in a table before it.
-  enum Target : uint8_t {
+  // Ways out of the code, each to a handler.
+  enum Way : uint8_t {
     kSlowAccess,
     kBlockPoll,
     kDead,
@@ -45,29 +49,39 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
     kTaken,
     kNextLocal,
     kNext,
-    kTargets,
+    kHandler,  // the op's own, in rax
+    kWays,
   };
-  struct Exit {     // out of line: op to rsi, and on to a handler
+  struct Exit {     // out of line
     uint32_t from;  // the 32-bit displacement that leads here
-    Target target;
-    const Op* op;   // null: rsi holds it
-    uint32_t site;  // of a chained jump; 0: none
+    Way way;
+    uint32_t place;
+    uint64_t rax;  // the site of a jump to be chained, a handler
   };
+  static constexpr unsigned kSizes = 6;  // of accesses, by log2 of the bytes
 
   // --- translate_x64.cc ---
-  const void* table(Target target) const { return code_ + 8 * target; }
   uint32_t here() const { return static_cast<uint32_t>(getSize()); }
-  uint32_t jump(Cc cc);  // forward, 32-bit; where its displacement is
+  uint32_t jump(Cc cc);  // 32-bit; where its displacement is
   uint32_t jump();
+  void call_routine(uint32_t routine);
   void bind(uint32_t displacement, uint32_t target);
   void bind(uint32_t displacement) { bind(displacement, here()); }
-  void leave_to(Target target, uint32_t displacement, uint32_t site = 0) {
-    exits_.push_back({displacement, target, op_, site});
-  }
+  void emit_routines();
+  void set_place();  // rsi and EngineState::block from the place in esi
   void emit_exits();
-  void enter_handler(const Op* op);
+  void enter_handler();
   void prologue(Block& block);
-  void count_and_poll(const Block& block);
+  void count_and_poll();
+  // The op's block and index in 32 bits.
+  uint32_t place_of(const Block& block, unsigned index) const {
+    static_assert(kMaxBlockLen < 64);
+    const auto offset = reinterpret_cast<const uint8_t*>(&block) - arena_;
+    return static_cast<uint32_t>(offset - kBlockPhase) | index;
+  }
+  void leave_by(Way way, uint32_t displacement, uint64_t in_rax = 0) {
+    exits_.push_back({displacement, way, place_of(*block_, index_), in_rax});
+  }
   int register_at(unsigned slot) const { return registers_ + 8 * static_cast<int>(slot); }
   Xbyak::Address x(unsigned slot) const { return ptr[rdi + register_at(slot)]; }
   Xbyak::Address word_at(unsigned slot) const { return this->word[rdi + register_at(slot)]; }
@@ -107,7 +121,8 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
   Emitted pair(uint32_t word);
   Emitted literal(uint32_t word);
   void address(int mode);
-  void look_up(bool write, unsigned size, int mode);
+  void look_up(bool write, unsigned size_log2, int mode);
+  void emit_look_up(bool write, bool sp, unsigned size_log2);
   void write_back(int mode);
   void load_element(const Xbyak::Reg64& to, unsigned size_log2, unsigned opc, int offset);
   void store_element(const Xbyak::Reg64& from, unsigned size_log2, int offset);
@@ -115,25 +130,37 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
 
   // --- translate_branch.cc ---
   Emitted branch(uint32_t word);
+  Emitted call(bool local);
   Emitted indirect(bool link);
+  Emitted return_to();
   void follow(bool taken, bool local);
-  void either(uint32_t to_taken, bool local);
+  void either(Cc cc, bool local);
+  void emit_find_block();
+  void emit_push_return();
+  void emit_pop_return();
   bool local(bool both) const;
 
+  static constexpr uint32_t kBlockPhase = 32;  // a block's address modulo 64
+
+  EngineState& e_;
+  const uint8_t* const arena_;
   uint8_t* const code_;
-  const uint32_t size_;
+  const uint32_t cold_begin_, size_;
   const bool bmi2_, lzcnt_;
   // Displacements from rdi and rcx.
   int registers_, vectors_, attention_, flag_n_, flag_z_, flag_c_, flag_v_, block_at_, tlb_at_,
-      token_at_, mask_at_, jump_cache_at_, chain_site_at_;
-  uint32_t first_;  // where the first block's code begins
-  uint32_t no_token_;
+      token_at_, mask_at_, jump_cache_at_, chain_site_at_, returns_at_, return_top_at_;
+  uint32_t no_token_, ways_[kWays], find_block_, push_return_, pop_return_;
+  uint32_t look_up_[2][2][kSizes];  // by write, by base SP
+  uint32_t first_;                  // where the first block's code begins
+  uint32_t cold_;                   // where the next ways out go
 
   // Of the block and the instruction at hand.
   Block* block_ = nullptr;
   const Op* op_ = nullptr;
   unsigned index_ = 0;
   HostFlags host_flags_ = HostFlags::kUnknown;
+  bool block_set_ = false;   // EngineState::block is this one, whichever way was taken
   bool flags_kept_ = false;  // the last instruction left the host's flags as they were, or set them
   std::vector<Exit> exits_;
 };
