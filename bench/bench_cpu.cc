@@ -64,7 +64,7 @@ void loop(benchmark::State& state, const std::string& name, uint64_t rounds, uin
 void program(benchmark::State& state, const Way& way) {
   GuestRig rig(g_image, way.mmu, way.translate_after);
   rig.call("make_program", 1);
-  rig.call("cpu_program", 32 * 16);  // each driver often enough for its blocks to be translated
+  rig.call("cpu_program", 32 * 32 / 8);  // each driver often enough for its blocks to be translated
   uint64_t instructions = 0;
   for (auto _ : state) instructions += rig.call("cpu_program", 1);
   report(state, instructions);

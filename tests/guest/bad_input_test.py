@@ -58,6 +58,7 @@ def table(path):
         ("CPUs in words", ["--kernel", good, "--cpus", "two"], "--cpus"),
         ("a limit in words", ["--kernel", good, "--max-insns", "x"], "--max-insns"),
         ("a negative limit", ["--kernel", good, "--max-insns", "-1"], "--max-insns"),
+        ("too many runs", ["--kernel", good, "--translate-after", "65536"], "--translate-after"),
         ("an unknown option", ["--kernel", good, "--frobnicate"], "--frobnicate"),
         ("an unknown policy", ["--kernel", good, "--icache", "psychic"], "--icache"),
         ("an unknown clock", ["--kernel", good, "--clock", "sundial"], "--clock"),

@@ -192,7 +192,7 @@ bool promote_write(Cpu& cpu, TlbEntry& t, uint64_t va) {
   const std::atomic<uint8_t>* flags = flags_of_host(*cpu.memory, host);
   if (flags == nullptr || flags->load(std::memory_order_seq_cst) != 0) return false;
   if (debug_page_watched(cpu, va & ~kPageMask)) return false;
-  if ((t.read_tag & kTlbSlow) != 0) return false;  // stage 2 says Device
+  if ((t.read_tag & (kTlbSlow | kTlbAligned)) != 0) return false;  // stage 2 says Device
   t.write_tag &= ~uint64_t{kTlbSlow};
   return true;
 }

@@ -173,7 +173,9 @@ TlbFill tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& re
   t.read_tag = t.write_tag = kTlbInvalid;
   if (s2.ok) t.addend = reinterpret_cast<uint64_t>(s2.host) - va;
 
-  uint64_t slow = s1.device || s2.device || debug_page_watched(cpu, page) ? uint64_t{kTlbSlow} : 0;
+  uint64_t slow = debug_page_watched(cpu, page) ? uint64_t{kTlbSlow}
+                  : s1.device || s2.device      ? uint64_t{kTlbAligned}
+                                                : 0;
   if (s1.readable) t.read_tag = page | (s2.ok && s2.readable ? slow : uint64_t{kTlbIo});
   if (s1.writable) {
     if (!s2.ok || !s2.writable) {

@@ -14,8 +14,10 @@ namespace trapline::soft {
 // any of these sends it to the slow path.
 enum TlbTagBit : uint64_t {
   kTlbIo = 1,       // stage 2 faults: `meta` says how
-  kTlbSlow = 2,     // memory whose accesses need more: flagged page, Device attribute, watchpoint
+  kTlbSlow = 2,     // memory whose accesses need more: flagged page, watchpoint
   kTlbInvalid = 4,  // nothing known
+  kTlbAligned = 8,  // memory with a Device attribute (all of it with the MMU off): host code does
+                    // aligned accesses, the slow path the others
 };
 
 struct TlbEntry {

@@ -51,16 +51,26 @@ void X64Translator::emit_look_up(bool write, bool sp, unsigned size_log2) {
   add(r8, ptr[rcx + tlb_at_]);
   lea(r9, ptr[rax + ((1 << size_log2) - 1)]);
   and_(r9, static_cast<int>(~kPageMask));
-  cmp(r9, ptr[r8 + (write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag))]);
+  const size_t tag = write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag);
+  cmp(r9, ptr[r8 + tag]);
   const uint32_t misses = jump(kNe);
+  const uint32_t check_sp = here();
   uint32_t misaligned = 0;
   if (sp) {
     test(byte[rdi + register_at(kSlotSp)], 15);
     misaligned = jump(kNe);
   }
+  const uint32_t hit = here();
   mov(r10, ptr[r8 + offsetof(TlbEntry, addend)]);
   ret();
   bind(misses);
+  // Pairs are held to the alignment of both elements together: the slow path knows better.
+  or_(r9, kTlbAligned);
+  cmp(r9, ptr[r8 + tag]);
+  const uint32_t unknown = jump(kNe);
+  test(al, (1 << size_log2) - 1);
+  bind(jump(kE), sp ? check_sp : hit);
+  bind(unknown);
   if (sp) bind(misaligned);
   add(rsp, 8);
   bind(jump(), ways_[kSlowAccess]);
