@@ -53,20 +53,19 @@ inline bool is_single(const Access& access) {
          access.mode != AddressMode::kPostRegister;
 }
 
-// `Observer`: MaybeObserved, or the caller's own, whose call can be inlined. `known_single`:
-// is_single() was asked before, of this very access.
-template <typename Observer>
-[[gnu::always_inline]] inline Single single_access(const Access& access, uint64_t va, CpuView& view,
-                                                   const Bus& bus, EmulateContext& context,
-                                                   Observer& observer, bool known_single = false) {
-  constexpr uint64_t kPageMask = 0xfff;
-  if (!known_single && !is_single(access)) return Single::kNot;
+// Access::spare of an access that is_single() and whose address is a general register, perhaps
+// with an immediate: found out once, when it is decoded.
+inline constexpr uint8_t kPlain = 1;
+
+// Of an access that is_single() and was translated; `kWritesBack`: it may. `Observer`:
+// MaybeObserved, or the caller's own, whose call can be inlined.
+template <bool kWritesBack, typename Observer>
+[[gnu::always_inline]] inline Single access_at(const Access& access, uint64_t ipa, CpuView& view,
+                                               const Bus& bus, EmulateContext& context,
+                                               Observer& observer) {
   const bool store = access.op == Op::kStore;
   const unsigned size = access.element_bytes(), unused = 64 - 8 * size;
-  if ((va & ~kPageMask) != view.known_va_page || (va & (size - 1)) != 0) return Single::kNot;
-  if (view.big_endian || context.armed_slot != 0) return Single::kNot;
-  if (access.rn == 31 && view.sp_alignment_check) return Single::kNot;
-  const uint64_t ipa = view.known_ipa_page + (va & kPageMask);
+  if ((ipa & (size - 1)) != 0 || view.big_endian || context.armed_slot != 0) return Single::kNot;
   const Bus::Region* region = bus.find(ipa, size, context.hint);
   if (region == nullptr) return Single::kNot;
   Device& device = *region->device;
@@ -74,11 +73,11 @@ template <typename Observer>
   if (!device.accepts(offset, size, store)) return Single::kNot;
 
   uint64_t* const x = view.regs->x;
-  uint64_t& base = x[access.rn == 31 ? kSlotSp : access.rn];
+  uint64_t& base = x[access.rn == kRegZr ? kSlotSp : access.rn];
   // Taken before the result is stored, which may go to the same register: the base wins
   // (CONSTRAINED UNPREDICTABLE, K1.2.3).
-  const bool indexed =
-      access.mode == AddressMode::kPreIndex || access.mode == AddressMode::kPostIndex;
+  const bool indexed = kWritesBack && (access.mode == AddressMode::kPreIndex ||
+                                       access.mode == AddressMode::kPostIndex);
   const uint64_t next_base = base + static_cast<uint64_t>(int64_t{access.imm});
   if (store) {
     const uint64_t value = x[access.rt] << unused >> unused;
@@ -106,6 +105,20 @@ template <typename Observer>
   }
   if (indexed) base = next_base;
   return Single::kDone;
+}
+
+template <typename Observer>
+[[gnu::always_inline]] inline Single single_access(const Access& access, uint64_t va, CpuView& view,
+                                                   const Bus& bus, EmulateContext& context,
+                                                   Observer& observer) {
+  constexpr uint64_t kPageMask = 0xfff;
+  if (access.spare != kPlain &&
+      (!is_single(access) || (access.rn == kRegZr && view.sp_alignment_check))) {
+    return Single::kNot;
+  }
+  if ((va & ~kPageMask) != view.known_va_page) return Single::kNot;
+  return access_at<true>(access, view.known_ipa_page + (va & kPageMask), view, bus, context,
+                         observer);
 }
 
 }  // namespace trapline::emulation

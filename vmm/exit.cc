@@ -25,7 +25,7 @@ uint64_t steady_ns() {
 
 constexpr uint64_t kPageOffset = 0xfff;
 
-// effective_address() of an access marked InstructionSource::kPlain.
+// effective_address() of an access marked kPlain.
 inline uint64_t plain_address(const Access& access, const CpuView& view) {
   const bool before = access.mode == AddressMode::kOffset || access.mode == AddressMode::kPreIndex;
   return view.regs->x[access.rn] + static_cast<uint64_t>(int64_t{before ? access.imm : 0});
@@ -58,6 +58,13 @@ ExitClass class_of(ExitKind kind) {
     default:
       return ExitClass::kOther;
   }
+}
+
+// What goes to x0, if that depends on x0 and x1 alone.
+bool hvc_answer(uint64_t esr, const uint64_t* x, uint64_t& value) {
+  if ((esr & 0xffff) == 0) return psci_answer(x[0], x[1], value);
+  value = ~uint64_t{0};  // NOT_SUPPORTED
+  return true;
 }
 
 const Outcome kDone{};
@@ -101,6 +108,46 @@ AfterExit ExitHandler::handle(const Exit& exit) {
   return AfterExit::kResume;
 }
 
+ExitSink::Inside ExitHandler::handle_inside(const Exit& exit, CpuView& view) {
+  uint64_t* const x = view.regs->x;
+  switch (exit.kind) {
+    case ExitKind::kSysreg: {
+      if (statistics_.latency != nullptr) break;
+      statistics_.exit(ExitClass::kSysreg);
+      uint64_t value = 0;
+      if (!sysreg(exit, value)) return Inside::kEnded;
+      if (!exit.sysreg_write) x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt] = value;
+      return Inside::kPerformed;
+    }
+    case ExitKind::kHvc: {
+      uint64_t answer;
+      if (statistics_.latency != nullptr || !hvc_answer(exit.esr, x, answer)) {
+        return Inside::kReturned;
+      }
+      statistics_.exit(ExitClass::kHvc);
+      x[0] = answer;
+      return Inside::kPerformed;
+    }
+    default:
+      break;
+  }
+  handle(exit);
+  return Inside::kEnded;
+}
+
+// A device that refuses has done nothing: it is asked again on the long way.
+bool ExitHandler::perform_inside(uint64_t esr, uint64_t ipa, CpuView& view) {
+  using emulation::Single;
+  const Access& access = syndrome_access(esr);
+  if (statistics_.latency != nullptr || DataAbort{esr}.acquire_release()) return false;
+  const Single done =
+      emulation::access_at<false>(access, ipa, view, *services_.bus, emulate_, statistics_);
+  if (done != Single::kDone) return false;
+  statistics_.exit(ExitClass::kDataAbortIsv1);
+  stuck_pc_ = ~uint64_t{0};
+  return true;
+}
+
 AfterExit ExitHandler::handle_other(const Exit& exit) {
   switch (exit.kind) {
     case ExitKind::kBudget:
@@ -119,9 +166,11 @@ AfterExit ExitHandler::handle_other(const Exit& exit) {
     clock.emplace((*statistics_.latency)[static_cast<size_t>(exit_class)]);
   }
   switch (exit.kind) {
-    case ExitKind::kSysreg:
-      sysreg(exit);
+    case ExitKind::kSysreg: {
+      uint64_t value = 0;
+      if (sysreg(exit, value)) vcpu_.complete_sysreg(exit, value);
       return AfterExit::kResume;
+    }
     case ExitKind::kHvc:
       return hvc(exit);
     case ExitKind::kWfi:
@@ -174,12 +223,11 @@ template <typename Clock>
   view.known_ipa_page = exit.ipa & ~kPageOffset;
 
   uint64_t va = exit.far;
-  bool plain = false;
   if (abort.valid()) {
     // Without FAR the view identity-maps.
     if (!page_known && (exit.valid_mask & Exit::kFar) == 0) va = exit.ipa;
   } else {
-    plain = access.spare == InstructionSource::kPlain;
+    const bool plain = access.spare == emulation::kPlain;
     va = plain ? plain_address(access, view) : effective_address(access, view);
     // What agrees_with_syndrome() asks, of an access of one element.
     static_assert(static_cast<uint8_t>(Op::kStore) == static_cast<uint8_t>(Op::kLoad) + 1);
@@ -193,7 +241,7 @@ template <typename Clock>
 
   using emulation::Single;
   const Single single =
-      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_, plain);
+      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_);
   if (single == Single::kDone) [[likely]] {
     clock.lap(Stage::kEmulate);
     stuck_pc_ = ~uint64_t{0};
@@ -280,29 +328,29 @@ void ExitHandler::external_abort(const Exit& exit) {
   vcpu_.inject_external_abort(exit);
 }
 
-void ExitHandler::sysreg(const Exit& exit) {
+// The device's answer to a read in `value`. False: nobody answers, and UNDEFINED was delivered.
+bool ExitHandler::sysreg(const Exit& exit, uint64_t& value) {
   statistics_.sysreg_access(exit.sysreg, exit.sysreg_write);
   // ICC_* have CRn 4 (PMR) or 12; CNT* have CRn 14.
   SysregDevice* device = (exit.sysreg >> 7 & 15) == 14 ? services_.timer : services_.gic;
-  uint64_t value = 0;
-  bool known = exit.sysreg_write ? device->sysreg_write(exit.sysreg, exit.vcpu, exit.sysreg_value)
-                                 : device->sysreg_read(exit.sysreg, exit.vcpu, value);
-  if (known) {
-    vcpu_.complete_sysreg(exit, value);
-  } else {
+  const bool known = exit.sysreg_write
+                         ? device->sysreg_write(exit.sysreg, exit.vcpu, exit.sysreg_value)
+                         : device->sysreg_read(exit.sysreg, exit.vcpu, value);
+  if (!known) {
     ++statistics_.counters.undefined;
     vcpu_.inject_undefined(exit);
   }
+  return known;
 }
 
 AfterExit ExitHandler::hvc(const Exit& exit) {
-  constexpr uint64_t kNotSupported = ~uint64_t{0};
-  if ((exit.esr & 0xffff) != 0) {
-    vcpu_.set_register(0, kNotSupported);
-    return AfterExit::kResume;
-  }
   uint64_t args[4];
   vcpu_.get_registers(0xf, args);
+  uint64_t answer;
+  if (hvc_answer(exit.esr, args, answer)) {
+    vcpu_.set_register(0, answer);
+    return AfterExit::kResume;
+  }
   PsciResult result = psci_call(*services_.power, args);
   switch (result.action) {
     case PsciResult::Action::kReturn:

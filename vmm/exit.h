@@ -1,6 +1,6 @@
 // The exit loop's heart: one Exit in, the guest's state moved on, and what the vCPU does next out.
 // Follow an exit from here: handle() -> data_abort() -> InstructionSource -> emulate() ->
-// complete().
+// complete(). Some need not leave run() for it: handle_inside(), perform_inside().
 #ifndef TRAPLINE_VMM_EXIT_H_
 #define TRAPLINE_VMM_EXIT_H_
 
@@ -48,7 +48,8 @@ class ExitHandler final : public ExitSink {
   ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice);
 
   AfterExit handle(const Exit& exit);
-  void handle_inside(const Exit& exit) override { handle(exit); }
+  Inside handle_inside(const Exit& exit, CpuView& view) override;
+  bool perform_inside(uint64_t esr, uint64_t ipa, CpuView& view) override;
 
   InstructionSource& instructions() { return instructions_; }
   VcpuStatistics& statistics() { return statistics_; }
@@ -63,7 +64,7 @@ class ExitHandler final : public ExitSink {
   void unsupported_instruction(const Exit& exit);
   void cache_maintenance(const Exit& exit);
   AfterExit hvc(const Exit& exit);
-  void sysreg(const Exit& exit);
+  bool sysreg(const Exit& exit, uint64_t& value);
   void retry(const Exit& exit, const Access& access, bool disagreement);
   void external_abort(const Exit& exit);
   bool patience_is_over(const Exit& exit);

@@ -75,7 +75,7 @@ DecodeStatus InstructionSource::decode_with_choice(uint32_t word, Access& access
   if (emulation::is_single(access) && access.rn != kRegZr &&
       (access.mode == AddressMode::kBase || access.mode == AddressMode::kOffset ||
        access.mode == AddressMode::kPreIndex || access.mode == AddressMode::kPostIndex)) {
-    access.spare = kPlain;
+    access.spare = emulation::kPlain;
   }
   return status;
 }

@@ -36,10 +36,6 @@ class InstructionSource final {
   InstructionSource(Vcpu& vcpu, const Choice& choice);
   ~InstructionSource();
 
-  // Access::spare of an access that is_single() and whose address is a general register, perhaps
-  // with an immediate: found out once, when it is decoded.
-  static constexpr uint8_t kPlain = 1;
-
   // The access of the instruction at `pc`, as the vCPU would fetch it in its present context. On
   // kOk `access` points to it: good until the next find(), also after drop().
   template <typename Clock>

@@ -92,6 +92,28 @@ uint64_t affinity_info(PowerControl& machine, uint64_t mpidr, uint64_t lowest_le
 
 }  // namespace
 
+bool psci_answer(uint64_t function, uint64_t argument, uint64_t& value) {
+  const auto id = static_cast<uint32_t>(function);
+  switch (id) {
+    case kSmcccVersion:
+      value = kSmcccVersion1_1;
+      return true;
+    case kPsciVersion:
+      value = kPsciVersion1_1;
+      return true;
+    case kPsciFeatures:
+      value = to_x0(supported(static_cast<uint32_t>(argument)) ? kSuccess : kNotSupported);
+      return true;
+    case kMigrateInfoType:
+      value = kNoTrustedOs;
+      return true;
+    default:  // SMCCC_ARCH_FEATURES of anything, and all that is unknown
+      if (supported(id)) return false;
+      value = to_x0(kNotSupported);
+      return true;
+  }
+}
+
 PsciResult psci_call(PowerControl& machine, const uint64_t args[4]) {
   using Action = PsciResult::Action;
   auto function = static_cast<uint32_t>(args[0]);
@@ -99,19 +121,8 @@ PsciResult psci_call(PowerControl& machine, const uint64_t args[4]) {
   auto arg = [&](unsigned i) { return wide ? args[i] : args[i] & 0xffff'ffff; };
 
   PsciResult result;
+  if (psci_answer(function, args[1], result.value)) return result;
   switch (function) {
-    case kSmcccVersion:
-      result.value = kSmcccVersion1_1;
-      break;
-    case kPsciVersion:
-      result.value = kPsciVersion1_1;
-      break;
-    case kPsciFeatures:
-      result.value = to_x0(supported(static_cast<uint32_t>(arg(1))) ? kSuccess : kNotSupported);
-      break;
-    case kMigrateInfoType:
-      result.value = kNoTrustedOs;
-      break;
     case kCpuOff:
       result.action = Action::kCpuOff;
       break;
@@ -149,8 +160,7 @@ PsciResult psci_call(PowerControl& machine, const uint64_t args[4]) {
         result.value = to_x0(kInvalidParameters);
       }
       break;
-    default:  // SMCCC_ARCH_FEATURES of anything, and all that is unknown
-      result.value = to_x0(kNotSupported);
+    default:
       break;
   }
   return result;

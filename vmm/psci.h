@@ -32,6 +32,9 @@ struct PsciResult {
   uint64_t entry = 0, context = 0;
 };
 
+// The answer to an HVC #0 that neither asks anything of the machine nor changes it; false if it
+// does. `function` and `argument` are x0 and x1.
+bool psci_answer(uint64_t function, uint64_t argument, uint64_t& value);
 // One HVC #0 with its arguments x0-x3.
 PsciResult psci_call(PowerControl& machine, const uint64_t args[4]);
 

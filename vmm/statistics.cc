@@ -84,7 +84,7 @@ VcpuStatistics::RegisterCount& VcpuStatistics::find_slot(uint32_t key, uint64_t 
       return entry;
     }
   }
-  return overflow_;
+  return overflow_[std::min<size_t>(region_of(key), kRegions)];
 }
 
 void VcpuStatistics::unmapped_access(uint64_t /*ipa*/, unsigned /*size*/, bool /*write*/) {
@@ -109,9 +109,9 @@ void VcpuStatistics::merge(const VcpuStatistics& other) {
     mine.reads += count.reads;
     mine.writes += count.writes;
   }
-  for (size_t i = 0; i < regions.size(); ++i) {
-    regions[i].reads += other.regions[i].reads;
-    regions[i].writes += other.regions[i].writes;
+  for (size_t i = 0; i < overflow_.size(); ++i) {
+    overflow_[i].reads += other.overflow_[i].reads;
+    overflow_[i].writes += other.overflow_[i].writes;
   }
   if (other.latency != nullptr) {
     if (latency == nullptr) enable_timing();
@@ -130,6 +130,18 @@ std::vector<VcpuStatistics::RegisterCount> VcpuStatistics::register_counts() con
     if (count.key == 0) continue;
     result.push_back(count);
     --result.back().key;
+  }
+  return result;
+}
+
+std::array<VcpuStatistics::DeviceCount, VcpuStatistics::kRegions> VcpuStatistics::region_counts()
+    const {
+  std::array<DeviceCount, kRegions> result{};
+  for (size_t i = 0; i < kRegions; ++i) result[i] = {overflow_[i].reads, overflow_[i].writes};
+  for (const RegisterCount& count : register_counts()) {
+    if ((count.key & kSysregBit) != 0) continue;
+    result[region_of(count.key)].reads += count.reads;
+    result[region_of(count.key)].writes += count.writes;
   }
   return result;
 }
@@ -163,7 +175,7 @@ std::vector<Row> register_rows(const RunReport& report) {
       rows.push_back({sysreg_device(name), name, count.reads, count.writes});
       continue;
     }
-    size_t index = count.key >> 22;
+    const size_t index = VcpuStatistics::region_of(count.key);
     if (report.bus == nullptr || index >= report.bus->regions().size()) continue;
     const Device& device = *report.bus->regions()[index].device;
     std::string name(device.register_name(count.offset));
@@ -196,10 +208,11 @@ std::vector<Row> register_rows(const RunReport& report) {
 std::map<std::string, VcpuStatistics::DeviceCount> device_counts(const RunReport& report) {
   std::map<std::string, VcpuStatistics::DeviceCount> counts;
   if (report.bus != nullptr) {
+    const auto regions = report.total.region_counts();
     for (const Bus::Region& region : report.bus->regions()) {
       VcpuStatistics::DeviceCount& count = counts[std::string(region.device->name())];
-      count.reads += report.total.regions[region.index].reads;
-      count.writes += report.total.regions[region.index].writes;
+      count.reads += regions[region.index].reads;
+      count.writes += regions[region.index].writes;
     }
   }
   for (const auto& count : report.total.register_counts()) {

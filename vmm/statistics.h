@@ -85,12 +85,11 @@ class VcpuStatistics final : public AccessObserver {
   [[gnu::always_inline]] void device_access(const Bus::Region& region, uint64_t offset,
                                             unsigned /*size*/, bool write, uint64_t /*value*/,
                                             bool /*abort*/) override {
-    DeviceCount& device = regions[region.index];
-    ++(write ? device.writes : device.reads);
     // A window as large as a flash bank holds no registers: it counts as one.
     constexpr uint64_t kLargest = uint64_t{2} << 20;
     if (region.size > kLargest) offset = 0;
-    const uint32_t key = uint32_t{region.index} << 22 | static_cast<uint32_t>(offset >> 2);
+    const uint32_t key =
+        uint32_t{region.index} << kRegionShift | static_cast<uint32_t>(offset >> 2);
     RegisterCount& count = slot(key, offset & ~uint64_t{3});
     ++(write ? count.writes : count.reads);
   }
@@ -106,11 +105,13 @@ class VcpuStatistics final : public AccessObserver {
 
   // Accesses of one register of one device, or of one system register.
   struct RegisterCount {
-    uint32_t key = 0;  // device index << 24 | offset >> 2 (capped), or kSysregBit | SysregId; + 1
+    uint32_t key = 0;  // region index << 22 | offset >> 2 (capped), or kSysregBit | SysregId; + 1
     uint64_t reads = 0, writes = 0;
     uint64_t offset = 0;
   };
   static constexpr uint32_t kSysregBit = 0x8000'0000;
+  static constexpr unsigned kRegionShift = 22;  // of a device's key: Region::index above it
+  static constexpr size_t region_of(uint32_t key) { return key >> kRegionShift; }
 
   std::array<uint64_t, static_cast<size_t>(ExitClass::kCount)> exits{};
   ExitCounters counters;
@@ -127,14 +128,15 @@ class VcpuStatistics final : public AccessObserver {
     uint64_t reads = 0, writes = 0;
   };
   // By Region::index; complete, where a guest can overfill the table of registers.
-  std::array<DeviceCount, 256> regions{};
+  static constexpr size_t kRegions = 256;
+  std::array<DeviceCount, kRegions> region_counts() const;
 
  private:
   static constexpr unsigned kSlotsLog2 = 12;
   static constexpr size_t kSlots = size_t{1} << kSlotsLog2;
   static size_t home(uint32_t key) { return (key * 0x9e3779b1u) >> (32 - kSlotsLog2); }
 
-  RegisterCount& slot(uint32_t key, uint64_t offset) {
+  [[gnu::always_inline]] RegisterCount& slot(uint32_t key, uint64_t offset) {
     RegisterCount& entry = table_[home(key)];
     return entry.key == key + 1 ? entry : find_slot(key, offset);
   }
@@ -142,7 +144,8 @@ class VcpuStatistics final : public AccessObserver {
 
   std::vector<RegisterCount> table_;
   size_t used_ = 0;
-  RegisterCount overflow_;
+  // What the table has no room for: by region, and of system registers, the last.
+  std::array<RegisterCount, kRegions + 1> overflow_{};
 };
 
 struct CacheCounters {

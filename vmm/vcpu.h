@@ -95,10 +95,21 @@ class Backend {
 // Deals with an exit while the vCPU stays inside run().
 class ExitSink {
  public:
+  enum class Inside : uint8_t {
+    kPerformed,  // the registers are as the instruction leaves them: step past it
+    kEnded,      // by complete(), complete_sysreg() or inject_*()
+    kReturned,   // nothing was done: run() returns the exit
+  };
   virtual ~ExitSink() = default;
-  // A kDataAbort or a kSysreg: its handling ends in complete(), complete_sysreg() or inject_*(),
-  // and the guest goes on.
-  virtual void handle_inside(const Exit& exit) = 0;
+  // A kDataAbort, a kSysreg or a kHvc, this one with the PC still on it. `view` is what
+  // Vcpu::view() would give for any access of this exit.
+  virtual Inside handle_inside(const Exit& exit, CpuView& view) = 0;
+  // Asked first for a data abort with ISV=1 and no other flag but WnR, of a translated address that
+  // is aligned: what devices mostly see. Of `view` the PC and the flags are not made ready, and no
+  // page is known. True: kPerformed. False: nothing was done, and the exit is made.
+  virtual bool perform_inside(uint64_t /*esr*/, uint64_t /*ipa*/, CpuView& /*view*/) {
+    return false;
+  }
 };
 
 class Vcpu {

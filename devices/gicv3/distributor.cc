@@ -20,6 +20,10 @@ constexpr uint32_t kTyperIdBits = 9u << 19;
 constexpr uint32_t kTyperMbis = 1u << 16;
 constexpr uint32_t kTyperA3v = 1u << 24;
 
+uint32_t typer(const Core& core) {  // with affinity routing CPUNumber is 0
+  return ((core.num_intids + 31) / 32 - 1) | kTyperMbis | kTyperIdBits | kTyperA3v;
+}
+
 bool within(uint32_t offset, uint32_t start, uint32_t bytes) {
   return offset >= start && offset - start < bytes;
 }
@@ -46,11 +50,12 @@ uint32_t bits_from_config(uint32_t config) {
 MmioResult Distributor::read(uint64_t offset, unsigned size, unsigned /*vcpu*/) {
   const uint32_t at = static_cast<uint32_t>(offset & 0xffff);
   // These never change: no lock.
-  if (size == 4 && (at == kGicdTyper || at == kGicdIidr)) {
-    uint32_t word = 0;
-    read32(at, word);
-    return {word, false};
-  }
+  if (size == 4 && at == kGicdIidr) return {kIidr, false};
+  if (size == 4 && at == kGicdTyper) return {typer(core_), false};
+  return read_locked(at, size);
+}
+
+[[gnu::noinline]] MmioResult Distributor::read_locked(uint32_t at, unsigned size) {
   std::lock_guard lock(core_.mutex);
   Access access = Access::kReserved;
   uint64_t value = 0;
@@ -112,13 +117,6 @@ Distributor::Access Distributor::read32(uint32_t offset, uint32_t& value) const 
   switch (offset) {
     case kGicdCtlr:  // RWP, bit 31, is 0: every write has taken effect when it returns
       value = core_.ctlr | kCtlrAre | kCtlrDs;
-      return Access::kOk;
-    case kGicdTyper:
-      // With affinity routing CPUNumber is 0.
-      value = ((core_.num_intids + 31) / 32 - 1) | kTyperMbis | kTyperIdBits | kTyperA3v;
-      return Access::kOk;
-    case kGicdIidr:
-      value = kIidr;
       return Access::kOk;
     case kGicdTyper2:
       return Access::kOk;

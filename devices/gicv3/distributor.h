@@ -28,6 +28,7 @@ class Distributor final : public Device {
   // What an access did, as GICD_STATUSR sees it.
   enum class Access : uint8_t { kOk, kReserved, kWrongWay };
 
+  MmioResult read_locked(uint32_t at, unsigned size);
   Access read32(uint32_t offset, uint32_t& value) const;
   Access write32(uint32_t offset, uint32_t value);
   uint32_t read_bitmap(uint32_t offset) const;

@@ -150,24 +150,15 @@ void note_exception(Cpu& cpu, EngineState& e) {
   e.leave = Leave::kException;
 }
 
-bool resume_inside(Cpu& cpu, EngineState& e) {
-  e.leave = Leave::kExitReady;
-  if (e.sink == nullptr || step_enabled(cpu) || e.stop_after_exception) return false;
-  // As between two engine_run(): whoever waits for maintenance need not wait for a device.
-  e.finished = false;
-  const uint32_t nzcv = cpu.nzcv;
-  e.presence.store(Presence::kDevice, std::memory_order_release);
-  e.sink->handle_inside(*e.out);
-  come_back(e);
+bool after_inside(Cpu& cpu, EngineState& e, ExitSink::Inside inside) {
+  if (inside == ExitSink::Inside::kReturned) return false;
+  if (inside == ExitSink::Inside::kPerformed) engine_finish_instruction(cpu);
   if (!e.finished) {
     // Delivered to the guest, or the instruction runs again.
     note_exception(cpu, e);
     return false;
   }
-  if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) == 0 && !e.context_dirty &&
-      cpu.nzcv == nzcv) [[likely]] {
-    return true;
-  }
+  if (block_goes_on(cpu, e) && cpu.nzcv == e.flags.pack()) return true;
   --e.icount;
   e.leave = Leave::kLookup;
   return false;
@@ -230,7 +221,10 @@ Exit engine_step(Cpu& cpu) {
   return exit;
 }
 
-void engine_set_exit_sink(Cpu& cpu, ExitSink* sink) { cpu.engine->sink = sink; }
+void engine_set_exit_sink(Cpu& cpu, ExitSink* sink, SoftView& view) {
+  cpu.engine->sink = sink;
+  cpu.engine->sink_view = &view;
+}
 
 void engine_finish_instruction(Cpu& cpu) {
   cpu.engine->finished = true;

@@ -8,6 +8,8 @@
 
 namespace trapline::soft {
 
+class SoftView;
+
 // Assembly time, on one thread: allocates the TLB and the block arena and enters `cpu` into
 // cpu.shared. memory, stage2, clock, shared and index of `cpu` must be set before.
 void engine_create(Cpu& cpu);
@@ -23,7 +25,8 @@ void engine_reset(Cpu& cpu);
 // After kWfe nobody says when another CPU's store opens the exclusive monitor: the caller asks
 // event_pending(), and bounds its wait.
 Exit engine_run(Cpu& cpu, uint64_t budget);
-void engine_set_exit_sink(Cpu& cpu, ExitSink* sink);
+// `view`: of `cpu`, for the sink; outlives the sink.
+void engine_set_exit_sink(Cpu& cpu, ExitSink* sink, SoftView& view);
 // One instruction (or one exception entry), then kDebug, unless it exits by itself.
 Exit engine_step(Cpu& cpu);
 // An instruction that exited was completed from outside (a data abort emulated, a system register

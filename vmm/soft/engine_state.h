@@ -12,6 +12,8 @@
 #include "vmm/soft/block.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/engine.h"
+#include "vmm/soft/exception.h"
+#include "vmm/soft/soft_view.h"
 #include "vmm/soft/tlb.h"
 #include "vmm/soft/translate.h"
 
@@ -122,6 +124,7 @@ struct EngineState {
   int64_t icount = 0;                 // valid outside handlers
   Exit* out = nullptr;                // what engine_run() will return
   ExitSink* sink = nullptr;
+  SoftView* sink_view = nullptr;
   bool finished = false;     // engine_finish_instruction() was called
   uint64_t retire_base = 0;  // cpu.retired == retire_base - icount
   // A direct branch that found no link, to be set once its target is known.
@@ -243,15 +246,55 @@ std::atomic<uint8_t>* flags_of_host(const GuestMemory& memory, const uint8_t* ho
 // --- maintenance.cc ---
 void maintenance_drain(Cpu& cpu, EngineState& e);
 void maintenance_wait(Cpu& cpu, EngineState& e);  // DSB
-// Back from Presence::kDevice to kGuest. The attention word is read after it.
-void come_back(EngineState& e);
+extern const bool has_process_barrier;            // membarrier(2)
+// To the sink. As between two engine_run(): whoever waits for maintenance need not wait for a
+// device.
+inline void leave_guest(EngineState& e) {
+  e.presence.store(Presence::kDevice, std::memory_order_release);
+}
+// Back to Presence::kGuest. The attention word is read after it.
+inline void come_back(EngineState& e) {
+  e.presence.store(Presence::kGuest, std::memory_order_relaxed);
+  if (has_process_barrier) [[likely]] {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+}
 void maintenance_broadcast(SharedState& shared, Cpu* issuer, const Maintenance& request);
 
 // --- engine.cc ---
-// *EngineState::out is an exit that always resumes, and suspend_at() was called. True: it was dealt
-// with by the sink, and the block goes on with its next op. Else the handler returns: to the run
-// loop, or with the exit.
-bool resume_inside(Cpu& cpu, EngineState& e);
+// The end of resume_inside() if the block does not simply go on.
+bool after_inside(Cpu& cpu, EngineState& e, ExitSink::Inside inside);
+
+// Nothing is due before the next instruction, and it is still the block's next.
+inline bool block_goes_on(const Cpu& cpu, const EngineState& e) {
+  return (cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) == 0 &&
+         !e.context_dirty;
+}
+
+// The sink may deal with an exit: nobody wants to see run() return after this instruction.
+inline bool sink_is_open(const Cpu& cpu, const EngineState& e) {
+  return e.sink != nullptr && (cpu.sys.mdscr_el1 & kMdscrSs) == 0 && !e.stop_after_exception;
+}
+
+// *EngineState::out is an exit that the sink may deal with, and suspend_at() was called. True: it
+// did, and the block goes on with its next op. Else the handler returns: to the run loop, or, with
+// kExitReady, from run() with the exit.
+[[gnu::always_inline]] inline bool resume_inside(Cpu& cpu, EngineState& e) {
+  e.leave = Leave::kExitReady;
+  if (!sink_is_open(cpu, e)) return false;
+  e.finished = false;
+  leave_guest(e);
+  e.sink_view->refresh(cpu.pc);
+  const ExitSink::Inside inside = e.sink->handle_inside(*e.out, *e.sink_view);
+  come_back(e);
+  // pc and the retired count are made anew at the next seam.
+  if (inside == ExitSink::Inside::kPerformed && block_goes_on(cpu, e)) [[likely]] {
+    return true;
+  }
+  return after_inside(cpu, e, inside);
+}
 
 // --- engine_debug.cc ---
 bool debug_needs_breakpoint(const Cpu& cpu, const EngineState& e, uint64_t pc);

@@ -73,7 +73,12 @@ uint64_t enqueue(Cpu& target, const Maintenance& request) {
 bool register_process_barrier() {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
+
+}  // namespace
+
 const bool has_process_barrier = register_process_barrier();
+
+namespace {
 
 // `fenced`: whether the barrier has been passed since the request was queued.
 bool served(const EngineState& e, uint64_t ticket, bool& fenced) {
@@ -116,15 +121,6 @@ void everywhere(SharedState& shared, Cpu* issuer, const Maintenance& request) {
 }
 
 }  // namespace
-
-void come_back(EngineState& e) {
-  e.presence.store(Presence::kGuest, std::memory_order_relaxed);
-  if (has_process_barrier) [[likely]] {
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  } else {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-  }
-}
 
 void maintenance_drain(Cpu& cpu, EngineState& e) {
   cpu.attention.fetch_and(~uint32_t{Cpu::kMaintenance}, std::memory_order_seq_cst);

@@ -168,10 +168,13 @@ TL_OP(op_hvc) {
   exit.pc = cpu->pc;
   exit.esr = uint64_t{static_cast<uint8_t>(Ec::kHvc64)} << 26 | uint64_t{1} << 25 | op->word;
   exit.valid_mask = Exit::kEsr;
+  // The return from EL2 synchronises, as an ISB does.
+  constexpr bool kLocal = false;
+  if (resume_inside(*cpu, *e)) TL_FOLLOW(next, leave_next);
+  if (e->leave != Leave::kExitReady) return;
   cpu->pc += 4;
   cpu->ps.ss = false;
   retire_one(cpu, e);
-  e->leave = Leave::kExitReady;
 }
 TL_OP(op_brk) {
   suspend_at(cpu, op, icount, e);
@@ -217,7 +220,7 @@ Predecoded exception_generation(uint32_t word, PredecodeContext& context, Op& op
   } else {  // SMC without EL3, HLT without a halting debugger, DCPS, unallocated
     return predecode_undefined(word, op);
   }
-  return Predecoded::kEnd;
+  return op.fn == op_hvc ? Predecoded::kLinks : Predecoded::kEnd;
 }
 
 Predecoded branch_register(uint32_t word, PredecodeContext& context, Op& op) {

@@ -19,14 +19,22 @@ constexpr uint32_t kIssWnr = 1 << 6;
 
 // --- syndromes -----------------------------------------------------------------------------------
 
+// LDR, STR of the whole register at an unsigned offset: what drivers use.
+constexpr uint32_t kUnsignedOffsetMask = 0x3f800000, kUnsignedOffset = 0x39000000;
+
+// ISS[24:14] of a load or store of Rt whose size, bits 31:30, is its register's.
+[[gnu::always_inline]] inline uint32_t sized_syndrome(uint32_t word) {
+  const uint32_t size = word >> 30;
+  return kIssIsv | (word & 31) << 16 | size << 22 | (size == 3 ? kIssSf : 0);
+}
+
 // ISS[24:14] of a stage-2 data abort by this instruction (D17.2.37): valid for loads and stores of
 // one general register without write-back, else 0.
 [[gnu::always_inline]] inline uint32_t instruction_syndrome(uint32_t word) {
   const uint32_t size = word >> 30;
   const uint32_t common = kIssIsv | (word & 31) << 16;
-  const uint32_t sized = common | size << 22 | (size == 3 ? kIssSf : 0);
-  // LDR, STR of the whole register at an unsigned offset: what drivers use.
-  if ((word & 0x3f800000) == 0x39000000) return sized;
+  const uint32_t sized = sized_syndrome(word);
+  if ((word & kUnsignedOffsetMask) == kUnsignedOffset) return sized;
   if ((word & 0x3f000000) == 0x08000000) {  // LDAR, STLR: o2 = 1, o1 = 0, o0 = 1
     return (word & 0x00a08000) == 0x00808000 ? sized | kIssAr : 0;
   }
@@ -55,8 +63,8 @@ constexpr uint32_t kIssWnr = 1 << 6;
   }
 }
 
-void data_abort_exit(Cpu& cpu, EngineState& e, uint64_t va, uint32_t iss, uint64_t ipa,
-                     bool ipa_known) {
+[[gnu::always_inline]] inline void data_abort_exit(Cpu& cpu, EngineState& e, uint64_t va,
+                                                   uint32_t iss, uint64_t ipa, bool ipa_known) {
   // In place: a copy of what was written in small pieces would wait for each of them.
   Exit& exit = *e.out;
   exit.kind = ExitKind::kDataAbort;
@@ -64,12 +72,8 @@ void data_abort_exit(Cpu& cpu, EngineState& e, uint64_t va, uint32_t iss, uint64
   exit.pc = cpu.pc;
   exit.far = va;
   exit.esr = make_esr(Ec::kDataAbortLower, iss);
-  exit.valid_mask = Exit::kEsr | Exit::kFar;
-  exit.ipa = 0;
-  if (ipa_known) {
-    exit.ipa = ipa;
-    exit.valid_mask |= Exit::kIpa;
-  }
+  exit.ipa = ipa_known ? ipa : 0;
+  exit.valid_mask = Exit::kEsr | Exit::kFar | (ipa_known ? Exit::kIpa : 0);
 }
 
 SlowResult stage2_fault(Cpu& cpu, EngineState& e, uint64_t va, uint32_t word, bool write,
@@ -303,19 +307,41 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word) {
   return emulate_access(cpu, e, word, access, va);
 }
 
-// The way out for a device access that the TLB already knows, without decoding anything.
 namespace {
-[[gnu::noinline]] bool fast_device_exit(Cpu* cpu, EngineState* e, uint32_t word) {
-  const uint32_t iss = instruction_syndrome(word);
-  const bool indexed = (word & 0x3f200400) == 0x38000400;  // one register, with write-back
-  if ((iss == 0 && !indexed) || e->hw_watchpoints || (word & 0x3b000000) == 0x18000000 ||
-      (e->mode & kModeSlowData) != 0) {
+
+// The way out for a device access that the TLB already knows, without decoding anything.
+struct DeviceAbort {
+  uint64_t va, ipa;
+  uint32_t iss;
+  bool ipa_known;
+};
+
+// Of a load or store of Rt with the base register Rn; false: something is not so plain.
+[[gnu::always_inline]] inline bool device_abort(const Cpu* cpu, const EngineState* e, uint32_t word,
+                                                uint64_t va, uint32_t iss, bool load,
+                                                const TlbEntry* tlb, DeviceAbort& out) {
+  const unsigned size = word >> 30, rn = word >> 5 & 31;
+  const TlbEntry& t = tlb[va >> kPageLog2 & (kTlbEntries - 1)];
+  const uint64_t tag = load ? t.read_tag : t.write_tag;
+  if (tag != ((va & ~kPageMask) | kTlbIo) || (va & ((1u << size) - 1)) != 0 ||
+      (rn == 31 && (cpu->r.x[kSlotSp] & 15) != 0) || e->hw_watchpoints) {
     return false;
   }
-  const unsigned size = word >> 30, rn = word >> 5 & 31;
-  uint64_t base = cpu->r.x[slot_sp(rn)];
-  if (rn == 31 && (base & 15) != 0) return false;
-  uint64_t va = base;
+  const uint8_t fsc = tlb_fault_status(t.meta);
+  out.va = va;
+  out.ipa = (t.meta & kTlbIpaMask) | (va & kPageMask);
+  out.iss = (cpu->isv_never ? 0 : iss) | fsc | (load ? 0 : kIssWnr);
+  out.ipa_known = (fsc & 0x3c) != kFscPermission;
+  return true;
+}
+
+// The same of any word.
+bool device_abort(const Cpu* cpu, const EngineState* e, uint32_t word, DeviceAbort& out) {
+  const uint32_t iss = instruction_syndrome(word);
+  const bool indexed = (word & 0x3f200400) == 0x38000400;  // with write-back
+  if ((iss == 0 && !indexed) || (word & 0x3b000000) == 0x18000000) return false;
+  const unsigned size = word >> 30;
+  uint64_t va = cpu->r.x[slot_sp(word >> 5 & 31)];
   bool load = (word >> 22 & 3) != 0, unprivileged = false;
   if ((word & 0x3f000000) == 0x08000000) {
     load = (word >> 22 & 1) != 0;
@@ -334,35 +360,70 @@ namespace {
     }
     va += offset << ((word >> 12 & 1) != 0 ? size : 0);
   }
-  if ((va & ((1u << size) - 1)) != 0) return false;
-  const TlbEntry& t = *tlb_slot(unprivileged ? e->tlb_el0 : e->tlb, va);
-  const uint64_t tag = load ? t.read_tag : t.write_tag;
-  if (tag != ((va & ~kPageMask) | kTlbIo)) return false;
-  const uint8_t fsc = tlb_fault_status(t.meta);
-  const uint32_t known = cpu->isv_never ? 0 : iss;
-  data_abort_exit(*cpu, *e, va, known | fsc | (load ? 0 : kIssWnr),
-                  (t.meta & kTlbIpaMask) | (va & kPageMask), (fsc & 0x3c) != kFscPermission);
-  return true;
+  return device_abort(cpu, e, word, va, iss, load, unprivileged ? e->tlb_el0 : e->tlb, out);
 }
-}  // namespace
 
-void slow_access(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
+// An LDR or STR at an unsigned offset.
+[[gnu::always_inline]] inline bool plain_device_abort(const Cpu* cpu, const EngineState* e,
+                                                      uint32_t word, DeviceAbort& out) {
+  const uint64_t offset = uint64_t{word >> 10 & 0xfff} << (word >> 30);
+  return device_abort(cpu, e, word, cpu->r.x[slot_sp(word >> 5 & 31)] + offset,
+                      sized_syndrome(word), (word >> 22 & 1) != 0, e->tlb, out);
+}
+
+uint32_t word_at(const Op* op, const EngineState* e) {
+  return __atomic_load_n(
+      reinterpret_cast<const uint32_t*>(e->block->host + 4 * (op - e->block->ops)),
+      __ATOMIC_RELAXED);
+}
+
+// Not in a handler, whose tail call needs its frame to be free of variables that others know.
+[[gnu::noinline]] SlowResult exit_or_perform(Cpu* cpu, EngineState* e, uint32_t word) {
+  DeviceAbort abort;
+  if (!device_abort(cpu, e, word, abort)) return perform_access(*cpu, *e, word);
+  data_abort_exit(*cpu, *e, abort.va, abort.iss, abort.ipa, abort.ipa_known);
+  return SlowResult::kExit;
+}
+
+void slow_exit(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
   suspend_at(cpu, op, icount, e);
-  const uint32_t word =
-      __atomic_load_n(reinterpret_cast<const uint32_t*>(e->block->host + 4 * (op - e->block->ops)),
-                      __ATOMIC_RELAXED);
-  SlowResult result =
-      fast_device_exit(cpu, e, word) ? SlowResult::kExit : perform_access(*cpu, *e, word);
-  if (result == SlowResult::kExit && !resume_inside(*cpu, *e)) return;
-  switch (result) {
-    case SlowResult::kDone:
+  switch (exit_or_perform(cpu, e, word_at(op, e))) {
     case SlowResult::kExit:
+      if (!resume_inside(*cpu, *e)) return;
+      TL_NEXT;
+    case SlowResult::kDone:
       TL_NEXT;
     case SlowResult::kAgain:
       TL_TAIL return op->fn(cpu, op, icount, e);
     case SlowResult::kLeave:
       return;
   }
+}
+
+}  // namespace
+
+// First what the sink does without an Exit.
+void slow_access(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
+  const uint32_t word = word_at(op, e);
+  DeviceAbort abort;
+  if ((word & kUnsignedOffsetMask) != kUnsignedOffset || !sink_is_open(*cpu, *e) ||
+      !plain_device_abort(cpu, e, word, abort) || !abort.ipa_known || cpu->isv_never) {
+    TL_GOTO(slow_exit);
+  }
+  leave_guest(*e);
+  const bool performed = e->sink->perform_inside(make_esr(Ec::kDataAbortLower, abort.iss),
+                                                 abort.ipa, e->sink_view->current());
+  come_back(*e);
+  if (TL_LIKELY(block_goes_on(*cpu, *e))) {
+    if (TL_LIKELY(performed)) TL_NEXT;
+    TL_GOTO(slow_exit);
+  }
+  suspend_at(cpu, op, icount, e);
+  if (performed) {
+    retire_one(cpu, e);
+    cpu->pc += 4;
+  }
+  e->leave = Leave::kLookup;
 }
 
 // --- EngineView ----------------------------------------------------------------------------------

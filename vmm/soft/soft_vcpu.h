@@ -8,29 +8,10 @@
 #include <vector>
 
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/soft_view.h"
 #include "vmm/vcpu.h"
 
 namespace trapline::soft {
-
-// What mmio::emulate() sees of a software CPU: its registers in place, a fresh stage-1 walk for
-// each translation, RAM by a fresh stage-2 walk.
-class SoftView final : public CpuView {
- public:
-  explicit SoftView(Cpu& cpu) : cpu_(cpu) {}
-  // For the instruction at `instruction_pc`; what depends on PSTATE and the system registers is
-  // made anew when they have changed.
-  void refresh(uint64_t instruction_pc);
-
-  Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
-  uint8_t* ram(uint64_t ipa, Direction dir) override;
-  void ram_written(uint64_t ipa, unsigned size) override;
-
- private:
-  void refresh_regime();
-
-  Cpu& cpu_;
-  uint64_t seen_serial_ = ~uint64_t{0};  // TranslationRegs::serial
-};
 
 class SoftVcpu final : public Vcpu {
  public:

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 namespace trapline {
@@ -291,6 +292,82 @@ TEST_P(ExitTest, HoleIsAnExternalAbort) {
   EXPECT_TRUE(vcpu_.fault.write);
   EXPECT_EQ(vcpu_.fault.far, exit.far);
   EXPECT_EQ(counters().unmapped_accesses, 1u);
+}
+
+// --- inside run() ---
+
+// perform_inside() does what handle() does, or nothing.
+TEST_P(ExitTest, ASyndromeAloneIsEnough) {
+  struct Case {
+    const char* name;
+    bool wnr;
+    uint64_t offset, iss;
+    bool performed;
+  };
+  constexpr uint32_t kIsv = 1u << 24, kSse = 1u << 21, kSf = 1u << 15, kAr = 1u << 14;
+  for (const Case& c :
+       {Case{"word", false, 0x10, kIsv | 2u << 22 | 5u << 16, true},
+        {"byte", false, 0x13, kIsv | 5u << 16, true},
+        {"halfword to 64 bits", false, 0x12, kIsv | 1u << 22 | kSse | kSf | 5u << 16, true},
+        {"halfword to 32 bits", false, 0x12, kIsv | 1u << 22 | kSse | 5u << 16, true},
+        {"to XZR", false, 0x10, kIsv | 3u << 22 | kSf | 31u << 16, true},
+        {"store", true, 0x18, kIsv | 3u << 22 | kSf | 6u << 16, true},
+        {"store of WZR", true, 0x18, kIsv | 2u << 22 | 31u << 16, true},
+        {"acquire", false, 0x10, kIsv | 2u << 22 | kAr | 5u << 16, false},
+        {"hole", false, 0x2000, kIsv | 2u << 22 | 5u << 16, false}}) {
+    SCOPED_TRACE(c.name);
+    const Exit exit = abort(c.wnr, c.offset, c.iss);
+    vcpu_.registers = {};
+    vcpu_.registers.x[6] = 0x1122'3344'5566'7788;
+    const GeneralRegisters before = vcpu_.registers;
+    handler_->handle(exit);
+    const GeneralRegisters expected = vcpu_.registers;
+    const auto ops = std::exchange(device_.ops, {});
+    vcpu_.registers = before;
+    const uint64_t counted =
+        handler_->statistics().exits[static_cast<size_t>(ExitClass::kDataAbortIsv1)];
+    EXPECT_EQ(handler_->perform_inside(exit.esr, exit.ipa, vcpu_.view_), c.performed);
+    EXPECT_EQ(handler_->statistics().exits[static_cast<size_t>(ExitClass::kDataAbortIsv1)],
+              counted + c.performed);
+    EXPECT_EQ(device_.ops, c.performed ? ops : std::vector<Recorder::Op>{});
+    for (unsigned i = 0; i <= kSlotXzr; ++i) {
+      EXPECT_EQ(vcpu_.registers.x[i], c.performed ? expected.x[i] : before.x[i]) << "x" << i;
+    }
+    device_.ops.clear();
+  }
+}
+
+TEST_P(ExitTest, ABigEndianGuestTakesTheLongWay) {
+  vcpu_.view_.big_endian = true;
+  const Exit exit = abort(false, 0x10, 1u << 24 | 2u << 22);
+  EXPECT_FALSE(handler_->perform_inside(exit.esr, exit.ipa, vcpu_.view_));
+  EXPECT_TRUE(device_.ops.empty());
+}
+
+TEST_P(ExitTest, AnHvcThatNeedsNoMachineIsAnsweredInside) {
+  struct Case {
+    const char* name;
+    uint64_t immediate, x0, answer;
+    ExitSink::Inside inside;
+  };
+  using Inside = ExitSink::Inside;
+  for (const Case& c : {Case{"PSCI_VERSION", 0, 0x8400'0000, 0x1'0001, Inside::kPerformed},
+                        {"unknown", 0, 0x1234, ~uint64_t{0}, Inside::kPerformed},
+                        {"HVC #1", 1, 0x8400'0008, ~uint64_t{0}, Inside::kPerformed},
+                        {"CPU_OFF", 0, 0x8400'0002, 0x8400'0002, Inside::kReturned},
+                        {"CPU_ON", 0, 0xc400'0003, 0xc400'0003, Inside::kReturned},
+                        {"SYSTEM_OFF", 0, 0x8400'0008, 0x8400'0008, Inside::kReturned}}) {
+    SCOPED_TRACE(c.name);
+    Exit exit;
+    exit.kind = ExitKind::kHvc;
+    exit.esr = uint64_t{0x16} << 26 | 1u << 25 | c.immediate;
+    vcpu_.registers.x[0] = c.x0;
+    const uint64_t counted = handler_->statistics().exits[static_cast<size_t>(ExitClass::kHvc)];
+    EXPECT_EQ(handler_->handle_inside(exit, vcpu_.view_), c.inside);
+    EXPECT_EQ(vcpu_.registers.x[0], c.answer);
+    EXPECT_EQ(handler_->statistics().exits[static_cast<size_t>(ExitClass::kHvc)],
+              counted + (c.inside == Inside::kPerformed));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, ExitTest,

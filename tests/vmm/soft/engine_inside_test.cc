@@ -21,16 +21,29 @@ constexpr uint32_t kHvc1 = 0xd4000022;  // hvc #1
 class Sink final : public ExitSink {
  public:
   explicit Sink(SoftVcpu& vcpu) : vcpu_(vcpu) { vcpu.set_exit_sink(this); }
-  void handle_inside(const Exit& exit) override {
+  Inside handle_inside(const Exit& exit, CpuView& view) override {
+    if (exit.kind == ExitKind::kHvc && !answers_hvc) return Inside::kReturned;
     exits.push_back(exit);
-    if (instead) return instead(exit);
-    if (exit.kind == ExitKind::kSysreg) return vcpu_.complete_sysreg(exit, value);
-    const Access access = access_from_syndrome(DataAbort{exit.esr});
-    vcpu_.view(exit, access).regs->x[1] = value;
-    vcpu_.complete(exit, access, Outcome{});
+    if (instead) {
+      instead(exit);
+      return Inside::kEnded;
+    }
+    view.regs->x[1] = value;
+    return Inside::kPerformed;
+  }
+  bool perform_inside(uint64_t esr, uint64_t ipa, CpuView& view) override {
+    plain.push_back({esr, ipa});
+    if (!performs) return false;
+    if (meanwhile) meanwhile();
+    view.regs->x[1] = value;
+    return true;
   }
 
   uint64_t value = 41;
+  bool answers_hvc = false;
+  bool performs = false;            // what perform_inside() is asked for
+  std::function<void()> meanwhile;  // while it does
+  std::vector<std::pair<uint64_t, uint64_t>> plain;
   std::function<void(const Exit&)> instead;
   std::vector<Exit> exits;
 
@@ -147,6 +160,128 @@ TEST_F(Inside, MemoryThatTheDeviceUnmapsIsGone) {
   };
   EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
   EXPECT_EQ(from_memory, 1u);
+}
+
+TEST_F(Inside, AnExitThatTheSinkEndsByComplete) {
+  sink.instead = [&](const Exit& exit) {
+    bench.cpu().r.x[1] = 7;
+    bench.vcpu().complete(exit, access_from_syndrome(DataAbort{exit.esr}), Outcome{});
+  };
+  bench.put(kCode, {kLoad, kAdd, kHvc0});
+  EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
+  EXPECT_EQ(bench.cpu().r.x[1], 8);
+  EXPECT_EQ(bench.cpu().retired, 3);
+}
+
+// --- without an Exit ---
+
+struct InsideWithoutExit : Inside {
+  InsideWithoutExit() { sink.performs = true; }
+};
+
+TEST_F(InsideWithoutExit, SyndromeAndIpaAreTheExits) {
+  struct Case {
+    const char* name;
+    uint32_t word;
+    bool asked;
+  };
+  for (const Case& c : {Case{"ldr w1, [x0]", kLoad, true},
+                        {"ldr x1, [x0, #8]", 0xf9400401, true},
+                        {"strb w1, [x0, #5]", 0x39001401, true},
+                        {"str xzr, [x0]", 0xf900001f, true},
+                        {"ldrsw x1, [x0]", 0xb9800001, false},
+                        {"ldr w1, [x0], #0", 0xb8400401, false},
+                        {"ldr w1, [x2, x0]", 0xb8606841, false}}) {
+    SCOPED_TRACE(c.name);
+    bench.cpu().r.x[2] = 0;
+    bench.put(kCode, {c.word, kHvc0});
+    sink.performs = false;  // first as an exit
+    ASSERT_EQ(bench.run().kind, ExitKind::kHvc);
+    ASSERT_EQ(bench.run().kind, ExitKind::kHvc);  // the TLB knows the page
+    ASSERT_FALSE(sink.exits.empty());
+    const Exit exit = sink.exits.back();
+    sink.plain.clear();
+    sink.exits.clear();
+    sink.performs = true;
+    ASSERT_EQ(bench.run().kind, ExitKind::kHvc);
+    ASSERT_EQ(sink.plain.size(), c.asked ? 1u : 0u);
+    EXPECT_EQ(sink.exits.empty(), c.asked);
+    if (c.asked) {
+      EXPECT_EQ(sink.plain[0].first, exit.esr);
+      EXPECT_EQ(sink.plain[0].second, exit.ipa);
+    }
+  }
+}
+
+TEST_F(InsideWithoutExit, TheBlockGoesOn) {
+  bench.put(kCode, {kLoad, kAdd, kLoad, kAdd, kAdd, kHvc0});
+  EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
+  EXPECT_EQ(bench.cpu().r.x[1], 43);
+  EXPECT_EQ(bench.cpu().retired, 6);
+  EXPECT_EQ(bench.cpu().pc, kCode + 24);
+}
+
+TEST_F(InsideWithoutExit, EveryInstructionCountsAgainstTheBudgetOnce) {
+  bench.put(kCode, {kLoad, 0x17ffffff});  // b to the load
+  EXPECT_EQ(bench.run(1000).kind, ExitKind::kBudget);
+  EXPECT_EQ(bench.cpu().retired, 1000);
+}
+
+TEST_F(InsideWithoutExit, AKickByTheDeviceEndsRunBeforeTheNextInstruction) {
+  sink.meanwhile = [&] { bench.vcpu().kick(); };
+  bench.put(kCode, {0xb9400003, kLoad, kAdd, kHvc0});  // ldr w3, [x0]
+  sink.performs = false;
+  ASSERT_EQ(bench.run().kind, ExitKind::kHvc);
+  sink.performs = true;
+  EXPECT_EQ(bench.run().kind, ExitKind::kKicked);
+  EXPECT_EQ(bench.cpu().pc, kCode + 4);
+  EXPECT_EQ(bench.cpu().retired, 5);
+}
+
+TEST_F(InsideWithoutExit, AnInterruptByTheDeviceIsTakenAtTheNextInstruction) {
+  bench.put(kCode, {kLoad, kAdd, kHvc0});
+  ASSERT_EQ(bench.run().kind, ExitKind::kHvc);
+  sink.meanwhile = [&] { bench.vcpu().set_irq(true); };
+  bench.cpu().ps.daif = 0;
+  EXPECT_EQ(vector_of(bench.run()), 0x280u);
+  EXPECT_EQ(bench.cpu().sys.elr_el1, kCode + 4);
+}
+
+TEST_F(InsideWithoutExit, NotWithTheDebuggersStepNorWithoutSyndromes) {
+  bench.put(kCode, {kLoad, kHvc0});
+  ASSERT_EQ(bench.run().kind, ExitKind::kHvc);
+  sink.plain.clear();
+  bench.cpu().pc = kCode;
+  EXPECT_EQ(bench.vcpu().step().kind, ExitKind::kDataAbort);
+  bench.cpu().isv_never = true;
+  EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
+  EXPECT_TRUE(sink.plain.empty());
+}
+
+// --- HVC ---
+
+TEST_F(Inside, AnAnsweredHvcIsAnInstruction) {
+  sink.answers_hvc = true;
+  bench.put(kCode, {kHvc1, kAdd, kHvc0, kAdd, 0x14000000});  // b .
+  EXPECT_EQ(bench.run(6).kind, ExitKind::kBudget);
+  ASSERT_EQ(sink.exits.size(), 2u);
+  EXPECT_EQ(sink.exits[0].esr & 0xffff, 1u);
+  EXPECT_EQ(sink.exits[0].pc, kCode);
+  EXPECT_EQ(sink.exits[1].pc, kCode + 8);
+  EXPECT_EQ(bench.cpu().r.x[1], 42);
+  EXPECT_EQ(bench.cpu().pc, kCode + 16);
+  EXPECT_EQ(bench.cpu().retired, 6);
+}
+
+// As after an ISB: what was written and invalidated before it is what runs after it.
+TEST_F(Inside, AnHvcSynchronises) {
+  sink.answers_hvc = true;
+  bench.put(kCode, {0xb9000062, 0xd50b7523, 0xd5033b9f,  // str w2, [x3]; ic ivau, x3; dsb ish
+                    kHvc1, kAdd, 0x14000000});
+  bench.cpu().r.x[2] = 0x11000821;  // add w1, w1, #2
+  bench.cpu().r.x[3] = kCode + 16;
+  EXPECT_EQ(bench.run(6).kind, ExitKind::kBudget);
+  EXPECT_EQ(bench.cpu().r.x[1], 43);
 }
 
 TEST_F(Inside, SystemRegistersToo) {

@@ -6,5 +6,6 @@ trapline_test(soft_system_test
           ${system_dir}/mmu.cc ${system_dir}/exception.cc ${system_dir}/sysreg.cc
           ${system_dir}/sysreg_table.cc ${system_dir}/sysreg_instructions.cc
           ${system_dir}/soft_vcpu.cc ${system_dir}/soft_vcpu_state.cc
+          ${system_dir}/soft_view.cc
           ${system_dir}/soft_backend.cc ${system_dir}/wait.cc
   LIBS trapline_guest trapline_mmio)

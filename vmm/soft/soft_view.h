@@ -1,0 +1,42 @@
+// What mmio::emulate() sees of a software CPU that is outside its blocks: its registers in place, a
+// fresh stage-1 walk for each translation, RAM by a fresh stage-2 walk.
+#ifndef TRAPLINE_VMM_SOFT_SOFT_VIEW_H_
+#define TRAPLINE_VMM_SOFT_SOFT_VIEW_H_
+
+#include <cstdint>
+
+#include "vmm/soft/cpu.h"
+
+namespace trapline::soft {
+
+class SoftView final : public CpuView {
+ public:
+  explicit SoftView(Cpu& cpu) : cpu_(cpu) {}
+  // What depends on PSTATE and the system registers is made anew when they have changed.
+  SoftView& current() {
+    if (cpu_.sys.mmu.serial != seen_serial_) [[unlikely]] {
+      refresh_regime();
+    }
+    return *this;
+  }
+  // For the instruction at `instruction_pc`. No page is known.
+  void refresh(uint64_t instruction_pc) {
+    current().pc = instruction_pc;
+    nzcv = cpu_.nzcv;
+    known_va_page = ~uint64_t{0};
+  }
+
+  Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
+  uint8_t* ram(uint64_t ipa, Direction dir) override;
+  void ram_written(uint64_t ipa, unsigned size) override;
+
+ private:
+  void refresh_regime();
+
+  Cpu& cpu_;
+  uint64_t seen_serial_ = ~uint64_t{0};  // TranslationRegs::serial
+};
+
+}  // namespace trapline::soft
+
+#endif  // TRAPLINE_VMM_SOFT_SOFT_VIEW_H_
