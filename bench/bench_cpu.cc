@@ -7,7 +7,9 @@
 // Cpu/program/<mmu_on|mmu_off|interpreted>, Cpu/program_cold/<mmu_on|interpreted>
 //                       a program of 1.2 MB of text: 70 KiB in use at a time; cold: as it is first
 //                       run, its blocks still to be built. Time of one of its 32 drivers' calls
-// Cpu/block_build       instructions that are run once. Time of one block, built and run
+// Cpu/block_build/<interpreted|translated>
+//                       instructions that are run once. Time of one block, built (and translated)
+//                       and run
 // Cpu/tlb_miss          loads from 4,096 pages in turn. Time of one load
 // Cpu/exit_roundtrip/<stub|handler>
 //                       a load from a device's register: out of run(), completed, and to the next.
@@ -47,7 +49,7 @@ struct Way {
   uint16_t translate_after = soft::kTranslateAfter;
 };
 constexpr Way kMmuOn{"mmu_on", true}, kMmuOff{"mmu_off", false},
-    kInterpreted{"interpreted", true, 0};
+    kInterpreted{"interpreted", true, 0}, kTranslated{"translated", true, 1};
 
 // `items` in each round.
 void loop(benchmark::State& state, const std::string& name, uint64_t rounds, uint64_t items,
@@ -84,8 +86,8 @@ void program_cold(benchmark::State& state, const Way& way) {
   report(state, instructions);
 }
 
-void block_build(benchmark::State& state) {
-  GuestRig rig(g_image, true);
+void block_build(benchmark::State& state, const Way& way) {
+  GuestRig rig(g_image, way.mmu, way.translate_after);
   rig.call("make_program", 1);
   rig.call("block_build", 1);
   const uint64_t before = rig.stats().blocks_built;
@@ -158,7 +160,9 @@ void register_all() {
     add(fmt::format("program_cold/{}", way.name),
         [=](benchmark::State& s) { program_cold(s, way); });
   }
-  add("block_build", block_build);
+  for (const Way& way : {kInterpreted, kTranslated}) {
+    add(fmt::format("block_build/{}", way.name), [=](benchmark::State& s) { block_build(s, way); });
+  }
   add("tlb_miss", [](benchmark::State& s) { loop(s, "tlb_miss", 4, kTlbPages, kMmuOn); });
   add("exit_roundtrip/stub", exit_stub);
   add("exit_roundtrip/handler", exit_handler);

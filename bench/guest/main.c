@@ -295,8 +295,8 @@ static void bench_program(void) {
     cold[i] = ticks_to_ps(now() - start, ran);
     executed += ran;
   }
-  // A translator may wait until code has run a few dozen times.
-  for (unsigned i = 0; i < PASSES * kProgramDrivers; ++i) executed += run_driver(i);
+  // A translator may wait until code has run a few dozen times, seldom taken branches, too.
+  for (unsigned i = 0; i < 2 * PASSES * kProgramDrivers; ++i) executed += run_driver(i);
   for (unsigned i = 0; i < PASSES * kProgramDrivers; ++i) {
     const uint64_t start = now();
     const uint64_t ran = run_driver(i);

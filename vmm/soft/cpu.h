@@ -52,7 +52,7 @@ enum class Next : uint8_t {
 };
 
 // A block is translated to host code when it has run this often.
-inline constexpr uint16_t kTranslateAfter = 32;
+inline constexpr uint16_t kTranslateAfter = 16;
 
 struct SharedState;  // what the vCPUs of one machine share: owned by vmm/soft/machine.h
 struct EngineState;  // TLB, block cache, lazy flags: private to the engine

@@ -20,7 +20,7 @@ void X64Translator::follow(bool taken, bool local) {
     leave_by(way, displacement, displacement);
   } else {
     mov(r8, ptr[rcx + token_at_]);
-    cmp(r8, ptr[rip + (code_ + no_token_)]);
+    cmp(r8, ptr[rip + (begin_ + no_token_)]);
     const uint32_t other_token = jump(kNe);
     leave_by(way, other_token, jump());
   }
@@ -101,10 +101,10 @@ void X64Translator::emit_pop_return() {
 }
 
 // BL. Its return goes on with the link that is `next` of other branches.
-X64Translator::Emitted X64Translator::call(bool local) {
+X64Translator::Emitted X64Translator::branch_and_link(bool local) {
   mov(r8, block_->pc + 4 * uint64_t{block_->len});
   store(30, r8);
-  lea(r9, ptr[rip]);
+  lea(r9, ptr[rip + begin_]);  // `landing`, once it is known
   const uint32_t landing = here() - 4;
   call_routine(push_return_);
   follow(true, local);
@@ -141,7 +141,7 @@ X64Translator::Emitted X64Translator::branch(uint32_t word) {
   const bool nonzero = (word >> 24 & 1) != 0;
   switch (bits(word, 31, 29) & 3) {
     case 0:  // B, BL
-      if ((word >> 31) != 0) return call(local(false));
+      if ((word >> 31) != 0) return branch_and_link(local(false));
       follow(true, local(false));
       return Emitted::kEnd;
     case 1: {

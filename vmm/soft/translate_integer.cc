@@ -16,15 +16,15 @@ void X64Translator::keep_flags(HostFlags kind, bool logical, bool sf) {
     mov(byte[rcx + flag_c_], 0);
     mov(byte[rcx + flag_v_], 0);
   } else {
-    kind == HostFlags::kSubtract ? setae(byte[rcx + flag_c_]) : setb(byte[rcx + flag_c_]);
-    seto(byte[rcx + flag_v_]);
+    set(kind == HostFlags::kSubtract ? kAe : kB, byte[rcx + flag_c_]);
+    set(kO, byte[rcx + flag_v_]);
   }
   host_flags_ = kind;
   flags_kept_ = true;
 }
 
 // The host condition that holds if `cond` (0 to 13, C1.2.4) does. May use rax.
-X64Translator::Cc X64Translator::condition(unsigned cond) {
+Cc X64Translator::condition(unsigned cond) {
   const Cc negated = static_cast<Cc>(cond & 1);  // odd conditions negate the even ones; so do Cc's
   if (host_flags_ != HostFlags::kUnknown) {
     const bool subtract = host_flags_ == HostFlags::kSubtract;
@@ -70,15 +70,6 @@ X64Translator::Cc X64Translator::condition(unsigned cond) {
   }
 }
 
-void X64Translator::select(Cc cc, const Xbyak::Reg& to, const Xbyak::Reg& from) {
-  using Move = void (Xbyak::CodeGenerator::*)(const Xbyak::Reg&, const Xbyak::Operand&);
-  using C = Xbyak::CodeGenerator;
-  static constexpr Move kMoves[] = {
-      &C::cmovo, &C::cmovno, &C::cmovb, &C::cmovae, &C::cmove, &C::cmovne, &C::cmovbe, &C::cmova,
-      &C::cmovs, &C::cmovns, &C::cmovp, &C::cmovnp, &C::cmovl, &C::cmovge, &C::cmovle, &C::cmovg};
-  (this->*kMoves[cc])(to, from);
-}
-
 // --- immediate -----------------------------------------------------------------------------------
 
 X64Translator::Emitted X64Translator::immediate(uint32_t word) {
@@ -117,7 +108,7 @@ X64Translator::Emitted X64Translator::add_sub_immediate(uint32_t word) {
     return Emitted::kDone;
   }
   const bool subtract = (word >> 30 & 1) != 0;
-  const Xbyak::Reg result = sized(rax, sf);
+  const Gp result = sized(rax, sf);
   subtract ? sub(result, op_->imm) : add(result, op_->imm);
   if (op_->d != kSlotDiscard) store(op_->d, rax);
   keep_flags(subtract ? HostFlags::kSubtract : HostFlags::kAdd, false, sf);
@@ -134,7 +125,7 @@ X64Translator::Emitted X64Translator::logical_immediate(uint32_t word) {
     flags_kept_ = true;
     return Emitted::kDone;
   }
-  const Xbyak::Reg result = sized(rax, sf);
+  const Gp result = sized(rax, sf);
   if (short_mask) {
     load(rax, op_->n, sf);
     const auto imm = static_cast<uint32_t>(mask);
@@ -176,11 +167,11 @@ X64Translator::Emitted X64Translator::move_wide(uint32_t word) {
 X64Translator::Emitted X64Translator::bitfield(uint32_t word) {
   const bool sf = word >> 31;
   const unsigned opc = bits(word, 30, 29), immr = bits(word, 21, 16), imms = bits(word, 15, 10);
-  const Xbyak::Reg result = sized(rax, sf);
+  const Gp result = sized(rax, sf);
   if (opc == 1) {  // BFM: of Rn rotated right by word, the field of s bits at bit m
     const uint64_t field = (~uint64_t{0} >> (64 - op_->s)) << op_->m;
     load(rax, op_->n, sf);
-    if (op_->word != 0) ror(result, static_cast<int>(op_->word));
+    if (op_->word != 0) shift(kRor, result, op_->word);
     mov(r8, field);
     and_(result, sized(r8, sf));
     not_(sized(r8, sf));
@@ -192,9 +183,9 @@ X64Translator::Emitted X64Translator::bitfield(uint32_t word) {
   // A left shift by m, then a right shift by s.
   const bool is_signed = opc == 0;
   if (immr == 0 && (imms == 7 || imms == 15 || imms == 31)) {  // SXTB to SXTW, UXTB, UXTH
-    const Xbyak::Address from = imms == 7    ? byte[rdi + register_at(op_->n)]
-                                : imms == 15 ? word_at(op_->n)
-                                             : dword[rdi + register_at(op_->n)];
+    const Mem from = imms == 7    ? byte[rdi + register_at(op_->n)]
+                     : imms == 15 ? x64::word[rdi + register_at(op_->n)]
+                                  : dword[rdi + register_at(op_->n)];
     if (imms == 31) {
       is_signed&& sf ? movsxd(rax, from) : mov(eax, from);
     } else {
@@ -206,7 +197,7 @@ X64Translator::Emitted X64Translator::bitfield(uint32_t word) {
   }
   load(rax, op_->n, sf);
   if (op_->m != 0) shl(result, op_->m);
-  if (op_->s != 0) is_signed ? sar(result, op_->s) : shr(result, op_->s);
+  if (op_->s != 0) shift(is_signed ? kSar : kShr, result, op_->s);
   store(op_->d, rax);
   return Emitted::kDone;
 }
@@ -240,10 +231,10 @@ X64Translator::Emitted X64Translator::register_(uint32_t word) {
   }
 }
 
-void X64Translator::shift(const Xbyak::Reg& reg, unsigned kind, unsigned amount) {
-  if (amount == 0) return;
-  const auto by = static_cast<int>(amount);
-  kind == 0 ? shl(reg, by) : kind == 1 ? shr(reg, by) : kind == 2 ? sar(reg, by) : ror(reg, by);
+// kind: LSL, LSR, ASR, ROR.
+void X64Translator::shift_constant(Gp reg, unsigned kind, unsigned amount) {
+  constexpr Shift kByKind[] = {kShl, kShr, kSar, kRor};
+  if (amount != 0) shift(kByKind[kind], reg, amount);
 }
 
 // Rm, extended by `option`, to r8.
@@ -253,13 +244,13 @@ void X64Translator::extend(unsigned option) {
     case 0:
       return movzx(r8d, byte[rdi + at]);
     case 1:
-      return movzx(r8d, word_at(op_->m));
+      return movzx(r8d, x64::word[rdi + register_at(op_->m)]);
     case 2:
       return mov(r8d, ptr[rdi + at]);
     case 4:
       return movsx(r8, byte[rdi + at]);
     case 5:
-      return movsx(r8, word_at(op_->m));
+      return movsx(r8, x64::word[rdi + register_at(op_->m)]);
     case 6:
       return movsxd(r8, dword[rdi + at]);
     default:
@@ -270,17 +261,17 @@ void X64Translator::extend(unsigned option) {
 X64Translator::Emitted X64Translator::add_sub_register(uint32_t word) {
   const bool sf = word >> 31, subtract = word >> 30 & 1, flags = word >> 29 & 1;
   const bool extended = word >> 21 & 1;
-  const Xbyak::Reg result = sized(rax, sf);
+  const Gp result = sized(rax, sf);
   if (!extended && op_->s == 0) {
     load(rax, op_->n, sf);
     subtract ? sub(result, x(op_->m)) : add(result, x(op_->m));
   } else {
     if (extended) {
       extend(bits(word, 15, 13));
-      shift(r8, 0, op_->s);
+      shift_constant(r8, 0, op_->s);
     } else {
       load(r8, op_->m, sf);
-      shift(sized(r8, sf), bits(word, 23, 22), op_->s);
+      shift_constant(sized(r8, sf), bits(word, 23, 22), op_->s);
     }
     load(rax, op_->n, sf);
     subtract ? sub(result, sized(r8, sf)) : add(result, sized(r8, sf));
@@ -293,9 +284,9 @@ X64Translator::Emitted X64Translator::add_sub_register(uint32_t word) {
 X64Translator::Emitted X64Translator::logical_register(uint32_t word) {
   const bool sf = word >> 31, invert = word >> 21 & 1;
   const unsigned opc = bits(word, 30, 29);
-  const Xbyak::Reg result = sized(rax, sf);
+  const Gp result = sized(rax, sf);
   load(rax, op_->m, sf);
-  shift(result, bits(word, 23, 22), op_->s);
+  shift_constant(result, bits(word, 23, 22), op_->s);
   const bool move = opc == 1 && op_->n == kSlotXzr;
   flags_kept_ = move && op_->s == 0;
   if (invert) not_(result);
@@ -314,7 +305,7 @@ X64Translator::Emitted X64Translator::conditional_compare(uint32_t word) {
   const unsigned cond = bits(word, 15, 12);
   uint32_t fails = 0;
   if (cond < 14) fails = jump(static_cast<Cc>(condition(cond) ^ 1));
-  const Xbyak::Reg result = sized(rax, sf);
+  const Gp result = sized(rax, sf);
   load(rax, op_->n, sf);
   if (has_immediate) {
     subtract ? sub(result, op_->m) : add(result, op_->m);
@@ -353,7 +344,7 @@ X64Translator::Emitted X64Translator::conditional_select(uint32_t word) {
   if (increment) lea(sized(r9, sf), ptr[r9 + 1]);  // CSINC, CSNEG
   load(r8, op_->n, sf);
   flags_kept_ = known;
-  select(condition(cond), sized(r9, sf), sized(r8, sf));
+  cmov(condition(cond), sized(r9, sf), sized(r8, sf));
   store(op_->d, r9);
   return Emitted::kDone;
 }
@@ -364,7 +355,7 @@ X64Translator::Emitted X64Translator::three_source(uint32_t word) {
   if ((kind & 3) == 2) {  // SMULH, UMULH: rdx is the count
     mov(r8, rdx);
     mov(rax, x(op_->n));
-    kind == 2 ? imul(qword[rdi + register_at(op_->m)]) : mul(qword[rdi + register_at(op_->m)]);
+    mul_rax(x(op_->m), kind == 2);
     store(op_->d, rdx);
     mov(rdx, r8);
     return Emitted::kDone;
@@ -394,15 +385,8 @@ X64Translator::Emitted X64Translator::two_source(uint32_t word) {
   const unsigned opcode = bits(word, 15, 10);
   if (!bmi2_ || opcode < 8 || opcode > 10) return Emitted::kNot;  // division, RORV, CRC32
   load(r8, op_->m, sf);  // LSLV, LSRV, ASRV: by Rm modulo the width, as the host's
-  if (sf) {
-    opcode == 8   ? shlx(rax, x(op_->n), r8)
-    : opcode == 9 ? shrx(rax, x(op_->n), r8)
-                  : sarx(rax, x(op_->n), r8);
-  } else {
-    opcode == 8   ? shlx(eax, x(op_->n), r8d)
-    : opcode == 9 ? shrx(eax, x(op_->n), r8d)
-                  : sarx(eax, x(op_->n), r8d);
-  }
+  constexpr Shift kByOpcode[] = {kShl, kShr, kSar};
+  shift_by(kByOpcode[opcode - 8], sized(rax, sf), x(op_->n), r8);
   store(op_->d, rax);
   flags_kept_ = true;
   return Emitted::kDone;
@@ -415,7 +399,7 @@ X64Translator::Emitted X64Translator::one_source(uint32_t word) {
     lzcnt(sized(rax, sf), x(op_->n));
   } else if (opcode == 3 || (opcode == 2 && !sf)) {  // REV
     load(rax, op_->n, sf);
-    sf ? bswap(rax) : bswap(eax);
+    bswap(sized(rax, sf));
   } else {
     return Emitted::kNot;
   }

@@ -91,30 +91,28 @@ void X64Translator::write_back(int mode) {
 }
 
 // opc: 0 zero-extended, 2 sign-extended to 64 bits, 3 to 32.
-void X64Translator::load_element(const Xbyak::Reg64& to, unsigned size_log2, unsigned opc,
-                                 int offset) {
-  const Xbyak::RegExp at = rax + r10 + offset;
-  const Xbyak::Reg wide = opc == 2 ? Xbyak::Reg(to) : Xbyak::Reg(to.cvt32());
+void X64Translator::load_element(Gp to, unsigned size_log2, unsigned opc, int offset) {
+  const Place at = rax + r10 + offset;
   switch (size_log2) {
     case 0:
-      return opc < 2 ? movzx(to.cvt32(), byte[at]) : movsx(wide, byte[at]);
+      return opc < 2 ? movzx(to.cut(32), byte[at]) : movsx(sized(to, opc == 2), byte[at]);
     case 1:
-      return opc < 2 ? movzx(to.cvt32(), this->word[at]) : movsx(wide, this->word[at]);
+      return opc < 2 ? movzx(to.cut(32), word[at]) : movsx(sized(to, opc == 2), word[at]);
     case 2:
-      return opc < 2 ? mov(to.cvt32(), dword[at]) : movsxd(to, dword[at]);
+      return opc < 2 ? mov(to.cut(32), dword[at]) : movsxd(to, dword[at]);
     default:
       return mov(to, qword[at]);
   }
 }
-void X64Translator::store_element(const Xbyak::Reg64& from, unsigned size_log2, int offset) {
-  const Xbyak::RegExp at = rax + r10 + offset;
+void X64Translator::store_element(Gp from, unsigned size_log2, int offset) {
+  const Place at = rax + r10 + offset;
   switch (size_log2) {
     case 0:
-      return mov(byte[at], from.cvt8());
+      return mov(byte[at], from.cut(8));
     case 1:
-      return mov(this->word[at], from.cvt16());
+      return mov(word[at], from.cut(16));
     case 2:
-      return mov(dword[at], from.cvt32());
+      return mov(dword[at], from.cut(32));
     default:
       return mov(qword[at], from);
   }
@@ -180,9 +178,8 @@ X64Translator::Emitted X64Translator::vector(int mode, bool is_load, unsigned sc
   if (scale < 2) return Emitted::kNot;
   look_up(!is_load, scale + (is_pair ? 1 : 0), mode);
   for (int i = 0; i < (is_pair ? 2 : 1); ++i) {
-    const Xbyak::Address v =
-        ptr[rdi + (vectors_ + 16 * static_cast<int>(i == 0 ? op_->d : op_->m))];
-    const Xbyak::Address at = ptr[rax + r10 + (i << scale)];
+    const Mem v = ptr[rdi + (vectors_ + 16 * static_cast<int>(i == 0 ? op_->d : op_->m))];
+    const Mem at = ptr[rax + r10 + (i << scale)];
     // MOVSS and MOVSD clear the rest of the register.
     if (is_load) {
       scale == 2 ? movss(xmm0, at) : scale == 3 ? movsd(xmm0, at) : movups(xmm0, at);

@@ -31,14 +31,13 @@ constexpr uint32_t kDeadBytes = 10;
 }  // namespace
 
 X64Translator::X64Translator(Cpu& cpu, EngineState& e)
-    : Xbyak::CodeGenerator(e.code_size, e.code),
+    : Assembler(e.code),
       e_(e),
       arena_(e.arena),
-      code_(e.code),
       cold_begin_(static_cast<uint32_t>(e.code_size / 2)),
       size_(static_cast<uint32_t>(e.code_size)),
-      bmi2_(Xbyak::util::Cpu().has(Xbyak::util::Cpu::tBMI2)),
-      lzcnt_(Xbyak::util::Cpu().has(Xbyak::util::Cpu::tLZCNT)),
+      bmi2_(__builtin_cpu_supports("bmi2") != 0),
+      lzcnt_(__builtin_cpu_supports("lzcnt") != 0),
       registers_(distance(cpu, cpu.r.x[0])),
       vectors_(distance(cpu, cpu.v[0])),
       attention_(distance(cpu, cpu.attention)),
@@ -59,36 +58,15 @@ X64Translator::X64Translator(Cpu& cpu, EngineState& e)
 }
 
 void X64Translator::reset() {
-  setSize(first_);
+  move_to(first_);
   cold_ = cold_begin_;
   for (ReturnEntry& entry : e_.returns) entry = {};
-}
-
-uint32_t X64Translator::jump(Cc cc) {
-  db(0x0f);
-  db(0x80 | cc);
-  dd(0);
-  return here() - kDisplacementBytes;
-}
-uint32_t X64Translator::jump() {
-  db(0xe9);
-  dd(0);
-  return here() - kDisplacementBytes;
-}
-void X64Translator::call_routine(uint32_t routine) {
-  db(0xe8);
-  dd(0);
-  bind(here() - kDisplacementBytes, routine);
-}
-void X64Translator::bind(uint32_t displacement, uint32_t target) {
-  const uint32_t relative = target - (displacement + kDisplacementBytes);
-  std::memcpy(code_ + displacement, &relative, sizeof relative);
 }
 
 // What all blocks share.
 void X64Translator::emit_routines() {
   no_token_ = here();
-  dq(0);
+  put64(0);
   const Handler handlers[kWays] = {slow_access,          block_poll,
                                    kChainHandlers.dead,  kChainHandlers.taken_local,
                                    kChainHandlers.taken, kChainHandlers.next_local,
@@ -161,7 +139,7 @@ void X64Translator::enter_handler() {
 // To the cold half; the next block's code follows this one's.
 void X64Translator::emit_exits() {
   const uint32_t next = here();
-  setSize(cold_);
+  move_to(cold_);
   for (const Exit& exit : exits_) {
     bind(exit.from);
     if (exit.rax != 0) mov(rax, exit.rax);
@@ -170,7 +148,7 @@ void X64Translator::emit_exits() {
   }
   exits_.clear();
   cold_ = here();
-  setSize(next);
+  move_to(next);
 }
 
 void X64Translator::store_constant(unsigned slot, uint64_t value) {
@@ -263,11 +241,11 @@ void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
   emit_exits();
   if (entry_count == 0) {  // handlers only
     block.code = 0;
-    setSize(start);
+    move_to(start);
     return;
   }
   for (unsigned i = 0; i < entry_count; ++i) {
-    block.ops[entries[i].index].fn = reinterpret_cast<Handler>(code_ + entries[i].at);
+    block.ops[entries[i].index].fn = reinterpret_cast<Handler>(begin_ + entries[i].at);
   }
   ++e.stats.blocks_translated;
 }
@@ -277,15 +255,15 @@ void X64Translator::chain(uint32_t site, const Block& target, bool local) {
     // Compared with the target's token from now on.
     const uint32_t next = site - kJmpBytes - kJneBytes;
     const auto relative =
-        static_cast<int32_t>(reinterpret_cast<const uint8_t*>(&target.token) - (code_ + next));
-    std::memcpy(code_ + next - kDisplacementBytes, &relative, sizeof relative);
+        static_cast<int32_t>(reinterpret_cast<const uint8_t*>(&target.token) - (begin_ + next));
+    std::memcpy(begin_ + next - kDisplacementBytes, &relative, sizeof relative);
   }
   bind(site, target.code);
 }
 
 void X64Translator::kill(const Block& block) {
   const uint8_t jump[] = {0xeb, static_cast<uint8_t>(-static_cast<int>(kDeadBytes + 2))};
-  std::memcpy(code_ + block.code, jump, sizeof jump);
+  std::memcpy(begin_ + block.code, jump, sizeof jump);
 }
 
 std::unique_ptr<Translator> make_translator(Cpu& cpu, EngineState& e) {

@@ -8,17 +8,17 @@
 #ifndef TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
 #define TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
 
-#include <xbyak/xbyak.h>
-#include <xbyak/xbyak_util.h>
-
 #include <cstdint>
 #include <vector>
 
 #include "vmm/soft/translate.h"
+#include "vmm/soft/x64_assembler.h"
 
 namespace trapline::soft {
 
-class X64Translator final : public Translator, private Xbyak::CodeGenerator {
+using namespace x64;
+
+class X64Translator final : public Translator, private Assembler {
  public:
   X64Translator(Cpu& cpu, EngineState& e);
 
@@ -28,8 +28,6 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
   void reset() override;
 
  private:
-  // x86 condition codes, as in the opcode.
-  enum Cc : uint8_t { kO, kNo, kB, kAe, kE, kNe, kBe, kA, kS, kNs, kP, kNp, kL, kGe, kLe, kG };
   // What the host's flags hold: those of a subtraction (CF = !C), of an addition (CF = C), of a
   // logical operation (the same, both clear).
   enum class HostFlags : uint8_t { kUnknown, kSubtract, kAdd };
@@ -61,12 +59,7 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
   static constexpr unsigned kSizes = 6;  // of accesses, by log2 of the bytes
 
   // --- translate_x64.cc ---
-  uint32_t here() const { return static_cast<uint32_t>(getSize()); }
-  uint32_t jump(Cc cc);  // 32-bit; where its displacement is
-  uint32_t jump();
-  void call_routine(uint32_t routine);
-  void bind(uint32_t displacement, uint32_t target);
-  void bind(uint32_t displacement) { bind(displacement, here()); }
+  void call_routine(uint32_t routine) { bind(call(), routine); }
   void emit_routines();
   void set_place();  // rsi and EngineState::block from the place in esi
   void emit_exits();
@@ -83,14 +76,11 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
     exits_.push_back({displacement, way, place_of(*block_, index_), in_rax});
   }
   int register_at(unsigned slot) const { return registers_ + 8 * static_cast<int>(slot); }
-  Xbyak::Address x(unsigned slot) const { return ptr[rdi + register_at(slot)]; }
-  Xbyak::Address word_at(unsigned slot) const { return this->word[rdi + register_at(slot)]; }
+  Mem x(unsigned slot) const { return ptr[rdi + register_at(slot)]; }
   // Of 64 or 32 bits.
-  static Xbyak::Reg sized(const Xbyak::Reg64& reg, bool sf) {
-    return sf ? Xbyak::Reg(reg) : Xbyak::Reg(reg.cvt32());
-  }
-  void load(const Xbyak::Reg64& reg, unsigned slot, bool sf) { mov(sized(reg, sf), x(slot)); }
-  void store(unsigned slot, const Xbyak::Reg64& reg) { mov(x(slot), reg); }
+  static constexpr Gp sized(Gp reg, bool sf) { return reg.cut(sf ? 64 : 32); }
+  void load(Gp reg, unsigned slot, bool sf) { mov(sized(reg, sf), x(slot)); }
+  void store(unsigned slot, Gp reg) { mov(x(slot), reg); }
   void store_constant(unsigned slot, uint64_t value);
   Emitted instruction(uint32_t word);
 
@@ -109,11 +99,10 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
   Emitted three_source(uint32_t word);
   Emitted two_source(uint32_t word);
   Emitted one_source(uint32_t word);
-  void shift(const Xbyak::Reg& reg, unsigned kind, unsigned amount);
+  void shift_constant(Gp reg, unsigned kind, unsigned amount);
   void extend(unsigned option);
   void keep_flags(HostFlags kind, bool logical, bool sf);  // of the result in rax
   Cc condition(unsigned cond);
-  void select(Cc cc, const Xbyak::Reg& to, const Xbyak::Reg& from);
 
   // --- translate_memory.cc ---
   Emitted memory(uint32_t word);
@@ -124,13 +113,13 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
   void look_up(bool write, unsigned size_log2, int mode);
   void emit_look_up(bool write, bool sp, unsigned size_log2);
   void write_back(int mode);
-  void load_element(const Xbyak::Reg64& to, unsigned size_log2, unsigned opc, int offset);
-  void store_element(const Xbyak::Reg64& from, unsigned size_log2, int offset);
+  void load_element(Gp to, unsigned size_log2, unsigned opc, int offset);
+  void store_element(Gp from, unsigned size_log2, int offset);
   Emitted vector(int mode, bool is_load, unsigned scale, bool is_pair);
 
   // --- translate_branch.cc ---
   Emitted branch(uint32_t word);
-  Emitted call(bool local);
+  Emitted branch_and_link(bool local);
   Emitted indirect(bool link);
   Emitted return_to();
   void follow(bool taken, bool local);
@@ -144,7 +133,6 @@ class X64Translator final : public Translator, private Xbyak::CodeGenerator {
 
   EngineState& e_;
   const uint8_t* const arena_;
-  uint8_t* const code_;
   const uint32_t cold_begin_, size_;
   const bool bmi2_, lzcnt_;
   // Displacements from rdi and rcx.

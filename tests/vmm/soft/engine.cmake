@@ -7,3 +7,6 @@ foreach(after 0 1)
   set_tests_properties(engine_test.translate_after_${after} PROPERTIES
                        ENVIRONMENT TRAPLINE_TRANSLATE_AFTER=${after})
 endforeach()
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  trapline_test(x64_assembler_test SOURCES x64_assembler_test.cc LIBS PkgConfig::CAPSTONE)
+endif()

@@ -1,0 +1,300 @@
+// Writes x86-64 machine code: the instructions and addressing forms that the translator uses, in
+// Intel's notation and order (Intel SDM, volume 2). A library was tried first (Xbyak): it took
+// about 400 ns for a guest instruction, eight times as long as this.
+// tests/vmm/soft/x64_assembler_test.cc has Capstone read each form back.
+#ifndef TRAPLINE_VMM_SOFT_X64_ASSEMBLER_H_
+#define TRAPLINE_VMM_SOFT_X64_ASSEMBLER_H_
+
+#include <cstdint>
+#include <cstring>
+
+namespace trapline::x64 {
+
+// A general register: its number, and how much of it.
+struct Gp {
+  uint8_t code, bits;
+  constexpr Gp cut(uint8_t to) const { return {code, to}; }
+};
+struct Xmm {
+  uint8_t code;
+};
+
+// An address: base + index << scale + disp, or `target`, relative to RIP.
+struct Place {
+  uint8_t base = 0, index = kNone, scale = 0;
+  int32_t disp = 0;
+  const void* target = nullptr;
+  static constexpr uint8_t kNone = 0xff;
+};
+struct Mem {
+  Place at;
+  uint8_t bits;
+};
+struct Scaled {
+  uint8_t code, scale;
+};
+struct Rip {};
+
+constexpr Place operator+(Gp base, int disp) { return {base.code, Place::kNone, 0, disp}; }
+constexpr Place operator+(Gp base, Gp index) { return {base.code, index.code}; }
+constexpr Place operator+(Gp base, Scaled index) { return {base.code, index.code, index.scale}; }
+constexpr Place operator+(Place at, int disp) {
+  at.disp += disp;
+  return at;
+}
+constexpr Place operator+(Rip, const void* target) { return {0, Place::kNone, 0, 0, target}; }
+constexpr Scaled operator*(Gp index, int by) {
+  return {index.code, static_cast<uint8_t>(__builtin_ctz(static_cast<unsigned>(by)))};
+}
+
+// How wide an operand in memory is; 0: as wide as the other operand.
+struct Width {
+  uint8_t bits;
+  constexpr Mem operator[](const Place& at) const { return {at, bits}; }
+  constexpr Mem operator[](Gp base) const { return {base + 0, bits}; }
+};
+inline constexpr Width ptr{0}, byte{8}, word{16}, dword{32}, qword{64};
+
+inline constexpr Rip rip;
+inline constexpr Gp rax{0, 64}, rcx{1, 64}, rdx{2, 64}, rsp{4, 64}, rsi{6, 64}, rdi{7, 64},
+    r8{8, 64}, r9{9, 64}, r10{10, 64}, r11{11, 64};
+inline constexpr Gp al{0, 8}, eax{0, 32}, esi{6, 32}, r8d{8, 32}, r9d{9, 32}, r11d{11, 32};
+inline constexpr Xmm xmm0{0};
+
+// Condition codes, as in the opcodes.
+enum Cc : uint8_t { kO, kNo, kB, kAe, kE, kNe, kBe, kA, kS, kNs, kP, kNp, kL, kGe, kLe, kG };
+
+class Assembler {
+ public:
+  // Writes from `begin` on; whoever calls sees to it that there is room.
+  explicit Assembler(uint8_t* begin) : begin_(begin), at_(begin) {}
+
+  uint32_t here() const { return static_cast<uint32_t>(at_ - begin_); }
+  void move_to(uint32_t offset) { at_ = begin_ + offset; }
+  void align(uint32_t to) {
+    while (here() % to != 0) put8(0xcc);  // int3
+  }
+  void put64(uint64_t value) { put(value); }
+
+  // --- moves ---
+  void mov(Gp to, const Mem& from) { modrm(0, wide(to), 0x8b, to.code, from); }
+  void mov(Gp to, Gp from) { modrm(0, wide(to), 0x8b, to.code, from); }
+  void mov(const Mem& to, Gp from) {
+    modrm(from.bits == 16 ? 0x66 : 0, wide(from), from.bits == 8 ? 0x88 : 0x89, from.code, to);
+  }
+  void mov(Gp to, uint64_t value) {
+    if (value <= UINT32_MAX) {
+      rex(false, 0, 0, to.code);
+      put8(0xb8 | (to.code & 7));
+      put(static_cast<uint32_t>(value));
+    } else if (is_short(value)) {
+      modrm(0, true, 0xc7, 0, to);
+      put(static_cast<uint32_t>(value));
+    } else {
+      rex(true, 0, 0, to.code);
+      put8(0xb8 | (to.code & 7));
+      put(value);
+    }
+  }
+  // Of 64 bits: `value` is a sign-extended 32-bit number.
+  void mov(const Mem& to, uint64_t value) {
+    if (to.bits == 8) {
+      modrm(0, false, 0xc6, 0, to, 1);
+      put8(static_cast<uint8_t>(value));
+    } else {
+      modrm(0, to.bits == 64, 0xc7, 0, to, 4);
+      put(static_cast<uint32_t>(value));
+    }
+  }
+  static constexpr bool is_short(uint64_t value) {
+    return static_cast<uint64_t>(int64_t{static_cast<int32_t>(value)}) == value;
+  }
+  void movzx(Gp to, const Mem& from) {
+    modrm(0, wide(to), from.bits == 8 ? 0x0fb6 : 0x0fb7, to.code, from);
+  }
+  void movsx(Gp to, const Mem& from) {
+    modrm(0, wide(to), from.bits == 8 ? 0x0fbe : 0x0fbf, to.code, from);
+  }
+  void movsxd(Gp to, const Mem& from) { modrm(0, true, 0x63, to.code, from); }
+  void movsxd(Gp to, Gp from) { modrm(0, true, 0x63, to.code, from); }
+  void lea(Gp to, const Mem& from) { modrm(0, wide(to), 0x8d, to.code, from); }
+  void cmov(Cc cc, Gp to, Gp from) { modrm(0, wide(to), 0x0f40u | cc, to.code, from); }
+  void set(Cc cc, const Mem& to) { modrm(0, false, 0x0f90u | cc, 0, to); }
+  void movss(Xmm to, const Mem& from) { modrm(0xf3, false, 0x0f10, to.code, from); }
+  void movsd(Xmm to, const Mem& from) { modrm(0xf2, false, 0x0f10, to.code, from); }
+  void movups(Xmm to, const Mem& from) { modrm(0, false, 0x0f10, to.code, from); }
+  void movups(const Mem& to, Xmm from) { modrm(0, false, 0x0f11, from.code, to); }
+
+  // --- arithmetic: the eight of them that share their encodings ---
+  enum Alu : uint8_t { kAdd, kOr, kAdc, kSbb, kAnd, kSub, kXor, kCmp };
+  void alu(Alu op, Gp to, const Mem& from) {
+    modrm(0, wide(to), alu_opcode(op, to), to.code, from);
+  }
+  void alu(Alu op, Gp to, Gp from) { modrm(0, wide(to), alu_opcode(op, to), to.code, from); }
+  void alu(Alu op, Gp to, int32_t imm) { alu_immediate(op, to, imm); }
+  void alu(Alu op, const Mem& to, int32_t imm) { alu_immediate(op, to, imm); }
+  template <typename To, typename From>
+  void add(const To& to, const From& from) {
+    alu(kAdd, to, from);
+  }
+  template <typename To, typename From>
+  void or_(const To& to, const From& from) {
+    alu(kOr, to, from);
+  }
+  template <typename To, typename From>
+  void adc(const To& to, const From& from) {
+    alu(kAdc, to, from);
+  }
+  template <typename To, typename From>
+  void and_(const To& to, const From& from) {
+    alu(kAnd, to, from);
+  }
+  template <typename To, typename From>
+  void sub(const To& to, const From& from) {
+    alu(kSub, to, from);
+  }
+  template <typename To, typename From>
+  void xor_(const To& to, const From& from) {
+    alu(kXor, to, from);
+  }
+  template <typename To, typename From>
+  void cmp(const To& to, const From& from) {
+    alu(kCmp, to, from);
+  }
+  void test(const Mem& a, Gp b) { modrm(0, wide(b), 0x85, b.code, a); }
+  void test(const Mem& a, uint8_t imm) {  // of a byte
+    modrm(0, false, 0xf6, 0, a, 1);
+    put8(imm);
+  }
+  void test(Gp a, uint8_t imm) {  // of a byte
+    modrm(0, false, 0xf6, 0, a);
+    put8(imm);
+  }
+  template <typename From>
+  void imul(Gp to, const From& from) {
+    modrm(0, wide(to), 0x0faf, to.code, from);
+  }
+  void mul_rax(const Mem& by, bool is_signed) { modrm(0, true, 0xf7, is_signed ? 5 : 4, by); }
+  void not_(Gp r) { modrm(0, wide(r), 0xf7, 2, r); }
+  void bswap(Gp r) {
+    rex(wide(r), 0, 0, r.code);
+    put8(0x0f);
+    put8(0xc8 | (r.code & 7));
+  }
+  void lzcnt(Gp to, const Mem& from) { modrm(0xf3, wide(to), 0x0fbd, to.code, from); }
+
+  // --- shifts ---
+  enum Shift : uint8_t { kRor = 1, kShl = 4, kShr = 5, kSar = 7 };
+  void shift(Shift op, Gp r, unsigned by) {
+    modrm(0, wide(r), 0xc1, op, r);
+    put8(static_cast<uint8_t>(by));
+  }
+  void shl(Gp r, unsigned by) { shift(kShl, r, by); }
+  void shr(Gp r, unsigned by) { shift(kShr, r, by); }
+  void shrd(Gp low, Gp high, unsigned by) {
+    modrm(0, wide(low), 0x0fac, high.code, low);
+    put8(static_cast<uint8_t>(by));
+  }
+  // SHLX, SHRX, SARX (BMI2).
+  void shift_by(Shift op, Gp to, const Mem& from, Gp by) {
+    const unsigned pp = op == kShl ? 1 : op == kSar ? 2 : 3;
+    put8(0xc4);
+    put8(static_cast<uint8_t>((to.code < 8 ? 0x80 : 0) | 0x40 | (from.at.base < 8 ? 0x20 : 0) | 2));
+    put8(static_cast<uint8_t>((wide(to) ? 0x80 : 0) | (~by.code & 15) << 3 | pp));
+    put8(0xf7);
+    operand(to.code, from, 0);
+  }
+
+  // --- jumps; the 32-bit displacement is returned, to be bound ---
+  uint32_t jump(Cc cc) {
+    put8(0x0f);
+    put8(0x80 | cc);
+    return displacement();
+  }
+  uint32_t jump() {
+    put8(0xe9);
+    return displacement();
+  }
+  uint32_t call() {
+    put8(0xe8);
+    return displacement();
+  }
+  void jmp(Gp to) { modrm(0, false, 0xff, 4, to); }
+  void jmp(const Mem& to) { modrm(0, false, 0xff, 4, to); }
+  void ret() { put8(0xc3); }
+  void bind(uint32_t displacement, uint32_t target) {
+    const uint32_t relative = target - (displacement + 4);
+    std::memcpy(begin_ + displacement, &relative, sizeof relative);
+  }
+  void bind(uint32_t displacement) { bind(displacement, here()); }
+
+ protected:
+  uint8_t* const begin_;
+
+ private:
+  static constexpr bool wide(Gp r) { return r.bits == 64; }
+  void put8(uint8_t value) { *at_++ = value; }
+  template <typename T>
+  void put(T value) {
+    std::memcpy(at_, &value, sizeof value);
+    at_ += sizeof value;
+  }
+  uint32_t displacement() {
+    put(uint32_t{0});
+    return here() - 4;
+  }
+  void rex(bool w, unsigned reg, unsigned index, unsigned base) {
+    const unsigned rex = (w ? 8u : 0) | reg >> 3 << 2 | index >> 3 << 1 | base >> 3;
+    if (rex != 0) put8(static_cast<uint8_t>(0x40 | rex));
+  }
+  static constexpr unsigned alu_opcode(Alu op, Gp to) { return op << 3 | (to.bits == 8 ? 2u : 3u); }
+  template <typename To>
+  void alu_immediate(Alu op, const To& to, int32_t imm) {
+    const bool one_byte = to.bits == 8 || imm == static_cast<int8_t>(imm);
+    modrm(0, to.bits == 64, to.bits == 8 ? 0x80 : one_byte ? 0x83 : 0x81, op, to, one_byte ? 1 : 4);
+    one_byte ? put8(static_cast<uint8_t>(imm)) : put(imm);
+  }
+  void opcode(unsigned op) {
+    if (op > 0xff) put8(static_cast<uint8_t>(op >> 8));
+    put8(static_cast<uint8_t>(op));
+  }
+  // `imm_bytes` follow the operand.
+  void modrm(uint8_t prefix, bool w, unsigned op, unsigned reg, const Mem& m, int imm_bytes = 0) {
+    if (prefix != 0) put8(prefix);
+    rex(w, reg, m.at.index == Place::kNone ? 0 : m.at.index, m.at.base);
+    opcode(op);
+    operand(reg, m, imm_bytes);
+  }
+  void modrm(uint8_t prefix, bool w, unsigned op, unsigned reg, Gp r, int = 0) {
+    if (prefix != 0) put8(prefix);
+    rex(w, reg, 0, r.code);
+    opcode(op);
+    put8(static_cast<uint8_t>(0xc0 | (reg & 7) << 3 | (r.code & 7)));
+  }
+  void operand(unsigned reg, const Mem& m, int imm_bytes) {
+    const Place& at = m.at;
+    const unsigned middle = (reg & 7) << 3, low = at.base & 7u;
+    if (at.target != nullptr) {
+      put8(static_cast<uint8_t>(middle | 5));
+      put(static_cast<int32_t>(static_cast<const uint8_t*>(at.target) - (at_ + 4 + imm_bytes)));
+      return;
+    }
+    const bool none = at.disp == 0 && low != 5, small = at.disp == static_cast<int8_t>(at.disp);
+    const unsigned mod = none ? 0 : small ? 0x40 : 0x80;
+    if (at.index != Place::kNone || low == 4) {
+      const unsigned index = at.index == Place::kNone ? 4 : at.index & 7u;
+      put8(static_cast<uint8_t>(mod | middle | 4));
+      put8(static_cast<uint8_t>(unsigned{at.scale} << 6 | index << 3 | low));
+    } else {
+      put8(static_cast<uint8_t>(mod | middle | low));
+    }
+    if (none) return;
+    small ? put8(static_cast<uint8_t>(at.disp)) : put(at.disp);
+  }
+
+  uint8_t* at_;
+};
+
+}  // namespace trapline::x64
+
+#endif  // TRAPLINE_VMM_SOFT_X64_ASSEMBLER_H_
