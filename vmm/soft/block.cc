@@ -16,8 +16,6 @@ namespace {
 
 constexpr size_t kArenaSize = size_t{32} << 20;  // reserved; touched as it fills
 constexpr size_t kCodeSize = size_t{32} << 20;   // behind it, within reach of each other
-constexpr size_t kBlockAlign = 64;
-constexpr size_t kFirstBlock = kBlockAlign - offsetof(Block, pc);  // pc begins a cache line
 constexpr size_t kFewBlocks = size_t{64} << 10;  // of arena: taken out of the tables one by one
 constexpr size_t kLargestBlock = sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op);
 
@@ -112,14 +110,7 @@ void fill_block(Cpu& cpu, EngineState& e, Block* b, uint64_t pc, const uint8_t* 
   predecode_block(cpu, e, pc, host, limit, source, b->ops);
   const unsigned n = source.length;
   b->len = n;
-  // From the end, so that a branch gets its comparison first; no op takes part in two pairs.
-  for (unsigned i = n; i >= 2; --i) {
-    if (Handler both =
-            fuse(b->ops[i - 2], b->ops[i - 1], i == n ? source.last : Predecoded::kNext)) {
-      b->ops[i - 2].fn = both;
-      --i;
-    }
-  }
+  fuse_pairs(b->ops, n, source.last);
   const size_t links_at = source.last == Predecoded::kNext ? n + 1 : n;
   std::memset(static_cast<void*>(&b->ops[links_at]), 0, sizeof(Op));
   b->slots = static_cast<uint16_t>(links_at + 1);
@@ -243,8 +234,8 @@ Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit) {
 void blocks_flush(EngineState& e) {
   if (e.arena_used > kFewBlocks) {
     clear_tables(e);
-  } else if (e.arena_used != kFirstBlock) {
-    for (size_t at = kFirstBlock; at < e.arena_used;) {
+  } else if (e.arena_used != kBlockPhase) {
+    for (size_t at = kBlockPhase; at < e.arena_used;) {
       const auto* b = reinterpret_cast<const Block*>(e.arena + at);
       e.jump_cache[jump_hash(b->pc)] = &kNoBlock;
       e.block_table[table_index(b->pc, b->host, b->mode)] = nullptr;
@@ -253,7 +244,7 @@ void blocks_flush(EngineState& e) {
     std::fill(e.code_pages.begin(), e.code_pages.end(), CodePage{nullptr, nullptr});
   }
   e.code_pages_used = 0;
-  e.arena_used = kFirstBlock;
+  e.arena_used = kBlockPhase;
   e.pending_link = nullptr;
   if (e.translator != nullptr) e.translator->reset();
 }
@@ -264,7 +255,7 @@ void blocks_init(EngineState& e) {
   if (raw == MAP_FAILED) std::abort();  // address space, not memory: a broken host
   e.arena = static_cast<uint8_t*>(raw);
   e.arena_size = kArenaSize;
-  e.arena_used = kFirstBlock;
+  e.arena_used = kBlockPhase;
   e.code = e.arena + kArenaSize;
   e.code_size = kCodeSize;
   clear_tables(e);

@@ -42,7 +42,7 @@ struct Block {
   const uint8_t* host;  // of the first instruction
   Block* hash_next;     // same bucket of the block table
   Block* page_next;     // same code page
-  Handler plain;        // ops[0] by itself, while ops[0].fn counts the runs
+  Handler plain;        // what ops[0].fn was, while it counts the runs
   uint64_t pc;
   // The translation context in which `pc` was last found to lead to `host`; 0: dead. A block is
   // used without a lookup only while this equals EngineState::token.
@@ -57,6 +57,8 @@ struct Block {
   Op ops[];
 };
 static_assert(sizeof(Block) == 64);
+// Blocks take multiples of this, and begin where the second half of the header begins a line.
+inline constexpr size_t kBlockAlign = 64, kBlockPhase = kBlockAlign - offsetof(Block, pc);
 
 inline Block* block_of(const Op* first_op) {
   return reinterpret_cast<Block*>(reinterpret_cast<uintptr_t>(first_op) - offsetof(Block, ops));
@@ -106,8 +108,8 @@ Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op);
 bool predecode_ordered(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_fp(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_undefined(uint32_t word, Op& op);
-// A handler for two adjacent ops at once, or null; ops_fused.cc. `last`: what the second returned.
-Handler fuse(const Op& first, const Op& second, Predecoded last);
+// Gives pairs of adjacent ops one handler, where there is one; ops_fused.cc.
+void fuse_pairs(Op* ops, unsigned length, Predecoded last);
 // The end of a block that is cut after `context.index` instructions: `op` and the slot after it.
 void make_block_end(Op& op, unsigned length, bool crosses_page);
 // What a dropped block is entered by: looks it up again.

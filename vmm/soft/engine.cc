@@ -117,7 +117,13 @@ void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
       e.returned = false;
       e.flags.unpack(cpu.nzcv);
       e.block = b;
+      // A step ends after one instruction, though it may be a jump to a known block.
+      const int64_t withheld = stepping ? e.icount - 1 : 0;
+      e.icount -= withheld;
+      e.retire_base -= static_cast<uint64_t>(withheld);
       b->ops[0].fn(&cpu, b->ops, e.icount - b->len, &e);
+      e.icount += withheld;
+      e.retire_base += static_cast<uint64_t>(withheld);
       if (stepping && e.leave == Leave::kLookup && !e.returned) step_advance(cpu);
     }
     switch (e.leave) {

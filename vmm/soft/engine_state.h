@@ -194,7 +194,7 @@ struct EngineState {
   uint64_t skip_breakpoint_pc = ~uint64_t{0};
   uint64_t skip_breakpoint_retired = 0;
   bool hw_breakpoints = false, hw_watchpoints = false;
-  bool blocks_stale = false;  // built for other breakpoints
+  bool blocks_stale = false;  // built for other breakpoints, or no room for more host code
   uint64_t debug_sum = 0;     // of the debug registers last seen
 
   EngineStats stats;

@@ -46,6 +46,7 @@ void perform(EngineState& e, const Maintenance& work) {
       return;
     case Maintenance::kCodeAll:
       blocks_flush(e);
+      e.context_dirty = true;  // nor may the block that runs go on: its memory is free
       return;
   }
 }

@@ -124,8 +124,7 @@ Handler compare_handler(unsigned cond) {
   return choose<14>(cond, []<int kCond>() -> Handler { return op_compare_branch<Compare, kCond>; });
 }
 
-}  // namespace
-
+// A handler for two adjacent ops at once, or null. `last`: what the second returned.
 Handler fuse(const Op& first, const Op& second, Predecoded last) {
   if (last == Predecoded::kLinks) {
     const int cond = local_condition(second);
@@ -146,6 +145,18 @@ Handler fuse(const Op& first, const Op& second, Predecoded last) {
   }
   if (last != Predecoded::kNext) return nullptr;
   return kPairTable.find(first.fn, second.fn);
+}
+
+}  // namespace
+
+void fuse_pairs(Op* ops, unsigned length, Predecoded last) {
+  // From the end, so that a branch gets its comparison first; no op takes part in two pairs.
+  for (unsigned i = length; i >= 2; --i) {
+    if (Handler both = fuse(ops[i - 2], ops[i - 1], i == length ? last : Predecoded::kNext)) {
+      ops[i - 2].fn = both;
+      --i;
+    }
+  }
 }
 
 }  // namespace trapline::soft

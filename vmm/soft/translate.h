@@ -24,7 +24,7 @@ class Translator {
   virtual void chain(uint32_t site, const Block& target, bool local) = 0;
   // Other blocks' jumps to this one's code lead to its dead end from now on.
   virtual void kill(const Block& block) = 0;
-  // All code is forgotten. None of it runs.
+  // All code is forgotten. A block that runs is left at the next instruction that could tell.
   virtual void reset() = 0;
 };
 

@@ -4,11 +4,10 @@
 
 namespace trapline::soft {
 
-// Whether the targets lie in the block's page, as predecoding found: the handler tells.
+// Whether the target, or both, lie in the block's page: kLocal of the op's handler.
 bool X64Translator::local(bool both) const {
-  const uint64_t next = block_->pc + 4 * uint64_t{block_->len};
   const uint64_t taken = block_->pc + static_cast<uint64_t>(int64_t{op_->imm});
-  const uint64_t pages = (taken ^ block_->pc) | (both ? next ^ block_->pc : 0);
+  const uint64_t pages = (taken ^ block_->pc) | (both ? next_pc() ^ block_->pc : 0);
   return (pages & ~kPageMask) == 0;
 }
 
@@ -100,16 +99,26 @@ void X64Translator::emit_pop_return() {
   ret();
 }
 
-// BL. Its return goes on with the link that is `next` of other branches.
-X64Translator::Emitted X64Translator::branch_and_link(bool local) {
-  mov(r8, block_->pc + 4 * uint64_t{block_->len});
-  store(30, r8);
-  lea(r9, ptr[rip + begin_]);  // `landing`, once it is known
+// Before a call: that it returns to a landing, which is to be bound to follow_return().
+uint32_t X64Translator::expect_return() {
+  mov(r8, next_pc());
+  lea(r9, ptr[rip + begin_]);
   const uint32_t landing = here() - 4;
   call_routine(push_return_);
-  follow(true, local);
+  return landing;
+}
+
+// The call's landing: the link that is `next` of other branches.
+void X64Translator::follow_return(uint32_t landing) {
   bind(landing);
-  follow(false, ((block_->pc + 4 * uint64_t{block_->len}) ^ block_->pc) <= kPageMask);
+  follow(false, ((next_pc() ^ block_->pc) & ~kPageMask) == 0);
+}
+
+X64Translator::Emitted X64Translator::branch_and_link(bool local) {
+  const uint32_t landing = expect_return();
+  store_constant(30, next_pc());
+  follow(true, local);
+  follow_return(landing);
   return Emitted::kEnd;
 }
 
@@ -122,18 +131,20 @@ X64Translator::Emitted X64Translator::return_to() {
   return Emitted::kEnd;
 }
 
-// To the address in Rn; the handler does what is not plain.
+// BR, BLR: to the address in Rn, which may be X30; the handler does what is not plain.
 X64Translator::Emitted X64Translator::indirect(bool link) {
   mov(rsi, x(op_->n));
+  const uint32_t landing = link ? expect_return() : 0;
   call_routine(find_block_);
   leave_by(kHandler, jump(kNe), reinterpret_cast<uint64_t>(op_->fn));
   if (link) {
-    mov(r8, block_->pc + 4 * uint64_t{block_->len});
+    mov(r8, next_pc());
     store(30, r8);
   }
   lea(rsi, ptr[rax + offsetof(Block, ops)]);
   mov(ptr[rcx + block_at_], rax);
   jmp(ptr[rsi]);
+  if (link) follow_return(landing);
   return Emitted::kEnd;
 }
 

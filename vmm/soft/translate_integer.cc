@@ -187,7 +187,7 @@ X64Translator::Emitted X64Translator::bitfield(uint32_t word) {
                      : imms == 15 ? x64::word[rdi + register_at(op_->n)]
                                   : dword[rdi + register_at(op_->n)];
     if (imms == 31) {
-      is_signed&& sf ? movsxd(rax, from) : mov(eax, from);
+      (is_signed && sf) ? movsxd(rax, from) : mov(eax, from);
     } else {
       is_signed ? movsx(result, from) : movzx(eax, from);
     }
@@ -239,22 +239,22 @@ void X64Translator::shift_constant(Gp reg, unsigned kind, unsigned amount) {
 
 // Rm, extended by `option`, to r8.
 void X64Translator::extend(unsigned option) {
-  const int at = register_at(op_->m);
+  const Place from = rdi + register_at(op_->m);
   switch (option) {
     case 0:
-      return movzx(r8d, byte[rdi + at]);
+      return movzx(r8d, byte[from]);
     case 1:
-      return movzx(r8d, x64::word[rdi + register_at(op_->m)]);
+      return movzx(r8d, x64::word[from]);
     case 2:
-      return mov(r8d, ptr[rdi + at]);
+      return mov(r8d, ptr[from]);
     case 4:
-      return movsx(r8, byte[rdi + at]);
+      return movsx(r8, byte[from]);
     case 5:
-      return movsx(r8, x64::word[rdi + register_at(op_->m)]);
+      return movsx(r8, x64::word[from]);
     case 6:
-      return movsxd(r8, dword[rdi + at]);
+      return movsxd(r8, dword[from]);
     default:
-      return mov(r8, ptr[rdi + at]);
+      return mov(r8, ptr[from]);
   }
 }
 

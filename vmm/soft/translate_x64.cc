@@ -1,6 +1,7 @@
 // Translating a block: how its code is laid out, entered and left.
 #include "vmm/soft/translate_x64.h"
 
+#include <cpuid.h>
 #include <sys/mman.h>
 
 #include <cstring>
@@ -10,7 +11,9 @@
 namespace trapline::soft {
 namespace {
 
-// More than any block's code takes, in line or out of it.
+// More than any block's code takes, in line or out of it. An instruction takes up to 90 bytes
+// (CCMP); in the cold half there are two exits a block and four at its end, of 20 bytes at the
+// most.
 constexpr uint32_t kMostCode = (kMaxBlockLen + 2) * 128;
 
 template <typename Base, typename Field>
@@ -19,8 +22,22 @@ int distance(const Base& base, const Field& field) {
                           reinterpret_cast<const char*>(&base));
 }
 
-bool same_operands(const Op& a, const Op& b) {
-  return a.d == b.d && a.n == b.n && a.m == b.m && a.s == b.s && a.word == b.word;
+bool has_lzcnt() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_LZCNT) != 0;
+}
+
+// The predecoded words make the same block, to the handler.
+bool same_block(const Op* ops, const BlockSource& source, const Block& block) {
+  const bool has_end = source.last == Predecoded::kNext;
+  if (source.length != block.len || source.length + (has_end ? 2u : 1u) != block.slots) {
+    return false;
+  }
+  const size_t count = source.length + (has_end ? 1 : 0);
+  Op fused[kMaxBlockLen + 1];
+  std::memcpy(static_cast<void*>(fused), ops, count * sizeof(Op));
+  fuse_pairs(fused, source.length, source.last);
+  return std::memcmp(fused, block.ops, count * sizeof(Op)) == 0;
 }
 
 // A chained jump to another page: cmp r8, [token]; jne; jmp, whose displacement is the site.
@@ -37,7 +54,7 @@ X64Translator::X64Translator(Cpu& cpu, EngineState& e)
       cold_begin_(static_cast<uint32_t>(e.code_size / 2)),
       size_(static_cast<uint32_t>(e.code_size)),
       bmi2_(__builtin_cpu_supports("bmi2") != 0),
-      lzcnt_(__builtin_cpu_supports("lzcnt") != 0),
+      lzcnt_(has_lzcnt()),
       registers_(distance(cpu, cpu.r.x[0])),
       vectors_(distance(cpu, cpu.v[0])),
       attention_(distance(cpu, cpu.attention)),
@@ -198,12 +215,8 @@ void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
   Op ops[kMaxBlockLen + 1];
   BlockSource source;
   predecode_block(cpu, e, block.pc, block.host, kMaxBlockLen, source, ops);
-  const bool has_end = source.last == Predecoded::kNext;
-  const unsigned count = source.length + (has_end ? 1 : 0);
-  if (source.length != block.len || source.length + (has_end ? 2u : 1u) != block.slots) return;
-  for (unsigned i = 0; i < count; ++i) {
-    if (!same_operands(ops[i], block.ops[i])) return;
-  }
+  if (!same_block(ops, source, block)) return;
+  const unsigned count = source.length + (source.last == Predecoded::kNext ? 1 : 0);
 
   const uint32_t start = here();
   struct Entry {
@@ -238,12 +251,13 @@ void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
     entered = emitted == Emitted::kCanLeave;
     falls_in = emitted != Emitted::kEnd;
   }
-  emit_exits();
   if (entry_count == 0) {  // handlers only
     block.code = 0;
+    exits_.clear();
     move_to(start);
     return;
   }
+  emit_exits();
   for (unsigned i = 0; i < entry_count; ++i) {
     block.ops[entries[i].index].fn = reinterpret_cast<Handler>(begin_ + entries[i].at);
   }

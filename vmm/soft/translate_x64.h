@@ -1,5 +1,5 @@
-// Emits x86-64 code for the ops of one block. Registers: rdi cpu, rsi op (only where a handler is
-// entered), rdx icount, rcx e, as handlers have them; rax, r8 to r11, xmm0 are scratch. Nothing is
+// Emits x86-64 code for the ops of one block. Registers: rdi cpu, rdx icount, rcx e, as handlers
+// have them, and rsi op where one is entered; rax, rsi, r8 to r11, xmm0 are scratch. Nothing is
 // kept in scratch registers from one instruction to the next, except the host's flags.
 //
 // The code is kept small, since a kernel's working set of it is larger than the host's caches like:
@@ -38,7 +38,8 @@ class X64Translator final : public Translator, private Assembler {
     kCanLeave,  // it may go to a handler, and come back by the op's or the next op's `fn`
     kEnd,       // left the block
   };
-  // Ways out of the code, each to a handler.
+  // Ways out of the code, each to a handler: in the order of emit_routines(). From kTakenLocal to
+  // kNext rax holds the site.
   enum Way : uint8_t {
     kSlowAccess,
     kBlockPoll,
@@ -65,10 +66,9 @@ class X64Translator final : public Translator, private Assembler {
   void emit_exits();
   void enter_handler();
   void prologue(Block& block);
-  void count_and_poll();
   // The op's block and index in 32 bits.
   uint32_t place_of(const Block& block, unsigned index) const {
-    static_assert(kMaxBlockLen < 64);
+    static_assert(kMaxBlockLen < kBlockAlign);
     const auto offset = reinterpret_cast<const uint8_t*>(&block) - arena_;
     return static_cast<uint32_t>(offset - kBlockPhase) | index;
   }
@@ -119,6 +119,8 @@ class X64Translator final : public Translator, private Assembler {
 
   // --- translate_branch.cc ---
   Emitted branch(uint32_t word);
+  uint32_t expect_return();
+  void follow_return(uint32_t landing);
   Emitted branch_and_link(bool local);
   Emitted indirect(bool link);
   Emitted return_to();
@@ -128,8 +130,7 @@ class X64Translator final : public Translator, private Assembler {
   void emit_push_return();
   void emit_pop_return();
   bool local(bool both) const;
-
-  static constexpr uint32_t kBlockPhase = 32;  // a block's address modulo 64
+  uint64_t next_pc() const { return block_->pc + 4 * uint64_t{block_->len}; }
 
   EngineState& e_;
   const uint8_t* const arena_;

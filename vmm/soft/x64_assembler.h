@@ -133,34 +133,13 @@ class Assembler {
   void alu(Alu op, Gp to, Gp from) { modrm(0, wide(to), alu_opcode(op, to), to.code, from); }
   void alu(Alu op, Gp to, int32_t imm) { alu_immediate(op, to, imm); }
   void alu(Alu op, const Mem& to, int32_t imm) { alu_immediate(op, to, imm); }
-  template <typename To, typename From>
-  void add(const To& to, const From& from) {
-    alu(kAdd, to, from);
-  }
-  template <typename To, typename From>
-  void or_(const To& to, const From& from) {
-    alu(kOr, to, from);
-  }
-  template <typename To, typename From>
-  void adc(const To& to, const From& from) {
-    alu(kAdc, to, from);
-  }
-  template <typename To, typename From>
-  void and_(const To& to, const From& from) {
-    alu(kAnd, to, from);
-  }
-  template <typename To, typename From>
-  void sub(const To& to, const From& from) {
-    alu(kSub, to, from);
-  }
-  template <typename To, typename From>
-  void xor_(const To& to, const From& from) {
-    alu(kXor, to, from);
-  }
-  template <typename To, typename From>
-  void cmp(const To& to, const From& from) {
-    alu(kCmp, to, from);
-  }
+  void add(auto to, auto from) { alu(kAdd, to, from); }
+  void or_(auto to, auto from) { alu(kOr, to, from); }
+  void adc(auto to, auto from) { alu(kAdc, to, from); }
+  void and_(auto to, auto from) { alu(kAnd, to, from); }
+  void sub(auto to, auto from) { alu(kSub, to, from); }
+  void xor_(auto to, auto from) { alu(kXor, to, from); }
+  void cmp(auto to, auto from) { alu(kCmp, to, from); }
   void test(const Mem& a, Gp b) { modrm(0, wide(b), 0x85, b.code, a); }
   void test(const Mem& a, uint8_t imm) {  // of a byte
     modrm(0, false, 0xf6, 0, a, 1);
@@ -170,10 +149,7 @@ class Assembler {
     modrm(0, false, 0xf6, 0, a);
     put8(imm);
   }
-  template <typename From>
-  void imul(Gp to, const From& from) {
-    modrm(0, wide(to), 0x0faf, to.code, from);
-  }
+  void imul(Gp to, auto from) { modrm(0, wide(to), 0x0faf, to.code, from); }
   void mul_rax(const Mem& by, bool is_signed) { modrm(0, true, 0xf7, is_signed ? 5 : 4, by); }
   void not_(Gp r) { modrm(0, wide(r), 0xf7, 2, r); }
   void bswap(Gp r) {

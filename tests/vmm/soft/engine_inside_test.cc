@@ -82,6 +82,27 @@ TEST_F(Inside, EveryInstructionCountsAgainstTheBudgetOnce) {
   EXPECT_EQ(sink.exits.size(), 500u);
 }
 
+// As another CPU's IC IALLUIS does that is served there: the block may not go on.
+TEST_F(Inside, AllCodeMayBeForgottenMeanwhile) {
+  sink.performs = true;
+  sink.meanwhile = [&] { icache_invalidate_all(bench.cpu(), false); };
+  bench.put(kCode, {
+                       kLoad,       // again: ldr w1, [x0]
+                       0x94000004,  // bl f
+                       0x71000442,  // subs w2, w2, #1
+                       0x54ffffa1,  // b.ne again
+                       kHvc0,
+                       0x91000463,  // f: add x3, x3, #1
+                       0xd65f03c0,  // ret
+                   });
+  bench.cpu().r.x[2] = 1000;
+  EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
+  EXPECT_EQ(bench.cpu().r.x[3], 1000);
+  EXPECT_EQ(sink.plain.size() + sink.exits.size(), 1000u);  // the first misses the TLB
+  const EngineStats stats = engine_stats(bench.cpu());
+  EXPECT_GE(stats.blocks_built, 2900u) << "blocks of before were run";
+}
+
 TEST_F(Inside, FlagsSurvive) {
   bench.put(kCode, {
                        0xeb1f03ff,  // cmp xzr, xzr

@@ -514,6 +514,40 @@ TEST(EngineDebug, SoftwareStepTrapsAfterOneInstruction) {
   EXPECT_EQ(cpu.r.x[5], 1);
 }
 
+// What is stepped leads to blocks that were run before: it is left after one instruction still.
+TEST(EngineDebug, SoftwareStepStopsAtKnownBlocks) {
+  const struct {
+    const char* text;
+    uint32_t word;
+  } rows[] = {
+      {"ret x7", 0xd65f00e0}, {"br x7", 0xd61f00e0},  {"blr x7", 0xd63f00e0},
+      {"b .+8", 0x14000002},  {"bl .+8", 0x94000002},
+  };
+  for (const auto& row : rows) {
+    Bench bench;
+    Cpu& cpu = bench.cpu();
+    bench.put(kCode, {0xd5184001, 0xd5184022, 0xd69f03e0});  // msr spsr, x1; msr elr, x2; eret
+    bench.put(kCode + 0x100, {
+                                 row.word, kHvc0,
+                                 0x910004a5,  // add x5, x5, #1
+                                 0xd4000001,  // svc #0
+                             });
+    cpu.r.x[1] = 0x3c0;  // EL0t
+    cpu.r.x[2] = kCode + 0x100;
+    cpu.r.x[7] = kCode + 0x108;
+    for (int i = 0; i < 40; ++i) EXPECT_EQ(vector_of(bench.run()), 0x400) << row.text;
+    EXPECT_EQ(cpu.r.x[5], 40) << row.text;
+    cpu.sys.mdscr_el1 = 1;
+    cpu.sys.oslar_locked = 0;
+    debug_context_changed(cpu);
+    cpu.r.x[1] |= 1 << 21;  // SS
+    EXPECT_EQ(vector_of(bench.run()), 0x400) << row.text;
+    EXPECT_EQ(cpu.sys.esr_el1 >> 26, 0x32) << row.text;
+    EXPECT_EQ(cpu.sys.elr_el1, kCode + 0x108) << row.text;
+    EXPECT_EQ(cpu.r.x[5], 40) << row.text;
+  }
+}
+
 TEST(EngineDebug, GuestBreakpointAndWatchpoint) {
   Bench bench;
   bench.enable_mmu();
