@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two runs under --clock icount: the same console bytes, exits and instructions.
 
-icount_test.py TRAPLINE GUEST_DIR [TRAPLINE OPTIONS]
+icount_test.py TRAPLINE GUEST_DIR [TRAPLINE OPTIONS [--then THE SECOND RUN'S]]
 """
 import os
 import re
@@ -31,6 +31,8 @@ def differences(path, a, b):
 def test():
     trapline, directory, *options = sys.argv[1:]
     guest.need_guest(directory, "Image", "initrd-test.gz")
+    then = options.index("--then") if "--then" in options else len(options)
+    options = [options[:then], options[then + 1:] or options]
     runs = []
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(2):
@@ -38,7 +40,7 @@ def test():
             command = [trapline, "run", "--clock", "icount", "--stats", stats]
             command += ["--kernel", os.path.join(directory, "Image")]
             command += ["--initrd", os.path.join(directory, "initrd-test.gz")]
-            command += ["--append", guest.CMDLINE] + options
+            command += ["--append", guest.CMDLINE] + options[number]
             status, output, errors = guest.run(command, 400)
             guest.require(status == 0, f"run {number}: status {status}\n{errors}")
             guest.require(
