@@ -28,6 +28,10 @@ struct Stage2Walk {
   bool device = false;      // MemAttr says Device: combined with stage 1, the stricter wins
   uint8_t page_log2 = 12;   // size of the leaf
   uint8_t* host = nullptr;  // of the byte at the IPA asked for
+
+  bool allows(bool read, bool write) const {
+    return ok && (!read || readable) && (!write || writable);
+  }
 };
 
 class Stage2 {

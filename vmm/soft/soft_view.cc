@@ -54,9 +54,7 @@ Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unpri
 
 uint8_t* SoftView::ram(uint64_t ipa, Direction dir) {
   const Stage2Walk walk = cpu_.stage2->walk(ipa);
-  const bool allowed = walk.ok && (dir == Direction::kWrite || walk.readable) &&
-                       (dir == Direction::kRead || walk.writable);
-  return allowed ? walk.host : nullptr;
+  return walk.allows(dir != Direction::kWrite, dir != Direction::kRead) ? walk.host : nullptr;
 }
 
 void SoftView::ram_written(uint64_t ipa, unsigned size) {
