@@ -88,9 +88,9 @@ struct Cpu {
 
   Exit exit;  // filled when a seam function returns Next::kExit
   unsigned index = 0;
-  bool isv_never = false;  // --isv never: no syndrome for any data abort
+  bool isv_never = false;                      // --isv never: no syndrome for any data abort
   uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
-  uint64_t retired = 0;    // exact at seams
+  uint64_t retired = 0;                        // exact at seams
   // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
   // when `retired` moved; at 1,000 the CPU is crashed (kCrashed).
   unsigned futile_exceptions = 0;
