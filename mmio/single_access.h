@@ -53,8 +53,8 @@ inline bool is_single(const Access& access) {
          access.mode != AddressMode::kPostRegister;
 }
 
-// Access::spare of an access that is_single() and whose address is a general register, perhaps
-// with an immediate: found out once, when it is decoded.
+// Access::spare, to the exit loop alone, of an access that is_single() and whose address is a
+// general register, perhaps with an immediate: found out once, when it is decoded.
 inline constexpr uint8_t kPlain = 1;
 
 // Of an access that is_single() and was translated; `kWritesBack`: it may. `Observer`:
@@ -107,13 +107,13 @@ template <bool kWritesBack, typename Observer>
   return Single::kDone;
 }
 
+// `known_plain`: whoever decoded this very access found that it is kPlain.
 template <typename Observer>
 [[gnu::always_inline]] inline Single single_access(const Access& access, uint64_t va, CpuView& view,
                                                    const Bus& bus, EmulateContext& context,
-                                                   Observer& observer) {
+                                                   Observer& observer, bool known_plain = false) {
   constexpr uint64_t kPageMask = 0xfff;
-  if (access.spare != kPlain &&
-      (!is_single(access) || (access.rn == kRegZr && view.sp_alignment_check))) {
+  if (!known_plain && (!is_single(access) || (access.rn == kRegZr && view.sp_alignment_check))) {
     return Single::kNot;
   }
   if ((va & ~kPageMask) != view.known_va_page) return Single::kNot;

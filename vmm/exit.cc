@@ -223,11 +223,12 @@ template <typename Clock>
   view.known_ipa_page = exit.ipa & ~kPageOffset;
 
   uint64_t va = exit.far;
+  bool plain = false;
   if (abort.valid()) {
     // Without FAR the view identity-maps.
     if (!page_known && (exit.valid_mask & Exit::kFar) == 0) va = exit.ipa;
   } else {
-    const bool plain = access.spare == emulation::kPlain;
+    plain = access.spare == emulation::kPlain;
     va = plain ? plain_address(access, view) : effective_address(access, view);
     // What agrees_with_syndrome() asks, of an access of one element.
     static_assert(static_cast<uint8_t>(Op::kStore) == static_cast<uint8_t>(Op::kLoad) + 1);
@@ -241,7 +242,7 @@ template <typename Clock>
 
   using emulation::Single;
   const Single single =
-      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_);
+      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_, plain);
   if (single == Single::kDone) [[likely]] {
     clock.lap(Stage::kEmulate);
     stuck_pc_ = ~uint64_t{0};
