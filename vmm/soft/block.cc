@@ -191,10 +191,9 @@ void predecode_block(const Cpu& cpu, const EngineState& e, uint64_t pc, const ui
     ++n;
   }
   source.length = n;
-  source.ends_page = n == page_left;
   if (source.last == Predecoded::kNext) {
     ops[n] = Op{};
-    make_block_end(ops[n], n, source.ends_page);
+    make_block_end(ops[n], n, n == page_left);
   }
 }
 

@@ -95,7 +95,6 @@ Predecoded predecode(uint32_t word, PredecodeContext& context, Op& op);
 // What a block is made from.
 struct BlockSource {
   unsigned length;  // instructions
-  bool ends_page;   // it was cut by the end of its page
   Predecoded last;  // of the last instruction
   uint32_t words[kMaxBlockLen];
 };

@@ -119,7 +119,7 @@ X64Translator::Emitted X64Translator::logical_immediate(uint32_t word) {
   const bool sf = word >> 31;
   const unsigned opc = bits(word, 30, 29);
   const uint64_t mask = bitmask_immediate(bits(word, 22, 10));
-  const bool short_mask = !sf || static_cast<uint64_t>(int64_t{static_cast<int32_t>(mask)}) == mask;
+  const bool short_mask = !sf || is_short(mask);
   if (opc == 1 && op_->n == kSlotXzr) {  // MOV
     store_constant(op_->d, sf ? mask : static_cast<uint32_t>(mask));
     flags_kept_ = true;

@@ -169,7 +169,7 @@ void X64Translator::emit_exits() {
 }
 
 void X64Translator::store_constant(unsigned slot, uint64_t value) {
-  if (static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value) {
+  if (is_short(value)) {
     mov(qword[rdi + register_at(slot)], value);
   } else {
     mov(rax, value);
