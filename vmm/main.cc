@@ -1,26 +1,49 @@
 // The command line: `trapline run | decode ...`. See design.md, "The command line".
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <functional>
+#include <exception>
 #include <iostream>
 #include <map>
+#include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
-#include <thread>
+#include <string_view>
 
 #include "decode/format.h"
 #include "vmm/console.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/output_file.h"
+#include "vmm/signals.h"
 
 namespace trapline {
 namespace {
+
+// How long a message may wait for a reader of standard error once a signal asked for the end.
+constexpr int kShortPatienceMs = 200;
+
+// Writes to standard error; gives up when nobody reads for `patience_ms` (-1: never).
+void print_message(std::string_view text, int patience_ms = -1) {
+  while (!text.empty()) {
+    pollfd fd{STDERR_FILENO, POLLOUT, 0};
+    if (poll(&fd, 1, patience_ms) == 0) return;
+    // What poll() promises room for: a page of a pipe.
+    const ssize_t n = write(STDERR_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return;
+    text.remove_prefix(static_cast<size_t>(n));
+  }
+}
 
 int fail(const std::string& text) {
   // One line, whatever a library put into the text.
@@ -38,36 +61,39 @@ void on_fatal_signal(int number) {
   std::raise(number);
 }
 
-// SIGINT, SIGTERM and SIGHUP end the run in order: the terminal is restored, the statistics
-// written.
-constexpr int kSignalStatus = 128;
-
-sigset_t ending_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set, number);
-  return set;
+// What nothing caught: the host refused memory to a thread, say. One line, and no core.
+[[noreturn]] void on_terminate() {
+  restore_terminal();
+  std::string text = "trapline: internal error\n";
+  if (std::exception_ptr error = std::current_exception()) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::bad_alloc&) {
+      text = "trapline: the host has no memory left\n";
+    } catch (const std::exception& known) {
+      text = std::string("trapline: ") + known.what() + "\n";
+    } catch (...) {
+    }
+  }
+  [[maybe_unused]] const ssize_t n = write(STDERR_FILENO, text.data(), text.size());
+  _exit(kBadInput);
 }
 
-class SignalWatch {
- public:
-  // ending_signals() are blocked in all threads already.
-  explicit SignalWatch(std::function<void(int)> stop)
-      : thread_([stop = std::move(stop)] {
-          sigset_t set = ending_signals();
-          int number = 0;
-          while (sigwait(&set, &number) == 0 && number != SIGUSR1) stop(number);
-        }) {}
-  ~SignalWatch() {
-    pthread_kill(thread_.native_handle(), SIGUSR1);
-    thread_.join();
+// Before anything is opened: a file that got descriptor 1 or 2 would receive what is printed.
+void occupy_standard_descriptors() {
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(kBadInput);
   }
-  SignalWatch(const SignalWatch&) = delete;
-  SignalWatch& operator=(const SignalWatch&) = delete;
+}
 
- private:
-  std::thread thread_;
-};
+void prepare_process() {
+  occupy_standard_descriptors();
+  std::set_terminate(on_terminate);
+  for (int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) std::signal(number, on_fatal_signal);
+  // Writing where nobody reads, or past the limit of a file's size, is an error of that write.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
 
 // "512M", "2G", "65536K", or plain bytes.
 std::string parse_size(const std::string& text, uint64_t& bytes) {
@@ -124,46 +150,48 @@ std::string check(const Options& o, const std::string& memory_text) {
   return {};
 }
 
-int write_file(const std::string& path, const void* data, size_t size) {
-  std::ofstream out(path, std::ios::binary);
-  out.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
-  out.close();
-  if (!out) return fail(path + ": cannot write: " + std::strerror(errno));
-  return 0;
+std::string write_statistics(const Options& options, const RunReport& report) {
+  return write_output(options.stats, report_json(report).dump(2) + "\n");
+}
+
+// USR1: the figures so far, and the guest goes on.
+void report_now(const Options& options, Machine& machine) {
+  const std::optional<RunReport> report = machine.report_now();
+  if (!report) return;
+  if (options.stats.empty()) {
+    print_message(report_table(*report), kShortPatienceMs);  // TERM may come behind it
+  } else if (std::string error = write_statistics(options, *report); !error.empty()) {
+    fail(error);
+  }
 }
 
 int run(const Options& options) {
-  sigset_t set = ending_signals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before the first thread
+  SignalWatch signals;
   Console console;
   auto machine = Machine::create(options, console);
   if (!machine) return fail(machine.error());
   if (!options.dump_dtb.empty()) {
     const std::vector<uint8_t>& tree = (*machine)->device_tree();
-    return write_file(options.dump_dtb, tree.data(), tree.size());
+    std::string error =
+        write_output(options.dump_dtb, {reinterpret_cast<const char*>(tree.data()), tree.size()});
+    return error.empty() ? 0 : fail(error);
   }
   // The statistics file must be writable before the guest runs for an hour.
   if (!options.stats.empty()) {
-    if (int status = write_file(options.stats, "{}\n", 3); status != 0) return status;
+    if (std::string error = check_output(options.stats); !error.empty()) return fail(error);
   }
-  for (int number : {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE}) {
-    std::signal(number, on_fatal_signal);
-  }
-  std::signal(SIGPIPE, SIG_IGN);
+  signals.set({.stop = [&](int status) { (*machine)->stop(status); },
+               .report = [&] { report_now(options, **machine); }});
+  int status = (*machine)->run();
 
-  int status = 0;
-  {
-    SignalWatch watch([&](int number) { (*machine)->stop(kSignalStatus + number); });
-    status = (*machine)->run();
-  }
-  RunReport report = (*machine)->report();
-  std::fputs(report_table(report).c_str(), stderr);
-  if (!options.stats.empty()) {
-    std::string text = report_json(report).dump(2) + "\n";
-    if (int failed = write_file(options.stats, text.data(), text.size()); failed != 0) {
-      return failed;
-    }
-  }
+  const RunReport report = (*machine)->report();
+  std::string error;
+  if (!options.stats.empty()) error = write_statistics(options, report);
+  if (!error.empty()) status = kBadInput;
+  // Nothing is left to lose: whoever is tired of waiting for a reader of our messages ends it here.
+  signals.set({.stop = [status](int) { _exit(status); }, .report = {}});
+  print_message(report_table(report), status >= SignalWatch::kStatus ? kShortPatienceMs : -1);
+  if (!error.empty()) return fail(error);
   return status;
 }
 
@@ -272,6 +300,7 @@ int main_checked(int argc, char** argv) {
 }  // namespace trapline
 
 int main(int argc, char** argv) {
+  trapline::prepare_process();
   try {
     return trapline::main_checked(argc, argv);
   } catch (const std::exception& error) {

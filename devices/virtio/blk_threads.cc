@@ -3,10 +3,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <condition_variable>
-#include <cstdlib>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "devices/virtio/blk_engine.h"
@@ -19,8 +20,16 @@ constexpr unsigned kThreads = 4;
 class ThreadEngine final : public BlkEngine {
  public:
   explicit ThreadEngine(Image& image) : image_(image), done_fd_(eventfd(0, EFD_CLOEXEC)) {
-    if (done_fd_ < 0) std::abort();  // out of descriptors while assembling the machine
-    for (std::thread& t : threads_) t = std::thread([this] { run(); });
+    if (done_fd_ < 0) throw std::system_error(errno, std::generic_category(), "virtio-blk");
+    for (std::thread& t : threads_) {
+      try {
+        t = std::thread([this] { run(); });
+      } catch (const std::system_error& error) {
+        if (threads_[0].joinable()) break;  // fewer do as well
+        close(done_fd_);
+        throw std::system_error(error.code(), "virtio-blk: cannot start a thread");
+      }
+    }
   }
 
   ~ThreadEngine() override {
@@ -29,7 +38,9 @@ class ThreadEngine final : public BlkEngine {
       exit_ = true;
     }
     work_.notify_all();
-    for (std::thread& t : threads_) t.join();
+    for (std::thread& t : threads_) {
+      if (t.joinable()) t.join();
+    }
     close(done_fd_);
   }
 

@@ -4,8 +4,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 
 #include "vmm/soft/engine_state.h"
 #include "vmm/soft/exception.h"
@@ -251,7 +253,9 @@ void blocks_flush(EngineState& e) {
 void blocks_init(EngineState& e) {
   void* raw = mmap(nullptr, kArenaSize + kCodeSize, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (raw == MAP_FAILED) std::abort();  // address space, not memory: a broken host
+  if (raw == MAP_FAILED) {
+    throw std::system_error(errno, std::generic_category(), "no address space for a vCPU's code");
+  }
   e.arena = static_cast<uint8_t*>(raw);
   e.arena_size = kArenaSize;
   e.arena_used = kBlockPhase;

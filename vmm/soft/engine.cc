@@ -2,6 +2,7 @@
 #include "vmm/soft/engine.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "vmm/soft/engine_state.h"
 #include "vmm/soft/exception.h"
@@ -171,9 +172,10 @@ bool after_inside(Cpu& cpu, EngineState& e, ExitSink::Inside inside) {
 }
 
 void engine_create(Cpu& cpu) {
-  auto* e = new EngineState(cpu);
-  cpu.engine = e;
-  blocks_init(*e);
+  auto made = std::make_unique<EngineState>(cpu);
+  EngineState* const e = made.get();
+  blocks_init(*e);  // which the host may refuse
+  cpu.engine = made.release();
   e->translate_after = cpu.translate_after;
   if (e->translate_after != 0) e->translator = make_translator(cpu, *e);
   e->emulate_context.gate = nullptr;
