@@ -1,0 +1,176 @@
+#include "vmm/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "vmm/platform.h"
+
+namespace trapline {
+namespace {
+
+// "512M", "2G", "65536K", or plain bytes.
+std::string parse_size(const std::string& text, uint64_t& bytes) {
+  size_t used = 0;
+  try {
+    bytes = std::stoull(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  if (used == 0 || text[0] == '-') return "is not a size such as 512M";
+  unsigned shift = 0;
+  if (used < text.size()) {
+    switch (text[used]) {
+      case 'K':
+      case 'k':
+        shift = 10;
+        break;
+      case 'M':
+      case 'm':
+        shift = 20;
+        break;
+      case 'G':
+      case 'g':
+        shift = 30;
+        break;
+      default:
+        return "is not a size such as 512M";
+    }
+    if (used + 1 != text.size()) return "is not a size such as 512M";
+  }
+  if (bytes > (~uint64_t{0} >> shift)) return "is too large";
+  bytes <<= shift;
+  return {};
+}
+
+// What is wrong with the options as a whole; empty if nothing.
+std::string check(const Options& o, const std::string& memory_text) {
+  constexpr uint64_t kLeast = uint64_t{1} << 20, kMost = uint64_t{255} << 30;
+  int sources = int{!o.kernel.empty()} + int{!o.raw.empty()} + int{!o.firmware.empty()};
+  if (sources == 0) return "run needs --kernel, --raw or --firmware";
+  if (sources > 1) return "--kernel, --raw and --firmware exclude each other";
+  if (o.memory < kLeast || o.memory > kMost || (o.memory & 0xfff) != 0) {
+    return "--memory " + memory_text + ": give from 1M to 255G, a multiple of 4K";
+  }
+  if (o.cpus < 1 || o.cpus > platform::kMaxCpus) {
+    return fmt::format("--cpus {}: give from 1 to {}", o.cpus, platform::kMaxCpus);
+  }
+  if (o.gdb_port > 65535) return fmt::format("--gdb {}: not a TCP port", o.gdb_port);
+  constexpr size_t kMaxAppend = 16 * 1024;
+  if (o.append.size() > kMaxAppend) return "--append: longer than 16384 characters";
+  if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
+  if (!o.vars.empty() && o.firmware.empty()) return "--vars needs --firmware";
+  if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
+  return {};
+}
+
+}  // namespace
+
+Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
+  CLI::App app{"An arm64 VMM for the exits that hardware does not describe", "trapline"};
+  app.require_subcommand(1);
+
+  CommandLine line;
+  Options& options = line.options;
+  std::string memory = "512M";
+  CLI::App* run_command = app.add_subcommand("run", "Boot a guest");
+  run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip) or ELF");
+  run_command->add_option("--raw", options.raw, "bare binary, entered at RAM + 0x80000");
+  run_command->add_option("--initrd", options.initrd, "initial RAM disk");
+  run_command->add_option("--firmware", options.firmware, "EDK2 or U-Boot, in flash at address 0");
+  run_command->add_option("--vars", options.vars, "file that keeps the second flash bank");
+  run_command->add_option("--disk", options.disks, "F[,ro]: virtio disk, raw or qcow2; repeatable")
+      ->allow_extra_args(false);
+  run_command
+      ->add_option("--net", options.nets,
+                   "user[,hostfwd=tcp::2222-:22] or tap,ifname=NAME: virtio network")
+      ->allow_extra_args(false);
+  run_command->add_flag("--rng", options.rng, "virtio entropy device");
+  run_command->add_flag("--virtio-console", options.virtio_console,
+                        "virtio console (hvc0) that gets standard input");
+  run_command->add_option("--append", options.append, "kernel command line");
+  run_command->add_option("--memory", memory, "RAM size, e.g. 512M")->capture_default_str();
+  run_command->add_option("--cpus", options.cpus, "1 to 8")->capture_default_str();
+  std::string backend = "soft", flash = "mapped", virtio = "modern", clock = "host", isv = "auto",
+              decoder = "native", policy = "recheck";
+  run_command->add_option("--backend", backend, "soft")
+      ->check(CLI::IsMember({"soft"}))
+      ->capture_default_str();
+  run_command->add_option("--flash", flash, "trapped: every data read of flash is an exit")
+      ->check(CLI::IsMember({"mapped", "trapped"}))
+      ->capture_default_str();
+  run_command->add_option("--virtio", virtio, "legacy: virtio-mmio version 1")
+      ->check(CLI::IsMember({"modern", "legacy"}))
+      ->capture_default_str();
+  run_command->add_option("--clock", clock, "host or icount: time is instructions, reproducible")
+      ->check(CLI::IsMember({"host", "icount"}))
+      ->capture_default_str();
+  run_command->add_option("--isv", isv, "never: every data abort needs decoding")
+      ->check(CLI::IsMember({"auto", "never"}))
+      ->capture_default_str();
+  run_command->add_option("--decoder", decoder, "on a cache miss")
+      ->check(CLI::IsMember({"native", "capstone"}))
+      ->capture_default_str();
+  run_command->add_option("--icache", policy, "off, rewalk, recheck or protect")
+      ->check(CLI::IsMember({"off", "rewalk", "recheck", "protect"}))
+      ->capture_default_str();
+  run_command->add_flag("--icache-check", options.icache_check,
+                        "check every cache hit against a fresh walk, fetch and decode");
+  run_command
+      ->add_option("--translate-after", options.translate_after,
+                   "runs of a block until it is translated to host code; 0: never")
+      ->check(CLI::Range(0, 65535));
+  run_command->add_option("--stats", options.stats, "write statistics as JSON");
+  run_command->add_option("--max-insns", options.max_insns, "stop after so many: status 124")
+      ->check([](const std::string& text) {
+        const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string{} : text + " is not a number of instructions";
+      });
+  run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
+  run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
+  run_command->add_option("--gdb", options.gdb_port, "wait for gdb on this TCP port (loopback)");
+  run_command->add_flag("--kaslr-seed", options.kaslr_seed, "let the kernel randomise its address");
+
+  CLI::App* decode_command =
+      app.add_subcommand("decode", "What instruction words do: hex words, or - for standard input");
+  decode_command->add_option("words", line.words, "32-bit hex words");
+
+  const std::string command = argc > 1 ? argv[1] : "-";
+  if (command[0] != '-' && command != "run" && command != "decode") {
+    return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success&) {  // a call for help
+    line.help = app.help();        // of the subcommand if there is one
+    return line;
+  } catch (const CLI::ParseError& error) {
+    return Error{std::string(error.what()) + " (see trapline --help)"};
+  }
+  if (decode_command->parsed()) {
+    line.command = CommandLine::Command::kDecode;
+    return line;
+  }
+
+  options.icount = clock == "icount";
+  options.flash_trapped = flash == "trapped";
+  options.virtio_legacy = virtio == "legacy";
+  options.isv_never = isv == "never";
+  options.decoder = decoder == "native" ? DecoderChoice::kNative : DecoderChoice::kCapstone;
+  static const std::map<std::string, CachePolicy> kPolicies = {{"off", CachePolicy::kOff},
+                                                               {"rewalk", CachePolicy::kRewalk},
+                                                               {"recheck", CachePolicy::kRecheck},
+                                                               {"protect", CachePolicy::kProtect}};
+  options.icache = kPolicies.at(policy);
+  if (std::string error = parse_size(memory, options.memory); !error.empty()) {
+    return Error{"--memory " + memory + ": " + error};
+  }
+  if (std::string error = check(options, memory); !error.empty()) return Error{error};
+  line.command = CommandLine::Command::kRun;
+  return line;
+}
+
+}  // namespace trapline
