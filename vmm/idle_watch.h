@@ -34,6 +34,8 @@ class IdleWatch {
     if (stuck) cpu.stuck.store(true);
     return stuck;
   }
+  // Its wait ends by an interrupt alone, and nothing that runs will cause one.
+  void waits_for_ever(unsigned index) { cpus_[index].stuck.store(true); }
   // By what it last waited for; any thread.
   bool stuck(unsigned index) const { return cpus_[index].stuck.load(); }
   uint64_t place(unsigned index) const { return cpus_[index].pc.load(std::memory_order_relaxed); }

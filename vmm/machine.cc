@@ -552,7 +552,12 @@ void Machine::run_in_turn() {
       wfe_left = std::min(wfe_left, cpu->wait_until - icount_clock_->instructions());
     }
     if (console_.interactive() && wfe_left == ~uint64_t{0}) console_.poll(kIdlePollMs);
-    if (!icount_clock_->skip_to_next(wfe_left)) console_.poll(kIdlePollMs);
+    if (!icount_clock_->skip_to_next(wfe_left)) {
+      // No deadline, and WFIs that do not end by themselves.
+      for (const auto& cpu : cpus_) idle_watch_.waits_for_ever(cpu->index);
+      tell_dead_end();
+      console_.poll(kIdlePollMs);
+    }
     icount_clock_->fire_due();
   }
 }

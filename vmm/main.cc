@@ -58,6 +58,10 @@ int run(const Options& options) {
   if (!options.stats.empty()) {
     if (std::string error = check_output(options.stats); !error.empty()) return fail(error);
   }
+  struct Released {
+    SignalWatch& signals;
+    ~Released() { signals.set({}); }
+  } released{signals};  // before the machine goes
   signals.set({.stop = [&](int status) { (*machine)->stop(status); },
                .report = [&] { report_now(options, **machine); }});
   int status = (*machine)->run();

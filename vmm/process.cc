@@ -52,7 +52,7 @@ void occupy_standard_descriptors() {
 void prepare_process() {
   occupy_standard_descriptors();
   std::set_terminate(on_terminate);
-  for (int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) std::signal(number, on_fatal_signal);
+  for (int number : {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE}) std::signal(number, on_fatal_signal);
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
 }
