@@ -140,6 +140,9 @@ std::string Machine::assemble() {
     gic_->connect_cpu(i, &cpu.irq, &cpu.fiq);
     timer_->connect(i, &gic_->ppi(i, Gicv3::kVirtualTimerIntid),
                     &gic_->ppi(i, Gicv3::kPhysicalTimerIntid));
+    if (std::atomic<uint64_t>* due = cpu.vcpu.timers_due()) {
+      timer_->publish_due(i, &due[0], &due[1]);
+    }
   }
   memory_.add_observer(this);
   if (options_.gdb_port != 0) {
@@ -162,6 +165,7 @@ std::string Machine::assemble() {
   tree.plan = &plan_;
   tree.flash = peripherals_->has_flash();
   tree.fw_cfg = tree.virtio = true;
+  tree.virtio_slots = peripherals_->virtio_slots();
   tree.rng_seed = seed_bytes(32, options_.icount);
   if (options_.kaslr_seed) tree.kaslr_seed = seed_bytes(8, options_.icount);
   device_tree_ = build_device_tree(tree);

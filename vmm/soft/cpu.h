@@ -83,6 +83,9 @@ struct Cpu {
     kEvent = 32,       // the event register as other CPUs set it: SEV
   };
 
+  // From either of these ticks on a read of the counter exits: Vcpu::timers_due().
+  std::atomic<uint64_t> timers_due[2] = {~uint64_t{0}, ~uint64_t{0}};
+
   // A futex: 1 while the CPU's thread sleeps in WFI or WFE, or is about to; see raise_attention().
   std::atomic<uint32_t> sleeping{0};
 
@@ -104,6 +107,12 @@ struct Cpu {
 };
 
 // --- system: vmm/soft/wait.cc --------------------------------------------------------------------
+
+// A timer is due that has not raised its interrupt.
+inline bool timer_is_due(const Cpu& cpu, uint64_t now) {
+  return now >= cpu.timers_due[0].load(std::memory_order_relaxed) ||
+         now >= cpu.timers_due[1].load(std::memory_order_relaxed);
+}
 
 // Sets attention bits from any thread (SEV's kEvent too) and wakes the CPU if it sleeps.
 void raise_attention(Cpu& cpu, uint32_t bits);

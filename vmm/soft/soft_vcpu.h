@@ -33,6 +33,7 @@ class SoftVcpu final : public Vcpu {
   const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
 
   void complete_sysreg(const Exit& exit, uint64_t value) override;
+  std::atomic<uint64_t>* timers_due() override { return cpu_.timers_due; }
 
   void set_irq(bool level) override;
   void set_fiq(bool level) override;
