@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "devices/virtio/blk.h"
+#include "devices/virtio/disk_options.h"
 #include "devices/virtio/image.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/net_backend.h"
@@ -175,15 +176,10 @@ std::string Peripherals::add_transport(const std::string& name,
   return add(platform::virtio_slot(*slot), *virtio_.back());
 }
 
-// `F[,ro]`
 std::string Peripherals::add_disk(const std::string& text, std::optional<unsigned> slot) {
-  std::string path = text;
-  virtio::ImageOptions image_options;
-  if (path.ends_with(",ro")) {
-    image_options.read_only = true;
-    path.resize(path.size() - 3);
-  }
-  virtio::ImageResult opened = virtio::open_image(path, image_options);
+  virtio::DiskOptions disk;
+  if (std::string error = virtio::parse_disk(text, disk); !error.empty()) return error;
+  virtio::ImageResult opened = virtio::open_image(disk.path, disk.image);
   if (opened.image == nullptr) return opened.error;
   if (!opened.warning.empty()) std::fprintf(stderr, "trapline: %s\n", opened.warning.c_str());
   std::string name = fmt::format("virtio-blk{}", virtio_.size());
