@@ -73,6 +73,8 @@ void resolve_link(EngineState& e, Block* b) {
 // `exit` arrives as an empty one.
 void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
   for (;;) {
+    // Exceptions and ERET synchronise and come by here; see op_isb().
+    std::atomic_thread_fence(std::memory_order_acquire);
     if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) != 0) {
       if (look_around(cpu, e, exit)) return;
       if (e.stop_after_exception && e.leave == Leave::kException) {
@@ -210,11 +212,11 @@ Exit engine_run(Cpu& cpu, uint64_t budget) {
   e.pending_link = nullptr;
   update_attention_mask(cpu, e);
   // From here on other CPUs wait for us; what they asked for before is in the queue.
-  e.presence.store(Presence::kGuest, std::memory_order_seq_cst);
+  enter_guest(e);
   Exit exit;
   e.out = &exit;
   run_loop(cpu, e, exit);
-  e.presence.store(Presence::kOutside, std::memory_order_release);
+  leave_guest_for(e, Presence::kOutside);
   return exit;
 }
 
