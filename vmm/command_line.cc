@@ -5,45 +5,41 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "vmm/platform.h"
+#include "vmm/size.h"
+#include "vmm/soft/soft_vcpu.h"
 
 namespace trapline {
 namespace {
 
-// "512M", "2G", "65536K", or plain bytes.
-std::string parse_size(const std::string& text, uint64_t& bytes) {
-  size_t used = 0;
-  try {
-    bytes = std::stoull(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used == 0 || text[0] == '-') return "is not a size such as 512M";
-  unsigned shift = 0;
-  if (used < text.size()) {
-    switch (text[used]) {
-      case 'K':
-      case 'k':
-        shift = 10;
-        break;
-      case 'M':
-      case 'm':
-        shift = 20;
-        break;
-      case 'G':
-      case 'g':
-        shift = 30;
-        break;
-      default:
-        return "is not a size such as 512M";
-    }
-    if (used + 1 != text.size()) return "is not a size such as 512M";
-  }
-  if (bytes > (~uint64_t{0} >> shift)) return "is too large";
-  bytes <<= shift;
-  return {};
+template <typename T>
+struct Plain {
+  using type = T;
+};
+template <typename T>
+struct Plain<std::optional<T>> {
+  using type = T;
+};
+
+// A number from `least` to `most`, kept in `target`; `shown` is the default as the help prints it.
+template <typename T>
+void add_number(CLI::App* app, const std::string& name, T& target, uint64_t least, uint64_t most,
+                const std::string& help, const std::string& shown) {
+  app->add_option_function<std::string>(
+         name,
+         [name, &target, least, most](const std::string& text) {
+           uint64_t number = 0;
+           if (std::string error = parse_number(text, least, most, number); !error.empty()) {
+             throw CLI::ValidationError(fmt::format("{} {}: {}", name, text, error));
+           }
+           target = static_cast<typename Plain<T>::type>(number);
+         },
+         help)
+      ->default_str(shown)
+      ->type_name("N");
 }
 
 // What is wrong with the options as a whole; empty if nothing.
@@ -55,10 +51,6 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (o.memory < kLeast || o.memory > kMost || (o.memory & 0xfff) != 0) {
     return "--memory " + memory_text + ": give from 1M to 255G, a multiple of 4K";
   }
-  if (o.cpus < 1 || o.cpus > platform::kMaxCpus) {
-    return fmt::format("--cpus {}: give from 1 to {}", o.cpus, platform::kMaxCpus);
-  }
-  if (o.gdb_port > 65535) return fmt::format("--gdb {}: not a TCP port", o.gdb_port);
   constexpr size_t kMaxAppend = 16 * 1024;
   if (o.append.size() > kMaxAppend) return "--append: longer than 16384 characters";
   if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
@@ -77,7 +69,7 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   Options& options = line.options;
   std::string memory = "512M";
   CLI::App* run_command = app.add_subcommand("run", "Boot a guest");
-  run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip) or ELF");
+  run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip, EFI zboot) or ELF");
   run_command->add_option("--raw", options.raw, "bare binary, entered at RAM + 0x80000");
   run_command->add_option("--initrd", options.initrd, "initial RAM disk");
   run_command->add_option("--firmware", options.firmware, "EDK2 or U-Boot, in flash at address 0");
@@ -94,8 +86,12 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   run_command->add_flag("--virtio-console", options.virtio_console,
                         "virtio console (hvc0) that gets standard input");
   run_command->add_option("--append", options.append, "kernel command line");
-  run_command->add_option("--memory", memory, "RAM size, e.g. 512M")->capture_default_str();
-  run_command->add_option("--cpus", options.cpus, "1 to 8")->capture_default_str();
+  run_command
+      ->add_option("--memory", memory, "RAM: bytes (also 0x...), or with K, M, G, as 512M, 1.5GiB")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  add_number(run_command, "--cpus", options.cpus, 1, platform::kMaxCpus,
+             fmt::format("1 to {}", platform::kMaxCpus), std::to_string(options.cpus));
   std::string backend = "soft", flash = "mapped", virtio = "modern", clock = "host", isv = "auto",
               decoder = "native", policy = "recheck";
   run_command->add_option("--backend", backend, "soft")
@@ -121,23 +117,22 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       ->capture_default_str();
   run_command->add_flag("--icache-check", options.icache_check,
                         "check every cache hit against a fresh walk, fetch and decode");
-  run_command
-      ->add_option("--translate-after", options.translate_after,
-                   "runs of a block until it is translated to host code; 0: never")
-      ->check(CLI::Range(0, 65535));
+  add_number(run_command, "--translate-after", options.translate_after, 0, 65535,
+             "runs of a block until it is translated to host code; 0: never",
+             std::to_string(soft::kTranslateAfter));
   run_command->add_option("--stats", options.stats, "write statistics as JSON");
-  run_command->add_option("--max-insns", options.max_insns, "stop after so many: status 124")
-      ->check([](const std::string& text) {
-        const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
-        return digits ? std::string{} : text + " is not a number of instructions";
-      });
+  add_number(run_command, "--max-insns", options.max_insns, 0, ~uint64_t{0},
+             "stop after so many: status 124; 0: no limit", "0");
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
-  run_command->add_option("--gdb", options.gdb_port, "wait for gdb on this TCP port (loopback)");
+  add_number(run_command, "--gdb", options.gdb_port, 0, 65535,
+             "wait for gdb on this TCP port (loopback); 0: no gdb", "0");
   run_command->add_flag("--kaslr-seed", options.kaslr_seed, "let the kernel randomise its address");
 
-  CLI::App* decode_command =
-      app.add_subcommand("decode", "What instruction words do: hex words, or - for standard input");
+  CLI::App* decode_command = app.add_subcommand(
+      "decode",
+      "What instruction words do: hex words, or - for standard input (words apart by blanks,\n"
+      "# begins a comment)");
   decode_command->add_option("words", line.words, "32-bit hex words");
 
   const std::string command = argc > 1 ? argv[1] : "-";
@@ -168,7 +163,7 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
                                                                {"protect", CachePolicy::kProtect}};
   options.icache = kPolicies.at(policy);
   if (std::string error = parse_size(memory, options.memory); !error.empty()) {
-    return Error{"--memory " + memory + ": " + error};
+    return Error{fmt::format("--memory {}: {}", memory, error)};
   }
   if (std::string error = check(options, memory); !error.empty()) return Error{error};
   line.command = CommandLine::Command::kRun;

@@ -169,7 +169,7 @@ std::string Machine::assemble() {
   tree.rng_seed = seed_bytes(32, options_.icount);
   if (options_.kaslr_seed) tree.kaslr_seed = seed_bytes(8, options_.icount);
   device_tree_ = build_device_tree(tree);
-  return {};
+  return plan_.place_device_tree(device_tree_.size(), options_);
 }
 
 // A cache entry made from these bytes is stale (policy `protect`).
@@ -185,9 +185,7 @@ void Machine::memory_map_changed() {
 // --- start, reset, end ---
 
 void Machine::load_memory() {
-  for (const Blob& blob : plan_.blobs) {
-    memory_.write(blob.ipa, blob.bytes.data(), blob.bytes.size());
-  }
+  plan_.load(memory_);
   memory_.write(plan_.dtb_ipa, device_tree_.data(), device_tree_.size());
 }
 

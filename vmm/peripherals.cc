@@ -14,7 +14,7 @@
 #include "devices/virtio/net.h"
 #include "devices/virtio/net_backend.h"
 #include "devices/virtio/rng.h"
-#include "vmm/boot.h"
+#include "vmm/boot_file.h"
 #include "vmm/stage2.h"
 
 namespace trapline {
@@ -61,12 +61,8 @@ std::string Peripherals::add_devices() {
 
 std::string Peripherals::add_flash_memory() {
   if (s_.options.firmware.empty()) return {};
-  auto firmware = read_file(s_.options.firmware);
+  auto firmware = read_file(s_.options.firmware, platform::kFlash[0].size, "the flash");
   if (!firmware) return firmware.error();
-  if (firmware->size() > platform::kFlash[0].size) {
-    return fmt::format("{}: {} bytes of firmware, but the flash holds {}", s_.options.firmware,
-                       firmware->size(), platform::kFlash[0].size);
-  }
   flash_[0].bytes = std::move(*firmware);
   for (const platform::Window& bank : platform::kFlash) {
     if (std::string error = s_.memory.add(bank.base, bank.size, false); !error.empty()) {
