@@ -13,12 +13,14 @@
 #include <utility>
 
 #include "vmm/device_tree.h"
+#include "vmm/messages.h"
 
 namespace trapline {
 namespace {
 
 constexpr uint64_t kQuantum = 100'000;   // instructions a vCPU runs in turn
 constexpr uint64_t kSlice = 20'000'000;  // with --max-insns and threads: between two looks
+constexpr int kHeldMs = 50;              // output that nobody takes: between two looks
 
 std::vector<uint8_t> seed_bytes(size_t size, bool fixed) {
   std::vector<uint8_t> bytes(size);
@@ -185,12 +187,17 @@ void Machine::reset() {
 int Machine::run() {
   if (gdb_socket_ >= 0) {
     halted_ = true;  // until a debugger says continue
-    std::fprintf(stderr, "trapline: waiting for gdb: target remote :%u\n", options_.gdb_port);
+    message(fmt::format("trapline: waiting for gdb: target remote :{}\n", options_.gdb_port));
     gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
   }
   auto start = std::chrono::steady_clock::now();
   uint64_t start_cycles = host_cycles();
-  console_.start(peripherals_->console_hooks([this] { stop(kPoweredOff); }), options_.icount);
+  Console::Hooks hooks = peripherals_->console_hooks();
+  hooks.quit = [this] { stop(kPoweredOff); };
+  hooks.hold = [this] {  // out of run(), to where the loops look at held()
+    for (auto& cpu : cpus_) cpu->vcpu.kick();
+  };
+  console_.start(std::move(hooks), options_.icount);
   do {
     reset();
     peripherals_->resume();
@@ -208,7 +215,10 @@ int Machine::run() {
   return status_;
 }
 
-void Machine::stop(int status) { enter(Phase::kStopped, status); }
+void Machine::stop(int status) {
+  console_.abandon();
+  enter(Phase::kStopped, status);
+}
 
 // The first reason wins.
 void Machine::enter(Phase phase, int status) {
@@ -353,7 +363,7 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
       if (gdb_ != nullptr && !halted_) debug_stop(cpu, SIGTRAP);
       break;
     case AfterExit::kFailed:
-      std::fprintf(stderr, "trapline: vcpu %u: the backend cannot go on\n", cpu.index);
+      message(fmt::format("trapline: vcpu {}: the backend cannot go on\n", cpu.index));
       enter(Phase::kStopped, kGuestFailed);
       break;
   }
@@ -383,7 +393,7 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
 }
 
 void Machine::limit_reached() {
-  std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
+  message(fmt::format("trapline: --max-insns {} reached\n", options_.max_insns));
   enter(Phase::kStopped, kLimitReached);
 }
 
@@ -401,6 +411,10 @@ void Machine::cpu_thread(Cpu& cpu) {
     if (cpu.power != Power::kOn) {
       std::unique_lock lock(power_mutex_);
       power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || halted_ || !running(); });
+      continue;
+    }
+    if (console_.held()) {
+      console_.wait_while_held(kHeldMs);
       continue;
     }
     if (cpu.wait != Cpu::Wait::kNone) {
@@ -424,6 +438,10 @@ void Machine::run_in_turn() {
       Cpu& cpu = *each;
       uint64_t left = kQuantum;
       while (left != 0 && running() && !halted_ && cpu.power != Power::kOff) {
+        if (console_.held()) {  // the turn goes on where it was: the guest sees nothing of it
+          console_.wait_while_held(kHeldMs);
+          continue;
+        }
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
           if (waits(cpu)) break;
@@ -488,7 +506,7 @@ void Machine::crash_report(Cpu& cpu) {
                        ++column % 3 == 0 ? "\n" : "");
   }
   out += column % 3 == 0 ? "" : "\n";
-  std::fputs(out.c_str(), stderr);
+  message(out);
 }
 
 RunReport Machine::report() {

@@ -17,7 +17,9 @@
 #include "decode/format.h"
 #include "vmm/console.h"
 #include "vmm/machine.h"
+#include "vmm/messages.h"
 #include "vmm/options.h"
+#include "vmm/terminal.h"
 
 namespace trapline {
 namespace {
@@ -28,7 +30,7 @@ int fail(const std::string& text) {
   for (char& c : line) {
     if (c == '\n') c = ' ';
   }
-  std::fprintf(stderr, "trapline: %s\n", line.c_str());
+  message("trapline: " + line + "\n");
   return kBadInput;
 }
 
@@ -151,13 +153,13 @@ int run(const Options& options) {
   }
   std::signal(SIGPIPE, SIG_IGN);
 
-  int status = 0;
-  {
-    SignalWatch watch([&](int number) { (*machine)->stop(kSignalStatus + number); });
-    status = (*machine)->run();
-  }
+  // Signals are heard until the last line is out: standard error may be a pipe that nobody reads.
+  SignalWatch watch([&](int number) { (*machine)->stop(kSignalStatus + number); });
+  Messages messages;
+  Report::set_sink([](std::string_view line) { message(std::string(line) + "\n"); });
+  const int status = (*machine)->run();
   RunReport report = (*machine)->report();
-  std::fputs(report_table(report).c_str(), stderr);
+  message(report_table(report));
   if (!options.stats.empty()) {
     std::string text = report_json(report).dump(2) + "\n";
     if (int failed = write_file(options.stats, text.data(), text.size()); failed != 0) {
