@@ -273,13 +273,15 @@ void Pl011::update() {
   if (tx_count_ >= depth()) flags |= kFrTxff;
   if (fifo_count_ == 0) flags |= kFrRxfe;
   if (fifo_count_ >= depth()) flags |= kFrRxff;
-  flags_.store(flags, std::memory_order_relaxed);
-  listening_.store(listening(), std::memory_order_relaxed);
-
   const bool level = (ris_ & imsc_) != 0;
-  if (level == irq_level_) return;
-  irq_level_ = level;
-  if (irq_ != nullptr) irq_->set(level);
+  if (level != irq_level_) {
+    irq_level_ = level;
+    if (irq_ != nullptr) irq_->set(level);
+  }
+  listening_.store(listening(), std::memory_order_relaxed);
+  // After the line: FR is read without the lock, and who sees a byte there finds its interrupt
+  // pending.
+  flags_.store(flags, std::memory_order_release);
 }
 
 // --- registers
@@ -397,7 +399,7 @@ void Pl011::write32(uint64_t offset, uint32_t value, bool& space) {
 
 MmioResult Pl011::read_word(uint64_t offset) {
   if (offset == kFr) {
-    const uint32_t flags = flags_.load(std::memory_order_relaxed);
+    const uint32_t flags = flags_.load(std::memory_order_acquire);
     const bool idle = (flags & (kFrRxfe | kFrTxff | kFrBusy)) == kFrRxfe;
     if (idle && !listening_.load(std::memory_order_relaxed)) note_poll();
     return {flags, false};
