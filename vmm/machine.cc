@@ -14,12 +14,14 @@
 #include <utility>
 
 #include "vmm/device_tree.h"
+#include "vmm/messages.h"
 
 namespace trapline {
 namespace {
 
 constexpr uint64_t kQuantum = 100'000;   // instructions a vCPU runs in turn
 constexpr uint64_t kSlice = 20'000'000;  // with --max-insns and threads: between two looks
+constexpr int kHeldMs = 50;              // output that nobody takes: between two looks
 
 uint64_t steady_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
@@ -219,10 +221,15 @@ int Machine::run() {
     Cleanup cleanup{*this};
     if (gdb_socket_ >= 0) {
       halted_ = true;  // until a debugger says continue
-      std::fprintf(stderr, "trapline: waiting for gdb: target remote :%u\n", options_.gdb_port);
+      message(fmt::format("trapline: waiting for gdb: target remote :{}\n", options_.gdb_port));
       gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
     }
-    console_.start(peripherals_->console_hooks([this] { stop(kPoweredOff); }), options_.icount);
+    Console::Hooks hooks = peripherals_->console_hooks();
+    hooks.quit = [this] { stop(kPoweredOff); };
+    hooks.hold = [this] {  // out of run(), to where the loops look at held()
+      for (auto& cpu : cpus_) cpu->vcpu.kick();
+    };
+    console_.start(std::move(hooks), options_.icount);
     unsigned resets = 0;
     do {
       reset();
@@ -243,21 +250,24 @@ int Machine::run() {
 void Machine::advise_about_resets(unsigned resets) {
   constexpr unsigned kMany = 3;
   if (resets != kMany || life_.state() != LifeState::kResetting || options_.no_reboot) return;
-  std::fprintf(
-      stderr,
-      "trapline: the guest has reset itself %u times; if it does so for ever (a kernel with "
-      "panic=-1, say), --no-reboot ends the run at a reset\n",
-      resets);
+  message(
+      fmt::format("trapline: the guest has reset itself {} times; if it does so for ever (a kernel "
+                  "with panic=-1, say), --no-reboot ends the run at a reset\n",
+                  resets));
 }
 
-void Machine::stop(int status) { end(status); }
+// Asked for from outside: not even the guest's last words are waited for.
+void Machine::stop(int status) {
+  console_.abandon();
+  end(status);
+}
 
 void Machine::end(int status) {
   if (life_.change(LifeState::kStopping, status)) wake_all();
 }
 
 void Machine::give_up(const std::string& why) {
-  std::fprintf(stderr, "trapline: %s\n", why.c_str());
+  message("trapline: " + why + "\n");
   end(kBadInput);
 }
 
@@ -414,7 +424,7 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
       if (gdb_ != nullptr && !halted_) debug_stop(cpu, SIGTRAP);
       break;
     case AfterExit::kFailed:
-      std::fprintf(stderr, "trapline: vcpu %u: the backend cannot go on\n", cpu.index);
+      message(fmt::format("trapline: vcpu {}: the backend cannot go on\n", cpu.index));
       end(kGuestFailed);
       break;
   }
@@ -440,10 +450,10 @@ void Machine::tell_dead_end() {
   }
   if (!idle_watch_.first_to_tell()) return;
   if (where.empty()) where = "all are off";
-  std::fprintf(stderr,
-               "trapline: all vCPUs wait, and nothing can wake them (%s): the guest has stopped; a "
-               "kernel that needs EL2 (a hypervisor) does this here\n",
-               where.c_str());
+  message(fmt::format(
+      "trapline: all vCPUs wait, and nothing can wake them ({}): the guest has stopped; "
+      "a kernel that needs EL2 (a hypervisor) does this here\n",
+      where));
 }
 
 // In turn: a waiting vCPU waits on.
@@ -470,7 +480,7 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
 }
 
 void Machine::limit_reached() {
-  std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
+  message(fmt::format("trapline: --max-insns {} reached\n", options_.max_insns));
   end(kLimitReached);
 }
 
@@ -505,6 +515,10 @@ void Machine::cpu_thread(Cpu& cpu) {
                           [&] { return cpu.power != Power::kOff || halt_wanted() || !running(); });
       continue;
     }
+    if (console_.held()) {
+      console_.wait_while_held(kHeldMs);
+      continue;
+    }
     if (cpu.wait != Cpu::Wait::kNone) {
       wake(cpu, cpu.wait == Cpu::Wait::kEvent ? cpu.vcpu.longest_event_wait() : kLongWait);
     }
@@ -526,6 +540,10 @@ void Machine::run_in_turn() {
       Cpu& cpu = *each;
       uint64_t left = kQuantum;
       while (left != 0 && running() && !halt_wanted() && cpu.power != Power::kOff) {
+        if (console_.held()) {  // the turn goes on where it was: the guest sees nothing of it
+          console_.wait_while_held(kHeldMs);
+          continue;
+        }
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
           if (waits(cpu)) break;
@@ -595,7 +613,7 @@ void Machine::crash_report(Cpu& cpu) {
                        ++column % 3 == 0 ? "\n" : "");
   }
   out += column % 3 == 0 ? "" : "\n";
-  std::fputs(out.c_str(), stderr);
+  message(out);
 }
 
 void Machine::read_clocks() {

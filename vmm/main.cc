@@ -8,11 +8,14 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "decode/format.h"
+#include "devices/virtio/report.h"
 #include "vmm/command_line.h"
 #include "vmm/console.h"
 #include "vmm/machine.h"
+#include "vmm/messages.h"
 #include "vmm/options.h"
 #include "vmm/output_file.h"
 #include "vmm/process.h"
@@ -24,7 +27,7 @@ namespace {
 int fail(std::string text) {
   // One line, whatever a library put into the text.
   std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fprintf(stderr, "trapline: %s\n", text.c_str());
+  message("trapline: " + text + "\n");
   return kBadInput;
 }
 
@@ -37,7 +40,7 @@ void report_now(const Options& options, Machine& machine) {
   const std::optional<RunReport> report = machine.report_now();
   if (!report) return;
   if (options.stats.empty()) {
-    print_message(report_table(*report), kShortPatienceMs);  // TERM may come behind it
+    message(report_table(*report));
   } else if (std::string error = write_statistics(options, *report); !error.empty()) {
     fail(error);
   }
@@ -62,6 +65,8 @@ int run(const Options& options) {
     SignalWatch& signals;
     ~Released() { signals.set({}); }
   } released{signals};  // before the machine goes
+  Messages messages;
+  Report::set_sink([](std::string_view line) { message(std::string(line) + "\n"); });
   signals.set({.stop = [&](int status) { (*machine)->stop(status); },
                .report = [&] { report_now(options, **machine); }});
   int status = (*machine)->run();
@@ -72,7 +77,7 @@ int run(const Options& options) {
   if (!error.empty()) status = kBadInput;
   // Nothing is left to lose: whoever is tired of waiting for a reader of our messages ends it here.
   signals.set({.stop = [status](int) { _exit(status); }, .report = {}});
-  print_message(report_table(report), status >= SignalWatch::kStatus ? kShortPatienceMs : -1);
+  message(report_table(report));
   if (!error.empty()) return fail(error);
   return status;
 }

@@ -39,8 +39,7 @@ std::string Peripherals::add(platform::Window window, Device& device) {
 }
 
 std::string Peripherals::add_devices() {
-  uart_ = std::make_unique<Pl011>([this](uint8_t byte) { s_.console.output(byte); },
-                                  &s_.gic.spi(platform::kUartSpi));
+  uart_ = std::make_unique<Pl011>(s_.console, &s_.gic.spi(platform::kUartSpi));
   uart_->on_rx_space([this] { s_.console.input_wanted(); });
   uint64_t epoch = s_.options.icount ? kFixedEpoch : static_cast<uint64_t>(std::time(nullptr));
   rtc_ = std::make_unique<Pl031>(s_.clock, epoch, &s_.gic.spi(platform::kRtcSpi));
@@ -139,9 +138,8 @@ std::string Peripherals::add_virtio() {
     error = add_transport("virtio-rng0", std::make_unique<virtio::Rng>(seed), false);
   }
   if (error.empty() && s_.options.virtio_console) {
-    auto console = std::make_unique<virtio::Console>([this](const uint8_t* data, size_t size) {
-      for (size_t i = 0; i < size; ++i) s_.console.output(data[i]);
-    });
+    auto console = std::make_unique<virtio::Console>(s_.console);
+    console->on_input_space([this] { s_.console.input_wanted(); });
     virtio_console_ = console.get();
     error = add_transport("virtio-console0", std::move(console), false);
   }
@@ -196,18 +194,22 @@ std::string Peripherals::add_net(const std::string& text, std::optional<unsigned
 
 // --- as a whole ---
 
-Console::Hooks Peripherals::console_hooks(std::function<void()> quit) {
+Console::Hooks Peripherals::console_hooks() {
+  Console::Hooks hooks;
   if (virtio_console_ != nullptr) {
-    return {.input_space = [] { return virtio::Console::kMaxInput; },
-            .input = [this](const uint8_t* p, size_t n) { virtio_console_->receive(p, n); },
-            .quit = std::move(quit)};
+    hooks.input_space = [this] { return virtio_console_->input_space(); };
+    hooks.input = [this](const uint8_t* p, size_t n) { virtio_console_->receive(p, n); };
+  } else {
+    hooks.input_space = [this] { return uart_->rx_space(); };
+    hooks.input = [this](const uint8_t* p, size_t n) { uart_->receive({p, n}); };
   }
-  return {.input_space = [this] { return uart_->rx_space(); },
-          .input =
-              [this](const uint8_t* p, size_t n) {
-                uart_->receive({p, n});
-              },
-          .quit = std::move(quit)};
+  hooks.output_room = [this] {
+    // Under icount put() never takes less than all: nobody waits for room.
+    if (s_.options.icount) return;
+    uart_->tx_room();
+    if (virtio_console_ != nullptr) virtio_console_->output_room();
+  };
+  return hooks;
 }
 
 void Peripherals::quiesce() {

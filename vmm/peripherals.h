@@ -58,7 +58,8 @@ class Peripherals final {
   // Makes the devices and puts them on the bus. One line if an option does not do.
   std::string add_devices();
 
-  Console::Hooks console_hooks(std::function<void()> quit);
+  // What the devices have to do with the console; `hold` and `quit` are the machine's.
+  Console::Hooks console_hooks();
   void reset();
   void quiesce();
   void resume();

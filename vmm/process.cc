@@ -12,8 +12,8 @@
 #include <new>
 #include <string>
 
-#include "vmm/console.h"
 #include "vmm/machine.h"
+#include "vmm/terminal.h"
 
 namespace trapline {
 namespace {
@@ -52,7 +52,8 @@ void occupy_standard_descriptors() {
 void prepare_process() {
   occupy_standard_descriptors();
   std::set_terminate(on_terminate);
-  for (int number : {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE}) std::signal(number, on_fatal_signal);
+  for (int number : {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE})
+    std::signal(number, on_fatal_signal);
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
 }

@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "vmm/console.h"
+#include "vmm/terminal.h"
 
 namespace trapline {
 namespace {

@@ -123,6 +123,7 @@ void Queue::disable() {
   dma_ = nullptr;
   layout_ = {};
   next_available_ = next_used_ = published_ = in_flight_ = 0;
+  partly_done_ = 0;
   error_ = nullptr;
 }
 
@@ -266,12 +267,14 @@ void Queue::save(StateWriter& out) const {
   out.put(next_available_);
   out.put(next_used_);
   out.put(uint8_t{error_ != nullptr});
+  out.put(partly_done_);
 }
 
 void Queue::load(StateReader& in) {
   next_available_ = in.get<uint16_t>();
   next_used_ = published_ = in.get<uint16_t>();
   error_ = in.get<uint8_t>() != 0 ? "broken when saved" : nullptr;
+  partly_done_ = in.get<uint64_t>();
   in_flight_ = 0;
 }
 
