@@ -9,11 +9,12 @@
 #include <utility>
 
 #include "devices/virtio/blk.h"
+#include "devices/virtio/disk_options.h"
 #include "devices/virtio/image.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/net_backend.h"
 #include "devices/virtio/rng.h"
-#include "vmm/boot.h"
+#include "vmm/boot_file.h"
 #include "vmm/stage2.h"
 
 namespace trapline {
@@ -60,12 +61,8 @@ std::string Peripherals::add_devices() {
 
 std::string Peripherals::add_flash_memory() {
   if (s_.options.firmware.empty()) return {};
-  auto firmware = read_file(s_.options.firmware);
+  auto firmware = read_file(s_.options.firmware, platform::kFlash[0].size, "the flash");
   if (!firmware) return firmware.error();
-  if (firmware->size() > platform::kFlash[0].size) {
-    return fmt::format("{}: {} bytes of firmware, but the flash holds {}", s_.options.firmware,
-                       firmware->size(), platform::kFlash[0].size);
-  }
   flash_[0].bytes = std::move(*firmware);
   for (const platform::Window& bank : platform::kFlash) {
     if (std::string error = s_.memory.add(bank.base, bank.size, false); !error.empty()) {
@@ -175,15 +172,10 @@ std::string Peripherals::add_transport(const std::string& name,
   return add(platform::virtio_slot(*slot), *virtio_.back());
 }
 
-// `F[,ro]`
 std::string Peripherals::add_disk(const std::string& text, std::optional<unsigned> slot) {
-  std::string path = text;
-  virtio::ImageOptions image_options;
-  if (path.ends_with(",ro")) {
-    image_options.read_only = true;
-    path.resize(path.size() - 3);
-  }
-  virtio::ImageResult opened = virtio::open_image(path, image_options);
+  virtio::DiskOptions disk;
+  if (std::string error = virtio::parse_disk(text, disk); !error.empty()) return error;
+  virtio::ImageResult opened = virtio::open_image(disk.path, disk.image);
   if (opened.image == nullptr) return opened.error;
   if (!opened.warning.empty()) std::fprintf(stderr, "trapline: %s\n", opened.warning.c_str());
   std::string name = fmt::format("virtio-blk{}", virtio_.size());

@@ -70,7 +70,18 @@ def table(path):
         ("a disk of no sector", ["--kernel", good, "--disk", path("stub")], "stub"),
         ("a disk that is a device of characters", ["--kernel", good, "--disk", "/dev/null"], "null"),
         ("a disk twice", ["--kernel", good, "--disk", path("large"), "--disk", path("large")],
-         "locked"),
+         "given twice"),
+        ("a disk twice, by a link",
+         ["--kernel", good, "--disk", path("large") + ",ro", "--disk", path("link")], "given twice"),
+        ("a disk that is the flash, too",
+         ["--firmware", good, "--vars", path("flash"), "--disk", path("flash")], "given twice"),
+        ("a disk with an unknown option", ["--kernel", good, "--disk", path("large") + ",rw"],
+         "unknown option `rw`"),
+        ("a disk with an unknown format", ["--kernel", good, "--disk", path("large") + ",format=vmdk"],
+         "format=raw|qcow2"),
+        ("a disk without a name", ["--kernel", good, "--disk", ""], "--disk"),
+        ("a disk that is no qcow2 image",
+         ["--kernel", good, "--disk", path("large") + ",ro,format=qcow2"], "no qcow2 image"),
         ("a read-only disk for writing", ["--kernel", good, "--disk", READ_ONLY], READ_ONLY),
         ("a slot beyond the last", ["--kernel", good, "--disk", path("large") + ",slot=32"],
          "slot=32"),
@@ -113,6 +124,9 @@ def write_files(path):
             file.write(data)
     with open(path("large"), "wb") as file:
         file.truncate(65 << 20)
+    os.symlink("large", path("link"))
+    with open(path("flash"), "wb") as file:
+        file.truncate(1 << 20)
     os.mkdir(path("directory"))
 
 

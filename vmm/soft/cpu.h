@@ -54,6 +54,21 @@ enum class Next : uint8_t {
 // A block is translated to host code when it has run this often.
 inline constexpr uint16_t kTranslateAfter = 16;
 
+// A number that one thread counts and others may read meanwhile: what they see is some value that
+// it had. Relaxed accesses: the price of plain ones.
+class Count {
+ public:
+  operator uint64_t() const { return __atomic_load_n(&value_, __ATOMIC_RELAXED); }
+  Count& operator=(uint64_t value) {
+    __atomic_store_n(&value_, value, __ATOMIC_RELAXED);
+    return *this;
+  }
+  Count& operator++() { return *this = *this + 1; }
+
+ private:
+  uint64_t value_ = 0;
+};
+
 struct SharedState;  // what the vCPUs of one machine share: owned by vmm/soft/machine.h
 struct EngineState;  // TLB, block cache, lazy flags: private to the engine
 
@@ -93,7 +108,7 @@ struct Cpu {
   unsigned index = 0;
   bool isv_never = false;                      // --isv never: no syndrome for any data abort
   uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
-  uint64_t retired = 0;                        // exact at seams
+  Count retired;                               // exact at seams, on the CPU's thread
   // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
   // when `retired` moved; at 1,000 the CPU is crashed (kCrashed).
   unsigned futile_exceptions = 0;
