@@ -80,7 +80,7 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       ->allow_extra_args(false);
   run_command
       ->add_option("--net", options.nets,
-                   "user[,hostfwd=tcp::2222-:22] or tap,ifname=NAME: virtio network")
+                   "user[,hostfwd=tcp::2222-:22] or tap,ifname=NAME, [,slot=N]: virtio network")
       ->allow_extra_args(false);
   run_command->add_flag("--rng", options.rng, "virtio entropy device");
   run_command->add_flag("--virtio-console", options.virtio_console,

@@ -73,16 +73,17 @@ void resolve_link(EngineState& e, Block* b) {
 // `exit` arrives as an empty one.
 void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
   for (;;) {
+    update_attention_mask(cpu, e);  // an exception's return may have changed PSTATE
     // Exceptions and ERET synchronise and come by here; see op_isb().
     std::atomic_thread_fence(std::memory_order_acquire);
     if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) != 0) {
       if (look_around(cpu, e, exit)) return;
+      update_attention_mask(cpu, e);
       if (e.stop_after_exception && e.leave == Leave::kException) {
         return simple_exit(cpu, ExitKind::kDebug, exit);
       }
     }
     if (e.context_dirty) tlb_update_context(cpu);
-    update_attention_mask(cpu, e);
     if (e.icount <= 0) return simple_exit(cpu, ExitKind::kBudget, exit);
     uint64_t limit = static_cast<uint64_t>(e.icount);
 
