@@ -74,7 +74,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   run_command->add_option("--initrd", options.initrd, "initial RAM disk");
   run_command->add_option("--firmware", options.firmware, "EDK2 or U-Boot, in flash at address 0");
   run_command->add_option("--vars", options.vars, "file that keeps the second flash bank");
-  run_command->add_option("--disk", options.disks, "F[,ro]: virtio disk, raw or qcow2; repeatable")
+  run_command
+      ->add_option("--disk", options.disks,
+                   "F[,ro][,format=raw|qcow2][,backing=yes][,slot=N]: virtio disk; repeatable")
       ->allow_extra_args(false);
   run_command
       ->add_option("--net", options.nets,

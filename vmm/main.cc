@@ -1,112 +1,79 @@
-// The command line: `trapline run | decode ...`. See design.md, "The command line".
+// The program: command line in, exit status out. See design.md, "The command line".
 #include <unistd.h>
 
-#include <csignal>
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <functional>
+#include <exception>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
-#include <thread>
 
 #include "decode/format.h"
 #include "vmm/command_line.h"
 #include "vmm/console.h"
 #include "vmm/machine.h"
 #include "vmm/options.h"
+#include "vmm/output_file.h"
+#include "vmm/process.h"
+#include "vmm/signals.h"
 
 namespace trapline {
 namespace {
 
-int fail(const std::string& text) {
+int fail(std::string text) {
   // One line, whatever a library put into the text.
-  std::string line = text;
-  for (char& c : line) {
-    if (c == '\n') c = ' ';
-  }
-  std::fprintf(stderr, "trapline: %s\n", line.c_str());
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::fprintf(stderr, "trapline: %s\n", text.c_str());
   return kBadInput;
 }
 
-void on_fatal_signal(int number) {
-  restore_terminal();
-  std::signal(number, SIG_DFL);
-  std::raise(number);
+std::string write_statistics(const Options& options, const RunReport& report) {
+  return write_output(options.stats, report_json(report).dump(2) + "\n");
 }
 
-// SIGINT, SIGTERM and SIGHUP end the run in order: the terminal is restored, the statistics
-// written.
-constexpr int kSignalStatus = 128;
-
-sigset_t ending_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set, number);
-  return set;
-}
-
-class SignalWatch {
- public:
-  // ending_signals() are blocked in all threads already.
-  explicit SignalWatch(std::function<void(int)> stop)
-      : thread_([stop = std::move(stop)] {
-          sigset_t set = ending_signals();
-          int number = 0;
-          while (sigwait(&set, &number) == 0 && number != SIGUSR1) stop(number);
-        }) {}
-  ~SignalWatch() {
-    pthread_kill(thread_.native_handle(), SIGUSR1);
-    thread_.join();
+// USR1: the figures so far, and the guest goes on.
+void report_now(const Options& options, Machine& machine) {
+  const std::optional<RunReport> report = machine.report_now();
+  if (!report) return;
+  if (options.stats.empty()) {
+    print_message(report_table(*report), kShortPatienceMs);  // TERM may come behind it
+  } else if (std::string error = write_statistics(options, *report); !error.empty()) {
+    fail(error);
   }
-  SignalWatch(const SignalWatch&) = delete;
-  SignalWatch& operator=(const SignalWatch&) = delete;
-
- private:
-  std::thread thread_;
-};
-
-int write_file(const std::string& path, const void* data, size_t size) {
-  std::ofstream out(path, std::ios::binary);
-  out.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
-  out.close();
-  if (!out) return fail(path + ": cannot write: " + std::strerror(errno));
-  return 0;
 }
 
 int run(const Options& options) {
-  sigset_t set = ending_signals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before the first thread
+  SignalWatch signals;
   Console console;
   auto machine = Machine::create(options, console);
   if (!machine) return fail(machine.error());
   if (!options.dump_dtb.empty()) {
     const std::vector<uint8_t>& tree = (*machine)->device_tree();
-    return write_file(options.dump_dtb, tree.data(), tree.size());
+    std::string error =
+        write_output(options.dump_dtb, {reinterpret_cast<const char*>(tree.data()), tree.size()});
+    return error.empty() ? 0 : fail(error);
   }
   // The statistics file must be writable before the guest runs for an hour.
   if (!options.stats.empty()) {
-    if (int status = write_file(options.stats, "{}\n", 3); status != 0) return status;
+    if (std::string error = check_output(options.stats); !error.empty()) return fail(error);
   }
-  for (int number : {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE}) {
-    std::signal(number, on_fatal_signal);
-  }
-  std::signal(SIGPIPE, SIG_IGN);
+  struct Released {
+    SignalWatch& signals;
+    ~Released() { signals.set({}); }
+  } released{signals};  // before the machine goes
+  signals.set({.stop = [&](int status) { (*machine)->stop(status); },
+               .report = [&] { report_now(options, **machine); }});
+  int status = (*machine)->run();
 
-  int status = 0;
-  {
-    SignalWatch watch([&](int number) { (*machine)->stop(kSignalStatus + number); });
-    status = (*machine)->run();
-  }
-  RunReport report = (*machine)->report();
-  std::fputs(report_table(report).c_str(), stderr);
-  if (!options.stats.empty()) {
-    std::string text = report_json(report).dump(2) + "\n";
-    if (int failed = write_file(options.stats, text.data(), text.size()); failed != 0) {
-      return failed;
-    }
-  }
+  const RunReport report = (*machine)->report();
+  std::string error;
+  if (!options.stats.empty()) error = write_statistics(options, report);
+  if (!error.empty()) status = kBadInput;
+  // Nothing is left to lose: whoever is tired of waiting for a reader of our messages ends it here.
+  signals.set({.stop = [status](int) { _exit(status); }, .report = {}});
+  print_message(report_table(report), status >= SignalWatch::kStatus ? kShortPatienceMs : -1);
+  if (!error.empty()) return fail(error);
   return status;
 }
 
@@ -129,6 +96,7 @@ int main_checked(int argc, char** argv) {
 }  // namespace trapline
 
 int main(int argc, char** argv) {
+  trapline::prepare_process();
   try {
     return trapline::main_checked(argc, argv);
   } catch (const std::exception& error) {
