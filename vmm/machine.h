@@ -3,6 +3,7 @@
 #define TRAPLINE_VMM_MACHINE_H_
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "vmm/boot.h"
 #include "vmm/clocks.h"
 #include "vmm/console.h"
+#include "vmm/debuggee.h"
 #include "vmm/exit.h"
 #include "vmm/gdb_server.h"
 #include "vmm/guest_memory.h"
@@ -57,9 +59,13 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   unsigned cpus() const override { return options_.cpus; }
   Vcpu& cpu(unsigned index) override;
   GuestMemory& guest_memory() override { return memory_; }
-  void halt() override;
-  void resume() override;
-  void step_halted(unsigned index) override;
+  const Stage2& stage2() const override { return stage2_; }
+  bool read_sysreg(unsigned index, SysregId id, uint64_t& value) override;
+  std::string cpu_state(unsigned index) override;
+  std::string device_at(uint64_t ipa) override;
+  std::string exit_profile() override;
+  bool halt() override;
+  void resume(const DebugGo* go) override;
   void kill() override { stop(kPoweredOff); }
 
  private:
@@ -84,9 +90,13 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   uint64_t slice(uint64_t most) const;  // instructions that --max-insns still allows
   void enter(Phase phase, int status);
   void wake_all();
-  // While a debugger halts the machine: where the threads that run vCPUs wait.
-  void park_if_halted();
-  void debug_stop(Cpu& cpu, int signal);
+  // While a debugger halts the machine, or this vCPU (null: all are run by one thread): where the
+  // threads that run vCPUs wait. True: they did, and all is to be looked at again.
+  bool park_if_halted(const Cpu* cpu);
+  void threads_start(unsigned count);
+  void threads_ended(bool for_good);
+  void debug_stop(Cpu& cpu, const DebugStop& stop);
+  void debug_step(Cpu& cpu);
   bool running() const { return phase_.load(std::memory_order_relaxed) == Phase::kRunning; }
   uint64_t instructions() const;
   void crash_report(Cpu& cpu);
@@ -114,11 +124,16 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   int gdb_socket_ = -1;
   std::unique_ptr<GdbServer> gdb_;
   std::atomic<bool> halted_{false};
-  unsigned threads_ = 0, parked_ = 0;  // guarded by power_mutex_
+  // Guarded by power_mutex_: threads that run vCPUs (none while the machine is reset), those of
+  // them that wait for the debugger, and that there will be no more.
+  unsigned threads_ = 0, parked_ = 0;
+  bool ended_ = false;
   std::atomic<Phase> phase_{Phase::kStopped};
   std::atomic<int> status_{kPoweredOff};
   uint64_t instructions_before_ = 0;
-  double wall_seconds_ = 0;
+  std::chrono::steady_clock::time_point started_;
+  uint64_t started_cycles_ = 0;
+  double wall_seconds_ = 0;  // of the run, once it is over
   uint64_t cycles_ = 0;
 };
 

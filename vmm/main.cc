@@ -228,7 +228,10 @@ int main_checked(int argc, char** argv) {
       });
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
-  run_command->add_option("--gdb", options.gdb_port, "wait for gdb on this TCP port (loopback)");
+  run_command->add_option(
+      "--gdb", options.gdb_port,
+      "wait for gdb on this TCP port of the loopback interface. Every user and process of "
+      "this host that connects to it controls the guest and its memory");
   run_command->add_flag("--kaslr-seed", options.kaslr_seed, "let the kernel randomise its address");
 
   CLI::App* decode_command =
