@@ -208,12 +208,14 @@ void Pl011::update() {
   uint32_t flags = modem_ | kFrTxfe;
   if (fifo_count_ == 0) flags |= kFrRxfe;
   if (fifo_count_ >= depth()) flags |= kFrRxff;
-  flags_.store(flags, std::memory_order_relaxed);
-
   const bool level = (ris_ & imsc_) != 0;
-  if (level == irq_level_) return;
-  irq_level_ = level;
-  if (irq_ != nullptr) irq_->set(level);
+  if (level != irq_level_) {
+    irq_level_ = level;
+    if (irq_ != nullptr) irq_->set(level);
+  }
+  // After the line: FR is read without the lock, and who sees a byte there finds its interrupt
+  // pending.
+  flags_.store(flags, std::memory_order_release);
 }
 
 // --- registers
@@ -322,7 +324,7 @@ void Pl011::write32(uint64_t offset, uint32_t value, bool& space) {
 }
 
 MmioResult Pl011::read_word(uint64_t offset) {
-  if (offset == kFr) return {flags_.load(std::memory_order_relaxed), false};
+  if (offset == kFr) return {flags_.load(std::memory_order_acquire), false};
   bool space = false;
   uint32_t value;
   {

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -19,6 +20,10 @@ namespace {
 
 constexpr uint64_t kQuantum = 100'000;   // instructions a vCPU runs in turn
 constexpr uint64_t kSlice = 20'000'000;  // with --max-insns and threads: between two looks
+
+uint64_t steady_ns() {
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
 
 std::vector<uint8_t> seed_bytes(size_t size, bool fixed) {
   std::vector<uint8_t> bytes(size);
@@ -63,11 +68,29 @@ struct Machine::Cpu {
   std::thread thread;
 };
 
-Machine::Machine(const Options& options, Console& console) : options_(options), console_(console) {}
+Machine::Machine(const Options& options, Console& console)
+    : options_(options), console_(console), idle_watch_(options.cpus) {}
 
 Machine::~Machine() {
+  shut_down();
   // Devices that hold deadlines go before the clock; vCPUs before what they run on.
   cpus_.clear();
+}
+
+// Who calls into the machine from a thread of its own, in the order in which they are stopped: each
+// may still call those behind it, and none before it.
+void Machine::shut_down() {
+  life_.change(LifeState::kStopping);
+  wake_all();
+  for (auto& cpu : cpus_) {
+    if (cpu->thread.joinable()) cpu->thread.join();
+  }
+  if (gdb_ != nullptr) gdb_->ended(life_.status());
+  gdb_.reset();                                          // halts, reads and writes vCPUs
+  console_.stop();                                       // input to the UART, stops
+  if (peripherals_ != nullptr) peripherals_->quiesce();  // disk and network: DMA, interrupts
+  if (host_clock_ != nullptr) host_clock_->stop();       // deadlines of timers, RTC and devices
+  life_.change(LifeState::kEnded);
 }
 
 Result<std::unique_ptr<Machine>> Machine::create(const Options& options, Console& console) {
@@ -87,7 +110,9 @@ std::string Machine::assemble() {
     icount_clock_ = clock.get();
     clock_ = std::move(clock);
   } else {
-    clock_ = std::make_unique<HostClock>();
+    auto clock = std::make_unique<HostClock>();
+    host_clock_ = clock.get();
+    clock_ = std::move(clock);
   }
   stage2_.map(platform::kRamBase, options_.memory,
               memory_.host(platform::kRamBase, options_.memory),
@@ -118,6 +143,9 @@ std::string Machine::assemble() {
     gic_->connect_cpu(i, &cpu.irq, &cpu.fiq);
     timer_->connect(i, &gic_->ppi(i, Gicv3::kVirtualTimerIntid),
                     &gic_->ppi(i, Gicv3::kPhysicalTimerIntid));
+    if (std::atomic<uint64_t>* due = cpu.vcpu.timers_due()) {
+      timer_->publish_due(i, &due[0], &due[1]);
+    }
   }
   memory_.add_observer(this);
   if (options_.gdb_port != 0) {
@@ -140,10 +168,11 @@ std::string Machine::assemble() {
   tree.plan = &plan_;
   tree.flash = peripherals_->has_flash();
   tree.fw_cfg = tree.virtio = true;
+  tree.virtio_slots = peripherals_->virtio_slots();
   tree.rng_seed = seed_bytes(32, options_.icount);
   if (options_.kaslr_seed) tree.kaslr_seed = seed_bytes(8, options_.icount);
   device_tree_ = build_device_tree(tree);
-  return {};
+  return plan_.place_device_tree(device_tree_.size(), options_);
 }
 
 // A cache entry made from these bytes is stale (policy `protect`).
@@ -159,9 +188,7 @@ void Machine::memory_map_changed() {
 // --- start, reset, end ---
 
 void Machine::load_memory() {
-  for (const Blob& blob : plan_.blobs) {
-    memory_.write(blob.ipa, blob.bytes.data(), blob.bytes.size());
-  }
+  plan_.load(memory_);
   memory_.write(plan_.dtb_ipa, device_tree_.data(), device_tree_.size());
 }
 
@@ -185,43 +212,56 @@ void Machine::reset() {
 }
 
 int Machine::run() {
-  if (gdb_socket_ >= 0) {
-    halted_ = true;  // until a debugger says continue
-    std::fprintf(stderr, "trapline: waiting for gdb: target remote :%u\n", options_.gdb_port);
-    gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
+  struct Cleanup {
+    Machine& machine;
+    ~Cleanup() { machine.shut_down(); }
+  };
+  start_ = std::chrono::steady_clock::now();
+  start_cycles_ = host_cycles();
+  {
+    Cleanup cleanup{*this};
+    if (gdb_socket_ >= 0) {
+      halted_ = true;  // until a debugger says continue
+      std::fprintf(stderr, "trapline: waiting for gdb: target remote :%u\n", options_.gdb_port);
+      gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
+    }
+    console_.start(peripherals_->console_hooks([this] { stop(kPoweredOff); }), options_.icount);
+    unsigned resets = 0;
+    do {
+      reset();
+      {
+        std::lock_guard lock(power_mutex_);
+        threads_ = options_.icount ? 1 : options_.cpus;
+      }
+      if (!life_.change(LifeState::kRunning)) break;  // a stop came first
+      peripherals_->resume();
+      options_.icount ? run_in_turn() : run_threads();
+      advise_about_resets(++resets);
+    } while (life_.state() == LifeState::kResetting && !options_.no_reboot);
   }
-  started_ = std::chrono::steady_clock::now();
-  started_cycles_ = host_cycles();
-  console_.start(peripherals_->console_hooks([this] { stop(kPoweredOff); }), options_.icount);
-  do {
-    reset();
-    peripherals_->resume();
-    phase_ = Phase::kRunning;
-    threads_start(options_.icount ? 1 : options_.cpus);
-    options_.icount ? run_in_turn() : run_threads();
-    threads_ended(false);
-  } while (phase_ == Phase::kReset && !options_.no_reboot);
-  threads_ended(true);
-  if (gdb_ != nullptr) gdb_->ended(status_);
-  gdb_.reset();
-  console_.stop();
-  wall_seconds_ =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-  cycles_ = host_cycles() - started_cycles_;
-  return status_;
+  read_clocks();
+  return life_.status();
 }
 
-void Machine::stop(int status) { enter(Phase::kStopped, status); }
+void Machine::advise_about_resets(unsigned resets) {
+  constexpr unsigned kMany = 3;
+  if (resets != kMany || life_.state() != LifeState::kResetting || options_.no_reboot) return;
+  std::fprintf(
+      stderr,
+      "trapline: the guest has reset itself %u times; if it does so for ever (a kernel with "
+      "panic=-1, say), --no-reboot ends the run at a reset\n",
+      resets);
+}
 
-// The first reason wins.
-void Machine::enter(Phase phase, int status) {
-  Phase expected = Phase::kRunning;
-  int before = status_.exchange(status);
-  if (!phase_.compare_exchange_strong(expected, phase)) {
-    status_ = before;
-    return;
-  }
-  wake_all();
+void Machine::stop(int status) { end(status); }
+
+void Machine::end(int status) {
+  if (life_.change(LifeState::kStopping, status)) wake_all();
+}
+
+void Machine::give_up(const std::string& why) {
+  std::fprintf(stderr, "trapline: %s\n", why.c_str());
+  end(kBadInput);
 }
 
 void Machine::wake_all() {
@@ -278,29 +318,37 @@ std::string Machine::device_at(uint64_t ipa) {
   return region == nullptr ? std::string() : std::string(region->device->name());
 }
 
-std::string Machine::exit_profile() { return report_table(report()); }
+std::string Machine::exit_profile() {
+  std::lock_guard lock(report_mutex_);
+  read_clocks();
+  return report_table(report());
+}
 
 // --- the debugger's side: who waits for whom ---
 
-void Machine::threads_start(unsigned count) {
-  std::lock_guard lock(power_mutex_);
-  threads_ = count;
+bool Machine::halt() {
+  halted_ = true;
+  wait_until_parked();
+  return !life_.stopping();
 }
 
-void Machine::threads_ended(bool for_good) {
+void Machine::pause() {
+  ++pauses_;
+  wait_until_parked();
+}
+
+void Machine::unpause() {
   std::lock_guard lock(power_mutex_);
-  threads_ = 0;
-  ended_ = for_good;
+  --pauses_;
   power_changed_.notify_all();
 }
 
-bool Machine::halt() {
-  halted_ = true;
+// A reset under way ends, and its new threads park.
+void Machine::wait_until_parked() {
   for (auto& cpu : cpus_) cpu->vcpu.kick();
   std::unique_lock lock(power_mutex_);
   power_changed_.notify_all();
-  power_changed_.wait(lock, [&] { return (threads_ != 0 && parked_ == threads_) || ended_; });
-  return !ended_;
+  power_changed_.wait(lock, [&] { return (running() && parked_ == threads_) || life_.stopping(); });
 }
 
 void Machine::resume(const DebugGo* go) {
@@ -312,14 +360,14 @@ void Machine::resume(const DebugGo* go) {
 
 bool Machine::park_if_halted(const Cpu* cpu) {
   const bool stays = cpu != nullptr && cpu->go == DebugGo::kStay;
-  if (!halted_.load(std::memory_order_relaxed) && !stays) [[likely]] {
+  if (!halt_wanted() && !stays) [[likely]] {
     return false;
   }
   std::unique_lock lock(power_mutex_);
   ++parked_;
   power_changed_.notify_all();
   power_changed_.wait(lock, [&] {
-    return (!halted_ && (cpu == nullptr || cpu->go != DebugGo::kStay)) || !running();
+    return (!halt_wanted() && (cpu == nullptr || cpu->go != DebugGo::kStay)) || !running();
   });
   --parked_;
   return true;
@@ -382,31 +430,36 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
     case AfterExit::kWait:
     case AfterExit::kSuspend:
       cpu.wait = Cpu::Wait::kInterrupt;
+      look_for_dead_end(cpu, exit.pc);
       break;
     case AfterExit::kWaitEvent:
       cpu.wait = Cpu::Wait::kEvent;
+      look_for_dead_end(cpu, exit.pc);
       if (icount_clock_ != nullptr) {
         // An instruction a nanosecond.
         cpu.wait_until = icount_clock_->instructions() + cpu.vcpu.longest_event_wait();
       }
       break;
     case AfterExit::kCpuOff: {
-      std::lock_guard lock(power_mutex_);
-      cpu.power = Power::kOff;
+      {
+        std::lock_guard lock(power_mutex_);
+        cpu.power = Power::kOff;
+      }
+      tell_dead_end();
       break;
     }
     case AfterExit::kSystemOff:
-      enter(Phase::kStopped, kPoweredOff);
+      end(kPoweredOff);
       break;
     case AfterExit::kSystemReset:
-      enter(Phase::kReset, kPoweredOff);
+      if (life_.change(LifeState::kResetting)) wake_all();
       break;
     case AfterExit::kCrashed:
       crash_report(cpu);
       if (gdb_ != nullptr && gdb_->attached()) {
         debug_stop(cpu, {.signal = SIGSEGV});
       } else {
-        enter(Phase::kStopped, kGuestFailed);
+        end(kGuestFailed);
       }
       break;
     case AfterExit::kDebug:
@@ -421,9 +474,35 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
       break;
     case AfterExit::kFailed:
       std::fprintf(stderr, "trapline: vcpu %u: the backend cannot go on\n", cpu.index);
-      enter(Phase::kStopped, kGuestFailed);
+      end(kGuestFailed);
       break;
   }
+}
+
+void Machine::look_for_dead_end(Cpu& cpu, uint64_t pc) {
+  const auto now_ns = [this] {
+    return icount_clock_ != nullptr ? icount_clock_->instructions() : steady_ns();
+  };
+  if (idle_watch_.waits(cpu.index, pc, cpu.vcpu.retired(), now_ns)) tell_dead_end();
+}
+
+void Machine::tell_dead_end() {
+  std::string where;
+  for (auto& cpu : cpus_) {
+    if (cpu->power == Power::kOff) continue;
+    if (cpu->power == Power::kOnPending || !idle_watch_.stuck(cpu->index) ||
+        gic_->can_signal(cpu->index)) {
+      return;
+    }
+    where += fmt::format("{}vcpu {} at pc {:#x}", where.empty() ? "" : ", ", cpu->index,
+                         idle_watch_.place(cpu->index));
+  }
+  if (!idle_watch_.first_to_tell()) return;
+  if (where.empty()) where = "all are off";
+  std::fprintf(stderr,
+               "trapline: all vCPUs wait, and nothing can wake them (%s): the guest has stopped; a "
+               "kernel that needs EL2 (a hypervisor) does this here\n",
+               where.c_str());
 }
 
 // In turn: a waiting vCPU waits on.
@@ -451,13 +530,27 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
 
 void Machine::limit_reached() {
   std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
-  enter(Phase::kStopped, kLimitReached);
+  end(kLimitReached);
 }
 
 // One thread a vCPU; this one waits.
 void Machine::run_threads() {
-  for (auto& cpu : cpus_) cpu->thread = std::thread([this, &cpu] { cpu_thread(*cpu); });
-  for (auto& cpu : cpus_) cpu->thread.join();
+  for (auto& cpu : cpus_) {
+    try {
+      cpu->thread = std::thread([this, &cpu] {
+        try {
+          cpu_thread(*cpu);
+        } catch (const std::exception& error) {
+          give_up(fmt::format("vcpu {}: {}", cpu->index, error.what()));
+        }
+      });
+    } catch (const std::system_error& error) {
+      give_up(fmt::format("vcpu {}: cannot start a thread: {}", cpu->index, error.what()));
+    }
+  }
+  for (auto& cpu : cpus_) {
+    if (cpu->thread.joinable()) cpu->thread.join();
+  }
 }
 
 void Machine::cpu_thread(Cpu& cpu) {
@@ -472,7 +565,8 @@ void Machine::cpu_thread(Cpu& cpu) {
     }
     if (cpu.power != Power::kOn) {
       std::unique_lock lock(power_mutex_);
-      power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || halted_ || !running(); });
+      power_changed_.wait(lock,
+                          [&] { return cpu.power != Power::kOff || halt_wanted() || !running(); });
       continue;
     }
     if (cpu.wait != Cpu::Wait::kNone) {
@@ -495,7 +589,7 @@ void Machine::run_in_turn() {
     for (auto& each : cpus_) {
       Cpu& cpu = *each;
       if (cpu.go == DebugGo::kStay) continue;
-      if (cpu.go == DebugGo::kStep && !halted_) {
+      if (cpu.go == DebugGo::kStep && running() && !halt_wanted()) {
         icount_clock_->fire_due();
         if (slice(1) == 0) {
           limit_reached();
@@ -506,7 +600,7 @@ void Machine::run_in_turn() {
         continue;
       }
       uint64_t left = kQuantum;
-      while (left != 0 && running() && !halted_ && cpu.power != Power::kOff) {
+      while (left != 0 && running() && !halt_wanted() && cpu.power != Power::kOff) {
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
           if (waits(cpu)) break;
@@ -536,7 +630,12 @@ void Machine::run_in_turn() {
       wfe_left = std::min(wfe_left, cpu->wait_until - icount_clock_->instructions());
     }
     if (console_.interactive() && wfe_left == ~uint64_t{0}) console_.poll(kIdlePollMs);
-    if (!icount_clock_->skip_to_next(wfe_left)) console_.poll(kIdlePollMs);
+    if (!icount_clock_->skip_to_next(wfe_left)) {
+      // No deadline, and WFIs that do not end by themselves.
+      for (const auto& cpu : cpus_) idle_watch_.waits_for_ever(cpu->index);
+      tell_dead_end();
+      console_.poll(kIdlePollMs);
+    }
     icount_clock_->fire_due();
   }
 }
@@ -575,6 +674,23 @@ void Machine::crash_report(Cpu& cpu) {
   std::fputs(out.c_str(), stderr);
 }
 
+void Machine::read_clocks() {
+  wall_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  cycles_ = host_cycles() - start_cycles_;
+}
+
+std::optional<RunReport> Machine::report_now() {
+  pause();
+  std::optional<RunReport> result;
+  if (!life_.stopping()) {
+    std::lock_guard lock(report_mutex_);
+    read_clocks();
+    result = report();
+  }
+  unpause();
+  return result;
+}
+
 RunReport Machine::report() {
   RunReport report;
   for (auto& cpu : cpus_) {
@@ -587,12 +703,8 @@ RunReport Machine::report() {
     report.icache.overtaken += c.overtaken;
   }
   report.instructions = instructions();
-  const bool over = cycles_ != 0;
-  report.wall_seconds =
-      over ? wall_seconds_
-           : std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-  const uint64_t cycles = over ? cycles_ : host_cycles() - started_cycles_;
-  report.ns_per_cycle = cycles == 0 ? 1 : report.wall_seconds * 1e9 / static_cast<double>(cycles);
+  report.wall_seconds = wall_seconds_;
+  report.ns_per_cycle = cycles_ == 0 ? 1 : wall_seconds_ * 1e9 / static_cast<double>(cycles_);
   report.cpus = options_.cpus;
   static constexpr const char* kPolicies[] = {"off", "rewalk", "recheck", "protect"};
   report.icache_policy = kPolicies[static_cast<size_t>(options_.icache)];

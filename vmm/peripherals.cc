@@ -2,17 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <utility>
 
 #include "devices/virtio/blk.h"
+#include "devices/virtio/disk_options.h"
 #include "devices/virtio/image.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/net_backend.h"
 #include "devices/virtio/rng.h"
-#include "vmm/boot.h"
+#include "vmm/boot_file.h"
 #include "vmm/stage2.h"
 
 namespace trapline {
@@ -59,12 +61,8 @@ std::string Peripherals::add_devices() {
 
 std::string Peripherals::add_flash_memory() {
   if (s_.options.firmware.empty()) return {};
-  auto firmware = read_file(s_.options.firmware);
+  auto firmware = read_file(s_.options.firmware, platform::kFlash[0].size, "the flash");
   if (!firmware) return firmware.error();
-  if (firmware->size() > platform::kFlash[0].size) {
-    return fmt::format("{}: {} bytes of firmware, but the flash holds {}", s_.options.firmware,
-                       firmware->size(), platform::kFlash[0].size);
-  }
   flash_[0].bytes = std::move(*firmware);
   for (const platform::Window& bank : platform::kFlash) {
     if (std::string error = s_.memory.add(bank.base, bank.size, false); !error.empty()) {
@@ -125,12 +123,16 @@ std::string Peripherals::add_fw_cfg() {
 // --- virtio ---
 
 std::string Peripherals::add_virtio() {
+  auto disks = slots_.read("--disk", s_.options.disks);
+  if (!disks) return disks.error();
+  auto nets = slots_.read("--net", s_.options.nets);
+  if (!nets) return nets.error();
   std::string error;
-  for (const std::string& disk : s_.options.disks) {
-    if (error.empty()) error = add_disk(disk);
+  for (const VirtioSlots::Device& disk : *disks) {
+    if (error.empty()) error = add_disk(disk.text, disk.slot);
   }
-  for (const std::string& net : s_.options.nets) {
-    if (error.empty()) error = add_net(net);
+  for (const VirtioSlots::Device& net : *nets) {
+    if (error.empty()) error = add_net(net.text, net.slot);
   }
   if (error.empty() && s_.options.rng) {
     auto seed = s_.options.icount ? std::optional<uint64_t>(kFixedSeed) : std::nullopt;
@@ -144,55 +146,52 @@ std::string Peripherals::add_virtio() {
     error = add_transport("virtio-console0", std::move(console), false);
   }
   empty_slot_ = std::make_unique<virtio::EmptySlot>(s_.options.virtio_legacy);
-  for (size_t slot = virtio_.size(); slot < platform::kVirtioSlots && error.empty(); ++slot) {
-    error = s_.bus.add(platform::kVirtio.base + slot * platform::kVirtio.size,
-                       platform::kVirtio.size, empty_slot_.get());
+  for (unsigned slot = 0; slot < platform::kVirtioSlots && error.empty(); ++slot) {
+    const std::vector<unsigned>& taken = slots_.taken();
+    if (std::find(taken.begin(), taken.end(), slot) != taken.end()) continue;
+    const platform::Window window = platform::virtio_slot(slot);
+    error = s_.bus.add(window.base, window.size, empty_slot_.get());
   }
   return error;
 }
 
 std::string Peripherals::add_transport(const std::string& name,
-                                       std::unique_ptr<virtio::Function> function, bool live) {
-  size_t slot = virtio_.size();
-  if (slot == platform::kVirtioSlots) {
+                                       std::unique_ptr<virtio::Function> function, bool live,
+                                       std::optional<unsigned> wanted) {
+  const std::optional<unsigned> slot = slots_.take(wanted);
+  if (!slot.has_value()) {
     return fmt::format("{}: more than {} virtio devices", name, platform::kVirtioSlots);
   }
   virtio::Transport::Options options;
   options.name = name;
   options.dma = &dma_;
-  options.irq = &s_.gic.spi(platform::kVirtioSpi + static_cast<unsigned>(slot));
+  options.irq = &s_.gic.spi(platform::kVirtioSpi + *slot);
   options.io = s_.options.icount && !live ? IoMode::deterministic(s_.clock) : IoMode::threaded();
   options.legacy = s_.options.virtio_legacy;
   virtio_.push_back(std::make_unique<virtio::Transport>(std::move(options), std::move(function)));
-  return add({platform::kVirtio.base + slot * platform::kVirtio.size, platform::kVirtio.size},
-             *virtio_.back());
+  return add(platform::virtio_slot(*slot), *virtio_.back());
 }
 
-// `F[,ro]`
-std::string Peripherals::add_disk(const std::string& text) {
-  std::string path = text;
-  virtio::ImageOptions image_options;
-  if (path.ends_with(",ro")) {
-    image_options.read_only = true;
-    path.resize(path.size() - 3);
-  }
-  virtio::ImageResult opened = virtio::open_image(path, image_options);
+std::string Peripherals::add_disk(const std::string& text, std::optional<unsigned> slot) {
+  virtio::DiskOptions disk;
+  if (std::string error = virtio::parse_disk(text, disk); !error.empty()) return error;
+  virtio::ImageResult opened = virtio::open_image(disk.path, disk.image);
   if (opened.image == nullptr) return opened.error;
   if (!opened.warning.empty()) std::fprintf(stderr, "trapline: %s\n", opened.warning.c_str());
   std::string name = fmt::format("virtio-blk{}", virtio_.size());
   virtio::BlkOptions options;
   options.serial = name;
   options.queues = s_.options.cpus;
-  return add_transport(name, virtio::make_blk(std::move(opened.image), options), false);
+  return add_transport(name, virtio::make_blk(std::move(opened.image), options), false, slot);
 }
 
-std::string Peripherals::add_net(const std::string& text) {
+std::string Peripherals::add_net(const std::string& text, std::optional<unsigned> slot) {
   virtio::NetOptions options;
   if (std::string error = virtio::parse_net(text, options); !error.empty()) return error;
   virtio::NetBackendResult made = virtio::make_net_backend(options);
   if (made.backend == nullptr) return made.error;
   return add_transport(fmt::format("virtio-net{}", virtio_.size()),
-                       virtio::make_net(std::move(made.backend), options.mac), true);
+                       virtio::make_net(std::move(made.backend), options.mac), true, slot);
 }
 
 // --- as a whole ---

@@ -4,11 +4,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <new>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "devices/virtio/blk_engine.h"
 #include "devices/virtio/blk_wire.h"
+#include "devices/virtio/image_format.h"
 
 namespace trapline::virtio {
 namespace {
@@ -29,7 +32,14 @@ class Blk final : public Function {
       : image_(std::move(image)),
         serial_(options.serial.substr(0, kSerialBytes)),
         queues_(std::clamp(options.queues, 1u, kMaxQueues)),
-        engine_choice_(options.engine) {}
+        engine_choice_(options.engine) {
+    // All requests there can be, so that a host that runs out of memory later still has them: those
+    // under way, and the one that is looked at.
+    pool_.resize(BlkEngine::kMaxInFlight + 1);
+    free_.reserve(pool_.size());
+    done_.reserve(pool_.size());
+    for (BlkRequest& request : pool_) free_.push_back(&request);
+  }
 
   uint32_t device_id() const override { return 2; }
   uint64_t features() const override;
@@ -58,13 +68,14 @@ class Blk final : public Function {
   enum class Taken : uint8_t { kSubmit, kAnswered, kEmpty, kBroken };
 
   Taken take(unsigned index, BlkRequest*& request);
+  Taken take_into(unsigned index, BlkRequest* r);
   Parsed parse(BlkRequest& r, uint8_t& status);
   uint8_t parse_transfer(BlkRequest& r, const RequestHeader& header, bool write);
   uint8_t parse_range(BlkRequest& r, bool discard);
   uint8_t get_id(BlkRequest& r);
   void complete(BlkRequest& r);
   void answer(BlkRequest& r, uint8_t status);
-  BlkRequest* take_free();
+  void report_failure(const BlkRequest& r);
   void choose_engine();
 
   const std::unique_ptr<Image> image_;
@@ -76,7 +87,7 @@ class Blk final : public Function {
 
   // Of who holds Host::work_mutex(); the engine and done_ are the I/O thread's.
   std::unique_ptr<BlkEngine> engine_;
-  std::vector<std::unique_ptr<BlkRequest>> pool_;
+  std::vector<BlkRequest> pool_;
   std::vector<BlkRequest*> free_;
   std::vector<BlkRequest*> done_;
   unsigned in_flight_ = 0;
@@ -124,36 +135,49 @@ void Blk::start(uint64_t features, bool) {
   if (engine_ == nullptr && !host_->deterministic()) choose_engine();
 }
 
+// Called when the guest starts the device, on its vCPU: without descriptors, threads or memory for
+// an engine the I/O thread does the work itself.
 void Blk::choose_engine() {
-  if (engine_choice_ != BlkEngineKind::kThreads) {
-    engine_ = make_uring_engine(*image_);
-    if (engine_ == nullptr && engine_choice_ == BlkEngineKind::kUring) {
-      host_->report().add("io_uring is not available for this image: using threads");
+  try {
+    if (engine_choice_ != BlkEngineKind::kThreads) {
+      engine_ = make_uring_engine(*image_);
+      if (engine_ == nullptr && engine_choice_ == BlkEngineKind::kUring) {
+        host_->report().add("io_uring is not available for this image: using threads");
+      }
     }
+    if (engine_ == nullptr) engine_ = make_thread_engine(*image_);
+  } catch (const std::system_error& error) {
+    host_->report().add(std::string("one request at a time: ") + error.what());
+  } catch (const std::bad_alloc&) {
+    host_->report().add("one request at a time: the host is out of memory");
   }
-  if (engine_ == nullptr) engine_ = make_thread_engine(*image_);
-}
-
-BlkRequest* Blk::take_free() {
-  if (free_.empty()) {
-    pool_.push_back(std::make_unique<BlkRequest>());
-    return pool_.back().get();
-  }
-  BlkRequest* r = free_.back();
-  free_.pop_back();
-  return r;
 }
 
 // The queue's next request, if it needs I/O; what needs none is answered.
 Blk::Taken Blk::take(unsigned index, BlkRequest*& request) {
+  BlkRequest* r = free_.back();
+  free_.pop_back();
+  Taken taken = Taken::kBroken;
+  try {
+    taken = take_into(index, r);
+  } catch (const std::bad_alloc&) {
+    // The chain stays the driver's, which is told that the device is broken.
+    host_->queue(index).refuse("the host is out of memory");
+    host_->fail(host_->queue(index).error());
+  }
+  if (taken == Taken::kSubmit) {
+    request = r;
+  } else if (taken != Taken::kAnswered) {
+    free_.push_back(r);
+  }
+  return taken;
+}
+
+Blk::Taken Blk::take_into(unsigned index, BlkRequest* r) {
   Queue& queue = host_->queue(index);
-  BlkRequest* r = take_free();
   r->queue = index;
   const Queue::Pop popped = queue.pop(r->chain);
-  if (popped == Queue::Pop::kEmpty) {
-    free_.push_back(r);
-    return Taken::kEmpty;
-  }
+  if (popped == Queue::Pop::kEmpty) return Taken::kEmpty;
   uint8_t status = kOk;
   Parsed parsed = Parsed::kBroken;
   if (popped == Queue::Pop::kChain) {
@@ -162,14 +186,12 @@ Blk::Taken Blk::take(unsigned index, BlkRequest*& request) {
   }
   switch (parsed) {
     case Parsed::kSubmit:
-      request = r;
       return Taken::kSubmit;
     case Parsed::kAnswered:
       answer(*r, status);
       return Taken::kAnswered;
     default:
       host_->fail(queue.error());
-      free_.push_back(r);
       return Taken::kBroken;
   }
 }
@@ -283,6 +305,19 @@ uint8_t Blk::parse_transfer(BlkRequest& r, const RequestHeader& header, bool wri
   r.offset = header.sector * kSectorBytes;
   uint64_t skip = write ? sizeof header : 0;
   uint64_t left = r.bytes;
+  if (write && image_->guards_format() && r.offset == 0 && r.bytes > 0) {
+    // On a copy: the guest may change its memory while it is looked at.
+    r.chain.read(skip, r.first_sector, kSectorBytes);
+    if (begins_as_qcow2(r.first_sector)) {
+      host_->report().add("write of a qcow2 header to " + image_->path() +
+                          ", whose format was probed, refused: `format=raw` allows it");
+      r.bytes = 0;
+      return kIoError;
+    }
+    r.iov.push_back({r.first_sector, kSectorBytes});
+    skip += kSectorBytes;
+    left -= kSectorBytes;
+  }
   for (const Segment& s : write ? r.chain.readable : r.chain.writable) {
     if (skip >= s.size) {
       skip -= s.size;
@@ -327,17 +362,24 @@ uint8_t Blk::get_id(BlkRequest& r) {
 
 void Blk::complete(BlkRequest& r) {
   if (r.result != 0) {
-    static constexpr const char* kNames[] = {"read", "write", "flush", "discard", "write zeroes"};
-    std::string line = image_->path() + ": " + kNames[static_cast<unsigned>(r.op)] +
-                       " failed at byte " + std::to_string(r.offset) + ": " +
-                       std::strerror(-r.result);
-    host_->report().add(line);
+    report_failure(r);
     // After a failed fdatasync the kernel forgets what it could not write: a later one that
     // succeeds would lie.
     if (r.op == BlkOp::kFlush) lost_ = r.result;
   }
   if (r.op == BlkOp::kRead) r.chain.done(host_->dma(), r.chain.writable_bytes - 1);
   answer(r, r.result == 0 ? kOk : kIoError);
+}
+
+void Blk::report_failure(const BlkRequest& r) {
+  static constexpr const char* kNames[] = {"read", "write", "flush", "discard", "write zeroes"};
+  try {
+    host_->report().add(image_->path() + ": " + kNames[static_cast<unsigned>(r.op)] +
+                        " failed at byte " + std::to_string(r.offset) + ": " +
+                        std::strerror(-r.result));
+  } catch (const std::bad_alloc&) {
+    // The guest gets its I/O error all the same.
+  }
 }
 
 void Blk::answer(BlkRequest& r, uint8_t status) {

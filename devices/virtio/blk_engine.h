@@ -22,8 +22,9 @@ struct BlkRequest {
   bool may_unmap = false;  // write zeroes
   uint64_t offset = 0;     // bytes
   uint64_t bytes = 0;
-  std::vector<iovec> iov;  // read, write; an engine may consume it
-  int result = 0;          // 0 or a negative errno
+  std::vector<iovec> iov;     // read, write; an engine may consume it
+  int result = 0;             // 0 or a negative errno
+  uint8_t first_sector[512];  // its copy, where the image guards its format
 
   // Where it came from.
   unsigned queue = 0;

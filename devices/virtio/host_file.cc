@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <list>
+#include <mutex>
 #include <utility>
 
 namespace trapline {
@@ -19,21 +21,72 @@ std::string describe(const std::string& path, const char* what, int error) {
   return path + ": " + what + ": " + std::strerror(error);
 }
 
-}  // namespace
-
-HostFile::~HostFile() {
-  if (fd_ >= 0) close(fd_);
+// What this process has open: its own locks do not tell it from another virtual machine, and a
+// file has many names (links, and device nodes).
+struct Claim {
+  const void* owner;
+  HostFile::Identity identity;
+  bool writes;
+  std::string path;
+};
+std::mutex claims_mutex;
+std::list<Claim>& claims() {
+  static auto* list = new std::list<Claim>;  // outlives every HostFile
+  return *list;
 }
 
-HostFile::HostFile(HostFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), size_(other.size_), path_(std::move(other.path_)) {}
+// The name of what excludes a new claim; empty if nothing does.
+std::string claimed_as(const HostFile::Identity& identity, bool writes) {
+  std::lock_guard lock(claims_mutex);
+  for (const Claim& claim : claims()) {
+    if (claim.identity == identity && (claim.writes || writes)) return claim.path;
+  }
+  return {};
+}
+
+void add_claim(Claim claim) {
+  std::lock_guard lock(claims_mutex);
+  claims().push_back(std::move(claim));
+}
+
+void move_claim(const void* from, const void* to) {
+  std::lock_guard lock(claims_mutex);
+  for (Claim& claim : claims()) {
+    if (claim.owner == from) claim.owner = to;
+  }
+}
+
+void drop_claim(const void* owner) {
+  std::lock_guard lock(claims_mutex);
+  claims().remove_if([owner](const Claim& claim) { return claim.owner == owner; });
+}
+
+}  // namespace
+
+HostFile::~HostFile() { reset(); }
+
+HostFile::Identity HostFile::identity_of(const struct stat& st) {
+  // A block device is what its number says, whichever node it was opened by.
+  if (S_ISBLK(st.st_mode)) return {kBlockDevices, st.st_rdev};
+  return {st.st_dev, st.st_ino};
+}
+
+void HostFile::reset() {
+  if (fd_ < 0) return;
+  drop_claim(this);
+  close(std::exchange(fd_, -1));
+}
+
+HostFile::HostFile(HostFile&& other) noexcept { *this = std::move(other); }
 
 HostFile& HostFile::operator=(HostFile&& other) noexcept {
   if (this != &other) {
-    if (fd_ >= 0) close(fd_);
+    reset();
     fd_ = std::exchange(other.fd_, -1);
     size_ = other.size_;
+    identity_ = other.identity_;
     path_ = std::move(other.path_);
+    move_claim(&other, this);
   }
   return *this;
 }
@@ -67,6 +120,12 @@ std::string HostFile::open(const std::string& path, const Options& options) {
   if (end < 0) return describe(path, "cannot find the size", errno);
   file.size_ = static_cast<uint64_t>(end);
 
+  file.identity_ = identity_of(st);
+  if (const std::string other = claimed_as(file.identity_, !options.read_only); !other.empty()) {
+    const std::string as = other == path ? "" : " as " + other;
+    return path + ": given twice: this virtual machine has it already" + as +
+           "; only files that are all read-only may be shared";
+  }
   struct flock lock = {};
   lock.l_type = options.read_only ? F_RDLCK : F_WRLCK;
   lock.l_whence = SEEK_SET;
@@ -84,6 +143,7 @@ std::string HostFile::open(const std::string& path, const Options& options) {
     }
     return describe(path, "cannot lock", errno);
   }
+  add_claim({&file, file.identity_, !options.read_only, path});
   *this = std::move(file);
   return {};
 }

@@ -2,8 +2,11 @@
 #ifndef TRAPLINE_DEVICES_VIRTIO_HOST_FILE_H_
 #define TRAPLINE_DEVICES_VIRTIO_HOST_FILE_H_
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace trapline {
 
@@ -21,14 +24,19 @@ class HostFile {
 
   // Opens a regular file or block device. Writers lock it exclusively, readers shared, by an
   // open-file-description lock, which also excludes QEMU's: one image has one writer, on all VMs of
-  // this host, and no readers besides. Waits up to 1 s for a lock. Returns an error text that names
-  // the file; empty on success.
+  // this host, and no readers besides. Waits up to 1 s for a lock. A file that this process has
+  // open already, by whatever name, is told from one that another holds. Returns an error text that
+  // names the file; empty on success.
   std::string open(const std::string& path, const Options& options);
 
   int fd() const { return fd_; }
   bool is_open() const { return fd_ >= 0; }
   const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }  // bytes, when opened
+  // The same for two objects if and only if they are the same file, by whatever name.
+  using Identity = std::pair<uint64_t, uint64_t>;
+  Identity identity() const { return identity_; }
+  bool is_block_device() const { return identity_.first == kBlockDevices; }
 
   // All of it or a negative errno. Reads past the end yield zeroes.
   int read(uint64_t offset, void* out, size_t size) const;
@@ -36,8 +44,14 @@ class HostFile {
   int sync() const;  // fdatasync
 
  private:
+  static constexpr uint64_t kBlockDevices = ~uint64_t{0};  // no file system has this number
+
+  void reset();
+  static Identity identity_of(const struct stat& st);
+
   int fd_ = -1;
   uint64_t size_ = 0;
+  Identity identity_;
   std::string path_;
 };
 

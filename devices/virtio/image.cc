@@ -9,53 +9,60 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
 #include "devices/virtio/host_file.h"
+#include "devices/virtio/image_format.h"
 #include "devices/virtio/qcow2.h"
 
 namespace trapline::virtio {
 namespace {
 
 constexpr unsigned kMaxIov = 1024;  // IOV_MAX
-constexpr size_t kZeroChunk = 1 << 20;
 
 // preadv/pwritev until all is done. `transfer(iov, count, offset)` returns bytes or -1 with errno.
+// The list is cut on the stack: a host without memory must not stop a transfer halfway.
 template <typename Transfer>
 int transfer_all(const iovec* iov, unsigned count, uint64_t offset, bool zero_at_end,
                  Transfer transfer) {
-  std::vector<iovec> rest(iov, iov + count);
-  size_t first = 0;
-  while (first < rest.size()) {
-    const unsigned n = std::min<size_t>(rest.size() - first, kMaxIov);
-    const ssize_t moved = transfer(&rest[first], n, offset);
+  iovec part[kMaxIov];
+  size_t skip = 0;  // of the first
+  bool at_end = false;
+  while (count > 0) {
+    const unsigned n = std::min(count, kMaxIov);
+    std::copy_n(iov, n, part);
+    part[0].iov_base = static_cast<uint8_t*>(part[0].iov_base) + skip;
+    part[0].iov_len -= skip;
+    if (at_end) {
+      for (unsigned i = 0; i < n; ++i) std::memset(part[i].iov_base, 0, part[i].iov_len);
+      iov += n;
+      count -= n;
+      skip = 0;
+      continue;
+    }
+    const ssize_t moved = transfer(part, n, offset);
     if (moved < 0) {
       if (errno == EINTR) continue;
       return -errno;
     }
     if (moved == 0) {
       if (!zero_at_end) return -EIO;
-      for (; first < rest.size(); ++first) {
-        std::memset(rest[first].iov_base, 0, rest[first].iov_len);
-      }
-      return 0;
+      at_end = true;
+      continue;
     }
     offset += static_cast<uint64_t>(moved);
-    auto left = static_cast<size_t>(moved);
-    while (first < rest.size() && left >= rest[first].iov_len) left -= rest[first++].iov_len;
-    if (left > 0) {
-      rest[first].iov_base = static_cast<uint8_t*>(rest[first].iov_base) + left;
-      rest[first].iov_len -= left;
-    }
+    skip += static_cast<size_t>(moved);
+    for (; count > 0 && skip >= iov->iov_len; ++iov, --count) skip -= iov->iov_len;
   }
   return 0;
 }
 
 class RawImage final : public Image {
  public:
-  RawImage(HostFile file, bool read_only) : file_(std::move(file)) {
-    bytes_ = file_.size() / 512 * 512;
+  RawImage(HostFile file, uint64_t bytes, bool read_only, bool guards_format)
+      : file_(std::move(file)) {
+    bytes_ = bytes;
     read_only_ = read_only;
+    guards_format_ = guards_format;
     path_ = file_.path();
   }
 
@@ -100,10 +107,10 @@ class RawImage final : public Image {
       error = allocate(FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, size);
     }
     if (error != -EOPNOTSUPP) return error;
-    const std::vector<uint8_t> zeroes(std::min<uint64_t>(size, kZeroChunk));
+    static constexpr uint8_t kZeroes[64 * 1024] = {};
     while (size > 0) {
-      const size_t n = std::min<uint64_t>(size, zeroes.size());
-      if (const int failed = file_.write(offset, zeroes.data(), n)) return failed;
+      const size_t n = std::min<uint64_t>(size, sizeof kZeroes);
+      if (const int failed = file_.write(offset, kZeroes, n)) return failed;
       offset += n;
       size -= n;
     }
@@ -121,6 +128,10 @@ class RawImage final : public Image {
   std::atomic<bool> nowait_{true};  // the file system knows RWF_NOWAIT
 };
 
+void add_warning(ImageResult& result, const std::string& text) {
+  result.warning += (result.warning.empty() ? "" : "; ") + text;
+}
+
 }  // namespace
 
 ImageResult open_image(const std::string& path, const ImageOptions& options) {
@@ -133,20 +144,44 @@ ImageResult open_image(const std::string& path, const ImageOptions& options) {
                    " bytes, less than a sector";
     return result;
   }
-  if (is_qcow2(file)) {
+  FormatResult format = decide_format(file, options);
+  result.error = format.error;
+  if (!result.error.empty()) return result;
+  if (format.format == ImageFormat::kQcow2) {
     if (!options.read_only) {
       result.error = path +
-                     ": qcow2 images can only be opened read-only; convert it with `qemu-img "
-                     "convert -O raw` to write to it";
+                     ": qcow2 images can only be opened read-only: add `,ro`, or convert it with "
+                     "`qemu-img convert -O raw` to write to it";
       return result;
     }
-    return open_qcow2(std::move(file));
+    BackingChain chain{.allowed = options.backing, .may_mark = options.may_mark, .files = {}};
+    return open_qcow2(std::move(file), chain);
   }
+  result.warning = format.warning;
   if (file.size() % 512 != 0) {
-    result.warning = path + ": size is not a multiple of 512; the last " +
-                     std::to_string(file.size() % 512) + " bytes are not part of the disk";
+    add_warning(result, path + ": size is not a multiple of 512; the last " +
+                            std::to_string(file.size() % 512) + " bytes are not part of the disk");
   }
-  result.image = std::make_unique<RawImage>(std::move(file), options.read_only);
+  const uint64_t bytes = file.size() / 512 * 512;
+  result.image =
+      std::make_unique<RawImage>(std::move(file), bytes, options.read_only, format.guarded);
+  return result;
+}
+
+ImageResult open_backing(const std::string& path, ImageFormat format, BackingChain& chain) {
+  ImageResult result;
+  HostFile file;
+  result.error = file.open(path, {.read_only = true});
+  if (!result.error.empty()) return result;
+  const ImageOptions options{.read_only = true, .format = format, .may_mark = chain.may_mark};
+  const FormatResult decided = decide_format(file, options);
+  result.error = decided.error;
+  if (!result.error.empty()) return result;
+  if (decided.format == ImageFormat::kQcow2) return open_qcow2(std::move(file), chain);
+  result.warning = decided.warning;
+  // The last sector's missing bytes read as zeroes.
+  const uint64_t bytes = (file.size() + 511) / 512 * 512;
+  result.image = std::make_unique<RawImage>(std::move(file), bytes, true, false);
   return result;
 }
 

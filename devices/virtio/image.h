@@ -10,8 +10,13 @@
 
 namespace trapline::virtio {
 
+enum class ImageFormat : uint8_t { kProbe, kRaw, kQcow2 };
+
 struct ImageOptions {
   bool read_only = false;
+  ImageFormat format = ImageFormat::kProbe;
+  bool backing = false;  // a qcow2 image's backing files may be opened
+  bool may_mark = true;  // false: as if the file could carry no attribute (image_format.h); tests
 };
 
 class Image {
@@ -20,6 +25,8 @@ class Image {
 
   uint64_t bytes() const { return bytes_; }  // multiple of 512
   bool read_only() const { return read_only_; }
+  // A write that makes the first sector begin like another format must be refused (image_format.h).
+  bool guards_format() const { return guards_format_; }
   const std::string& path() const { return path_; }
   // A file whose bytes are the disk's, for asynchronous I/O; -1: use the methods.
   virtual int raw_fd() const { return -1; }
@@ -41,6 +48,7 @@ class Image {
  protected:
   uint64_t bytes_ = 0;
   bool read_only_ = true;
+  bool guards_format_ = false;
   std::string path_;
 };
 
@@ -50,10 +58,10 @@ struct ImageResult {
   std::string warning;  // may be set with an image
 };
 
-// Tells qcow2 from raw by its magic. Refused, each with its own text: a missing file, a directory,
-// no permission, under 512 bytes, locked by another VM; qcow2 for writing, with a backing file, an
-// external data file, encryption or unknown incompatible features. A raw image whose size is no
-// multiple of 512 loses its tail, with a warning.
+// Tells qcow2 from raw as image_format.h says, unless the options do. Refused, each with its own
+// text: a missing file, a directory, no permission, under 512 bytes, locked by another VM or open
+// in this one; qcow2 for writing, with backing files that the options do not allow, and what
+// qcow2.h says. A raw image whose size is no multiple of 512 loses its tail, with a warning.
 ImageResult open_image(const std::string& path, const ImageOptions& options);
 
 }  // namespace trapline::virtio

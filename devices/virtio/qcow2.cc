@@ -1,7 +1,5 @@
 #include "devices/virtio/qcow2.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -9,58 +7,23 @@
 #include <mutex>
 #include <vector>
 
+#include "devices/virtio/qcow2_codec.h"
+#include "devices/virtio/qcow2_header.h"
+
 namespace trapline::virtio {
 namespace {
 
-constexpr uint32_t kMagic = 0x514649fb;  // "QFI\xfb"
-
-uint32_t big32(const uint8_t* p) {
-  return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | p[3];
-}
-uint64_t big64(const uint8_t* p) { return uint64_t{big32(p)} << 32 | big32(p + 4); }
-
-// The header's fields by their byte offsets; version 2 ends at 72.
-struct Header {
-  uint32_t version;
-  uint64_t backing_file_offset;
-  uint32_t cluster_bits;
-  uint64_t size;
-  uint32_t crypt_method;
-  uint32_t l1_size;
-  uint64_t l1_table_offset;
-  uint64_t incompatible_features = 0;
-  uint8_t compression_type = 0;
-
-  static Header from_bytes(const uint8_t (&b)[112]) {
-    Header h = {
-        .version = big32(b + 4),
-        .backing_file_offset = big64(b + 8),
-        .cluster_bits = big32(b + 20),
-        .size = big64(b + 24),
-        .crypt_method = big32(b + 32),
-        .l1_size = big32(b + 36),
-        .l1_table_offset = big64(b + 40),
-    };
-    if (h.version >= 3) {
-      h.incompatible_features = big64(b + 72);
-      if (big32(b + 100) > 104) h.compression_type = b[104];
-    }
-    return h;
-  }
-};
-
-enum Incompatible : uint64_t {
-  kDirty = 1,  // reference counts may be stale: no matter for reading
-  kCorrupt = 2,
-  kExternalData = 4,
-  kCompressionType = 8,
-  kExtendedL2 = 16,
-};
-
 constexpr uint64_t kOffsetMask = 0x00fffffffffffe00;  // of L1 and standard L2 entries
 constexpr uint64_t kCompressed = uint64_t{1} << 62;
-constexpr uint64_t kZero = 1;
-constexpr uint64_t kMaxL1Entries = (32u << 20) / 8;
+constexpr uint64_t kZero = 1;  // version 3, without extended entries
+constexpr unsigned kSubclusterBits = 5;
+constexpr uint64_t kMaxCacheBytes = 8 << 20;  // of tables, and of unpacked clusters, an image
+
+// An L2 entry; the bitmap, of extended ones: allocated below, zero above, a bit a subcluster.
+struct L2Entry {
+  uint64_t descriptor = 0;
+  uint64_t bitmap = 0;
+};
 
 // The few last used tables or clusters, most recent first.
 template <typename T>
@@ -91,25 +54,34 @@ class RecentlyUsed {
   std::list<Entry> entries_;
 };
 
+size_t cache_entries(unsigned cluster_bits, size_t most) {
+  return std::clamp<size_t>(kMaxCacheBytes >> cluster_bits, 2, most);
+}
+
 class Qcow2Image final : public Image {
  public:
-  Qcow2Image(HostFile file, const Header& header, std::vector<uint64_t> l1)
+  Qcow2Image(HostFile file, Qcow2Header header, std::vector<uint64_t> l1,
+             std::unique_ptr<Image> backing)
       : file_(std::move(file)),
-        cluster_bits_(header.cluster_bits),
-        version_(header.version),
-        l1_(std::move(l1)) {
-    bytes_ = header.size / 512 * 512;
+        header_(std::move(header)),
+        // What one entry or one bit of a bitmap decides.
+        piece_bits_(header_.cluster_bits - (header_.extended_l2 ? kSubclusterBits : 0)),
+        l1_(std::move(l1)),
+        backing_(std::move(backing)),
+        tables_(cache_entries(header_.cluster_bits, 32)),
+        clusters_(cache_entries(header_.cluster_bits, 16)) {
+    bytes_ = header_.bytes;
     path_ = file_.path();
   }
 
   int readv(const iovec* iov, unsigned count, uint64_t offset) override {
+    const uint64_t piece = uint64_t{1} << piece_bits_;
     for (unsigned i = 0; i < count; ++i) {
       auto* p = static_cast<uint8_t*>(iov[i].iov_base);
       size_t left = iov[i].iov_len;
       while (left > 0) {
-        const uint64_t within = offset & (cluster_bytes() - 1);
-        const size_t n = std::min<uint64_t>(left, cluster_bytes() - within);
-        if (const int error = read_cluster(offset, within, p, n)) return error;
+        const size_t n = std::min<uint64_t>(left, piece - (offset & (piece - 1)));
+        if (const int error = read_piece(offset, p, n)) return error;
         p += n;
         offset += n;
         left -= n;
@@ -124,27 +96,64 @@ class Qcow2Image final : public Image {
   int write_zeroes(uint64_t, uint64_t, bool) override { return -EROFS; }
 
  private:
-  uint64_t cluster_bytes() const { return uint64_t{1} << cluster_bits_; }
+  enum class Kind : uint8_t { kHere, kZeroes, kBelow, kDamaged };
 
-  int read_cluster(uint64_t offset, uint64_t within, uint8_t* out, size_t size) {
-    uint64_t entry = 0;
+  uint64_t cluster_bytes() const { return uint64_t{1} << header_.cluster_bits; }
+
+  // A range within one cluster, and one subcluster if there are such.
+  int read_piece(uint64_t offset, uint8_t* out, size_t size) {
+    L2Entry entry;
     if (const int error = l2_entry(offset, entry)) return error;
-    if ((entry & kCompressed) != 0) return read_compressed(entry, within, out, size);
-    const uint64_t host = entry & kOffsetMask;
-    if (host == 0 || (version_ >= 3 && (entry & kZero) != 0)) {
-      std::memset(out, 0, size);
-      return 0;
+    const uint64_t within = offset & (cluster_bytes() - 1);
+    if ((entry.descriptor & kCompressed) != 0) {
+      return read_compressed(entry.descriptor, within, out, size);
     }
-    if ((host & (cluster_bytes() - 1)) != 0) return -EIO;
-    return file_.read(host + within, out, size);
+    switch (kind(entry, within)) {
+      case Kind::kHere:
+        return file_.read((entry.descriptor & kOffsetMask) + within, out, size);
+      case Kind::kZeroes:
+        std::memset(out, 0, size);
+        return 0;
+      case Kind::kBelow:
+        return read_backing(offset, out, size);
+      default:
+        return -EIO;
+    }
   }
 
-  int l2_entry(uint64_t offset, uint64_t& entry) {
-    const unsigned l2_bits = cluster_bits_ - 3;
-    const uint64_t l1_index = offset >> (cluster_bits_ + l2_bits);
+  Kind kind(const L2Entry& entry, uint64_t within) const {
+    const uint64_t host = entry.descriptor & kOffsetMask;
+    if ((host & (cluster_bytes() - 1)) != 0) return Kind::kDamaged;
+    if (header_.extended_l2) {
+      const auto bit = static_cast<unsigned>(within >> piece_bits_);
+      const bool allocated = (entry.bitmap >> bit & 1) != 0;
+      const bool zero = (entry.bitmap >> (32 + bit) & 1) != 0;
+      if (allocated && (zero || host == 0)) return Kind::kDamaged;
+      if (zero) return Kind::kZeroes;
+      return allocated ? Kind::kHere : Kind::kBelow;
+    }
+    if (header_.version >= 3 && (entry.descriptor & kZero) != 0) return Kind::kZeroes;
+    return host != 0 ? Kind::kHere : Kind::kBelow;
+  }
+
+  // What the image does not hold: zeroes past the backing file's end.
+  int read_backing(uint64_t offset, uint8_t* out, size_t size) {
+    size_t below = 0;
+    if (backing_ != nullptr && offset < backing_->bytes()) {
+      below = std::min<uint64_t>(size, backing_->bytes() - offset);
+    }
+    std::memset(out + below, 0, size - below);
+    if (below == 0) return 0;
+    const iovec iov = {out, below};
+    return backing_->readv(&iov, 1, offset);
+  }
+
+  int l2_entry(uint64_t offset, L2Entry& entry) {
+    const unsigned l2_bits = header_.l2_bits();
+    const uint64_t l1_index = offset >> (header_.cluster_bits + l2_bits);
     if (l1_index >= l1_.size()) return -EIO;
     const uint64_t table = l1_[l1_index] & kOffsetMask;
-    entry = 0;
+    entry = {};
     if (table == 0) return 0;
     if ((table & (cluster_bytes() - 1)) != 0) return -EIO;
     std::lock_guard lock(mutex_);
@@ -152,110 +161,121 @@ class Qcow2Image final : public Image {
     if (l2 == nullptr) {
       std::vector<uint8_t> raw(cluster_bytes());
       if (const int error = file_.read(table, raw.data(), raw.size())) return error;
-      std::vector<uint64_t> entries(raw.size() / 8);
-      for (size_t i = 0; i < entries.size(); ++i) entries[i] = big64(&raw[8 * i]);
-      l2 = tables_.insert(table, std::move(entries));
+      std::vector<uint64_t> words(raw.size() / 8);
+      for (size_t i = 0; i < words.size(); ++i) words[i] = big64(&raw[8 * i]);
+      l2 = tables_.insert(table, std::move(words));
     }
-    entry = (*l2)[(offset >> cluster_bits_) & ((uint64_t{1} << l2_bits) - 1)];
+    const uint64_t index = (offset >> header_.cluster_bits) & ((uint64_t{1} << l2_bits) - 1);
+    if (header_.extended_l2) {
+      entry = {(*l2)[2 * index], (*l2)[2 * index + 1]};
+    } else {
+      entry.descriptor = (*l2)[index];
+    }
     return 0;
   }
 
   // "Compressed Clusters Descriptor": host offset in the low bits, 512-byte sectors above.
-  int read_compressed(uint64_t entry, uint64_t within, uint8_t* out, size_t size) {
-    const unsigned offset_bits = 62 - (cluster_bits_ - 8);
-    const uint64_t host = entry & ((uint64_t{1} << offset_bits) - 1);
-    const uint64_t sectors = ((entry & (kCompressed - 1)) >> offset_bits) + 1;
+  int read_compressed(uint64_t descriptor, uint64_t within, uint8_t* out, size_t size) {
+    const unsigned offset_bits = 62 - (header_.cluster_bits - 8);
+    const uint64_t host = descriptor & ((uint64_t{1} << offset_bits) - 1);
+    const uint64_t sectors = ((descriptor & (kCompressed - 1)) >> offset_bits) + 1;
     std::lock_guard lock(mutex_);
     const std::vector<uint8_t>* cluster = clusters_.find(host);
     if (cluster == nullptr) {
       std::vector<uint8_t> packed(sectors * 512 - (host & 511));
       if (const int error = file_.read(host, packed.data(), packed.size())) return error;
       std::vector<uint8_t> plain(cluster_bytes());
-      if (!inflate_cluster(packed, plain)) return -EIO;
+      if (!unpack_cluster(header_.compression, packed, plain)) return -EIO;
       cluster = clusters_.insert(host, std::move(plain));
     }
     std::memcpy(out, cluster->data() + within, size);
     return 0;
   }
 
-  // A raw deflate stream that may be followed by the next cluster's bytes.
-  static bool inflate_cluster(std::vector<uint8_t>& packed, std::vector<uint8_t>& plain) {
-    z_stream stream = {};
-    if (inflateInit2(&stream, -15) != Z_OK) return false;
-    stream.next_in = packed.data();
-    stream.avail_in = static_cast<uInt>(packed.size());
-    stream.next_out = plain.data();
-    stream.avail_out = static_cast<uInt>(plain.size());
-    const int result = inflate(&stream, Z_FINISH);
-    const bool full = stream.avail_out == 0;
-    inflateEnd(&stream);
-    return full && (result == Z_STREAM_END || result == Z_BUF_ERROR || result == Z_OK);
-  }
-
   const HostFile file_;
-  const unsigned cluster_bits_;
-  const uint32_t version_;
+  const Qcow2Header header_;
+  const unsigned piece_bits_;
   const std::vector<uint64_t> l1_;
+  const std::unique_ptr<Image> backing_;
   std::mutex mutex_;
-  RecentlyUsed<uint64_t> tables_{32};
-  RecentlyUsed<uint8_t> clusters_{16};
+  RecentlyUsed<uint64_t> tables_;
+  RecentlyUsed<uint8_t> clusters_;
 };
 
-std::string refusal(const Header& h) {
-  if (h.version != 2 && h.version != 3) return "qcow2 version is neither 2 nor 3";
-  if (h.backing_file_offset != 0) return "qcow2 images with a backing file are not supported";
-  if (h.crypt_method != 0) return "encrypted qcow2 images are not supported";
-  if ((h.incompatible_features & kCorrupt) != 0) return "qcow2 image is marked corrupt";
-  if ((h.incompatible_features & kExternalData) != 0) {
-    return "qcow2 images with an external data file are not supported";
+// The backing file's path; empty: the name means something other than a file of this host.
+std::string backing_path(const std::string& image, std::string name) {
+  if (name.starts_with("file:")) {
+    name.erase(0, 5);
+  } else if (const size_t colon = name.find(':'); colon < name.find('/')) {
+    return {};  // QEMU's `PROTOCOL:...`, `json:...`
   }
-  if ((h.incompatible_features & kExtendedL2) != 0) {
-    return "qcow2 images with extended L2 entries are not supported";
+  if (name.empty() || name[0] == '/') return name;
+  const size_t slash = image.rfind('/');
+  return slash == std::string::npos ? name : image.substr(0, slash + 1) + name;
+}
+
+// Opens what the header names. The result's image stays null, without an error, if that is nothing.
+ImageResult open_below(const HostFile& file, const Qcow2Header& header, BackingChain& chain) {
+  ImageResult result;
+  if (header.backing_file.empty()) return result;
+  const std::string what = file.path() + ": ";
+  const std::string named = "backing file `" + header.backing_file + "`";
+  if (!chain.allowed) {
+    result.error = what + "needs its " + named + ": `backing=yes` lets it be read";
+    return result;
   }
-  if ((h.incompatible_features & ~uint64_t{kDirty | kCompressionType}) != 0) {
-    return "qcow2 image has unknown incompatible features";
+  ImageFormat format = ImageFormat::kProbe;
+  if (header.backing_format == "raw") format = ImageFormat::kRaw;
+  if (header.backing_format == "qcow2") format = ImageFormat::kQcow2;
+  if (format == ImageFormat::kProbe && !header.backing_format.empty()) {
+    result.error = what + named + " is neither raw nor qcow2";
+    return result;
   }
-  if (h.compression_type != 0)
-    return "qcow2 images compressed by other than zlib are not supported";
-  if (h.cluster_bits < 9 || h.cluster_bits > 21) return "qcow2 cluster size is out of range";
-  if (h.size < 512) return "too small for a disk: less than a sector";
-  const uint64_t per_l1 = uint64_t{1} << (2 * h.cluster_bits - 3);  // bytes of disk an L1 entry
-  if (h.l1_size > kMaxL1Entries || (h.size - 1) / per_l1 >= h.l1_size) {
-    return "qcow2 L1 table does not fit the disk's size";
+  if (chain.files.size() == BackingChain::kMaxFiles) {
+    result.error = what + "more than " + std::to_string(BackingChain::kMaxFiles) +
+                   " files in a chain of backing files";
+    return result;
   }
-  if (h.l1_table_offset % (uint64_t{1} << h.cluster_bits) != 0) {
-    return "qcow2 L1 table is misaligned";
+  const std::string path = backing_path(file.path(), header.backing_file);
+  if (path.empty()) {
+    result.error = what + named + " is not a file of this host";
+    return result;
   }
-  return {};
+  result = open_backing(path, format, chain);
+  if (result.image == nullptr) result.error = what + "backing file " + result.error;
+  return result;
 }
 
 }  // namespace
 
-bool is_qcow2(const HostFile& file) {
-  uint8_t magic[4] = {};
-  return file.read(0, magic, sizeof magic) == 0 && big32(magic) == kMagic;
-}
-
-ImageResult open_qcow2(HostFile file) {
+ImageResult open_qcow2(HostFile file, BackingChain& chain) {
   ImageResult result;
-  uint8_t bytes[112] = {};
-  if (const int error = file.read(0, bytes, sizeof bytes)) {
-    result.error = file.path() + ": cannot read: " + std::strerror(-error);
+  if (std::find(chain.files.begin(), chain.files.end(), file.identity()) != chain.files.end()) {
+    result.error = file.path() + ": the chain of backing files comes back to it";
     return result;
   }
-  const Header header = Header::from_bytes(bytes);
-  if (const std::string why = refusal(header); !why.empty()) {
+  chain.files.push_back(file.identity());
+  Qcow2Header header;
+  if (const std::string why = read_qcow2_header(file, header); !why.empty()) {
     result.error = file.path() + ": " + why;
     return result;
   }
-  std::vector<uint8_t> raw(uint64_t{header.l1_size} * 8);
-  if (const int error = file.read(header.l1_table_offset, raw.data(), raw.size())) {
+  ImageResult below = open_below(file, header, chain);
+  if (!below.error.empty()) return below;
+  result.warning = below.warning;
+  if (header.corrupt) {
+    result.warning += (result.warning.empty() ? "" : "; ") + file.path() +
+                      ": qcow2 image is marked corrupt: what it holds may be wrong";
+  }
+  std::vector<uint8_t> raw(uint64_t{header.l1_entries} * 8);
+  if (const int error = file.read(header.l1_offset, raw.data(), raw.size())) {
     result.error = file.path() + ": cannot read the qcow2 L1 table: " + std::strerror(-error);
     return result;
   }
-  std::vector<uint64_t> l1(header.l1_size);
+  std::vector<uint64_t> l1(header.l1_entries);
   for (size_t i = 0; i < l1.size(); ++i) l1[i] = big64(&raw[8 * i]);
-  result.image = std::make_unique<Qcow2Image>(std::move(file), header, std::move(l1));
+  result.image = std::make_unique<Qcow2Image>(std::move(file), std::move(header), std::move(l1),
+                                              std::move(below.image));
   return result;
 }
 

@@ -70,8 +70,25 @@ def table(path):
         ("a disk of no sector", ["--kernel", good, "--disk", path("stub")], "stub"),
         ("a disk that is a device of characters", ["--kernel", good, "--disk", "/dev/null"], "null"),
         ("a disk twice", ["--kernel", good, "--disk", path("large"), "--disk", path("large")],
-         "locked"),
+         "given twice"),
+        ("a disk twice, by a link",
+         ["--kernel", good, "--disk", path("large") + ",ro", "--disk", path("link")], "given twice"),
+        ("a disk that is the flash, too",
+         ["--firmware", good, "--vars", path("flash"), "--disk", path("flash")], "given twice"),
+        ("a disk with an unknown option", ["--kernel", good, "--disk", path("large") + ",rw"],
+         "unknown option `rw`"),
+        ("a disk with an unknown format", ["--kernel", good, "--disk", path("large") + ",format=vmdk"],
+         "format=raw|qcow2"),
+        ("a disk without a name", ["--kernel", good, "--disk", ""], "--disk"),
+        ("a disk that is no qcow2 image",
+         ["--kernel", good, "--disk", path("large") + ",ro,format=qcow2"], "no qcow2 image"),
         ("a read-only disk for writing", ["--kernel", good, "--disk", READ_ONLY], READ_ONLY),
+        ("a slot beyond the last", ["--kernel", good, "--disk", path("large") + ",slot=32"],
+         "slot=32"),
+        ("a slot in words", ["--kernel", good, "--net", "user,slot=top"], "slot=top"),
+        ("a slot twice",
+         ["--kernel", good, "--disk", path("large") + ",slot=4", "--net", "user,slot=4"],
+         "slot 4 is taken"),
         ("a missing firmware", ["--firmware", path("absent")], "absent"),
         ("a directory as firmware", ["--firmware", path("directory")], "directory"),
         ("an empty firmware", ["--firmware", path("empty")], "empty"),
@@ -107,6 +124,9 @@ def write_files(path):
             file.write(data)
     with open(path("large"), "wb") as file:
         file.truncate(65 << 20)
+    os.symlink("large", path("link"))
+    with open(path("flash"), "wb") as file:
+        file.truncate(1 << 20)
     os.mkdir(path("directory"))
 
 

@@ -2,18 +2,22 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <cerrno>
 #include <cstring>
 #include <functional>
 
+#include "devices/virtio/host_file.h"
 #include "tests/devices/virtio/temp_file.h"
 
 namespace trapline::virtio::test {
 namespace {
 
 constexpr size_t kCluster = 65536;
+constexpr ImageOptions kQcow2 = {.read_only = true, .format = ImageFormat::kQcow2};
 
 void put_big(std::vector<uint8_t>& v, size_t at, uint64_t value, unsigned bytes) {
   for (unsigned i = 0; i < bytes; ++i)
@@ -109,20 +113,83 @@ TEST(Image, ReadOnlyFileForWriting) {
   EXPECT_NE(open_image(disk.path, {.read_only = true}).image, nullptr);
 }
 
+// Another process that has a file open, as another virtual machine would.
+class Holder {
+ public:
+  Holder(const std::string& path, bool read_only) {
+    int ready[2], end[2];
+    if (pipe(ready) != 0 || pipe(end) != 0) abort();
+    child_ = fork();
+    if (child_ == 0) {
+      close(end[1]);
+      HostFile file;
+      char byte = file.open(path, {.read_only = read_only}).empty() ? 'y' : 'n';
+      if (write(ready[1], &byte, 1) != 1) _exit(1);
+      while (read(end[0], &byte, 1) > 0) {
+      }
+      _exit(0);
+    }
+    close(end[0]);
+    close(ready[1]);
+    end_ = end[1];
+    char byte = 'n';
+    EXPECT_EQ(read(ready[0], &byte, 1), 1);
+    EXPECT_EQ(byte, 'y');
+    close(ready[0]);
+  }
+  ~Holder() {
+    close(end_);
+    waitpid(child_, nullptr, 0);
+  }
+
+ private:
+  pid_t child_;
+  int end_;
+};
+
 TEST(Image, OneWriterOrManyReaders) {
   TempFile disk(1 << 20);
   const ImageOptions ro{.read_only = true};
   {
-    auto writer = open_image(disk.path, {});
-    ASSERT_NE(writer.image, nullptr) << writer.error;
+    Holder writer(disk.path, false);
     EXPECT_NE(open_image(disk.path, {}).error.find("locked"), std::string::npos);
     EXPECT_NE(open_image(disk.path, ro).error.find("locked"), std::string::npos);
   }
+  Holder other(disk.path, true);
   auto reader = open_image(disk.path, ro);
-  auto second = open_image(disk.path, ro);
-  ASSERT_NE(reader.image, nullptr);
-  ASSERT_NE(second.image, nullptr);
+  ASSERT_NE(reader.image, nullptr) << reader.error;
+  reader.image.reset();
   EXPECT_NE(open_image(disk.path, {}).error.find("locked"), std::string::npos);
+}
+
+TEST(Image, GivenTwiceSaysSoByWhateverName) {
+  TempFile disk(1 << 20);
+  const std::string symbolic = disk.path + "-symlink", hard = disk.path + "-link";
+  ASSERT_EQ(symlink(disk.path.c_str(), symbolic.c_str()), 0);
+  ASSERT_EQ(link(disk.path.c_str(), hard.c_str()), 0);
+  const ImageOptions ro{.read_only = true};
+  {
+    auto writer = open_image(disk.path, {});
+    ASSERT_NE(writer.image, nullptr) << writer.error;
+    for (const std::string& name : {disk.path, symbolic, hard}) {
+      for (const ImageOptions& options : {ImageOptions{}, ro}) {
+        const std::string error = open_image(name, options).error;
+        EXPECT_EQ(error.find(name + ": given twice"), 0u) << error;
+        EXPECT_EQ(error.find("another virtual machine"), std::string::npos) << error;
+      }
+      // A file that is no disk, such as the flash's, is known, too.
+      HostFile vars;
+      EXPECT_NE(vars.open(name, {}).find("given twice"), std::string::npos);
+    }
+  }
+  auto reader = open_image(disk.path, ro);
+  ASSERT_NE(reader.image, nullptr) << reader.error;
+  EXPECT_NE(open_image(symbolic, ro).image, nullptr);  // readers may share
+  EXPECT_NE(open_image(hard, {}).error.find("given twice"), std::string::npos);
+  reader.image.reset();
+  EXPECT_NE(open_image(hard, {}).image, nullptr);
+  unlink(symbolic.c_str());
+  unlink(hard.c_str());
 }
 
 TEST(Image, OddTailIsLeftOutWithAWarning) {
@@ -169,7 +236,7 @@ TEST(Image, ReadOnlyRefusesWrites) {
 TEST(Qcow2, ReadsEveryKindOfCluster) {
   for (uint32_t version : {2u, 3u}) {
     TempFile file(make_qcow2(version));
-    auto result = open_image(file.path, {.read_only = true});
+    auto result = open_image(file.path, kQcow2);
     ASSERT_NE(result.image, nullptr) << result.error;
     EXPECT_EQ(result.image->bytes(), 5 * kCluster);
     EXPECT_EQ(result.image->raw_fd(), -1);
@@ -191,17 +258,31 @@ TEST(Qcow2, RefusesWhatItCannotRead) {
   };
   const Row rows[] = {
       {"version", [](auto& v) { put_big(v, 4, 4, 4); }},
-      {"backing file", [](auto& v) { put_big(v, 8, 0x200, 8); }},
+      {"backing file name does not fit", [](auto& v) { put_big(v, 8, 0x200, 8); }},
+      {"backing file name does not fit",
+       [](auto& v) {
+         put_big(v, 8, 0xffffffffffffff00, 8);
+         put_big(v, 16, 0x200, 4);
+       }},
+      {"name is not text",
+       [](auto& v) {
+         put_big(v, 8, 0x200, 8);
+         put_big(v, 16, 3, 4);
+       }},
       {"encrypted", [](auto& v) { put_big(v, 32, 1, 4); }},
-      {"corrupt", [](auto& v) { put_big(v, 72, 2, 8); }},
       {"external data file", [](auto& v) { put_big(v, 72, 4, 8); }},
-      {"extended L2", [](auto& v) { put_big(v, 72, 16, 8); }},
+      {"cluster size",
+       [](auto& v) {
+         put_big(v, 72, 16, 8);  // extended L2
+         put_big(v, 20, 13, 4);
+       }},
+      {"too short", [](auto& v) { put_big(v, 100, 72, 4); }},
       {"unknown incompatible", [](auto& v) { put_big(v, 72, uint64_t{1} << 40, 8); }},
-      {"other than zlib",
+      {"other than zlib and zstd",
        [](auto& v) {
          put_big(v, 72, 8, 8);
          put_big(v, 100, 112, 4);
-         v[104] = 1;
+         v[104] = 2;
        }},
       {"cluster size", [](auto& v) { put_big(v, 20, 30, 4); }},
       {"cluster size", [](auto& v) { put_big(v, 20, 8, 4); }},
@@ -209,18 +290,35 @@ TEST(Qcow2, RefusesWhatItCannotRead) {
       {"L1 table does not fit", [](auto& v) { put_big(v, 24, uint64_t{1} << 62, 8); }},
       {"L1 table does not fit", [](auto& v) { put_big(v, 36, 0xffffffff, 4); }},
       {"misaligned", [](auto& v) { put_big(v, 40, kCluster + 8, 8); }},
+      {"beyond the end", [](auto& v) { put_big(v, 40, 6 * kCluster, 8); }},
       {"too small", [](auto& v) { put_big(v, 24, 100, 8); }},
   };
   for (const Row& r : rows) {
     auto bytes = make_qcow2();
     r.change(bytes);
     TempFile file(bytes);
-    const auto result = open_image(file.path, {.read_only = true});
+    const auto result = open_image(file.path, kQcow2);
     EXPECT_EQ(result.image, nullptr) << r.says;
     EXPECT_NE(result.error.find(r.says), std::string::npos) << result.error;
   }
   TempFile file(make_qcow2());
-  EXPECT_NE(open_image(file.path, {}).error.find("read-only"), std::string::npos);
+  const std::string error = open_image(file.path, {.format = ImageFormat::kQcow2}).error;
+  EXPECT_NE(error.find("read-only: add `,ro`"), std::string::npos) << error;
+}
+
+TEST(Qcow2, MarkedCorruptIsReadWithAWarning) {
+  auto bytes = make_qcow2();
+  put_big(bytes, 72, 2, 8);
+  TempFile file(bytes);
+  auto result = open_image(file.path, kQcow2);
+  ASSERT_NE(result.image, nullptr) << result.error;
+  EXPECT_EQ(result.warning.find(file.path), 0u) << result.warning;
+  EXPECT_NE(result.warning.find("marked corrupt"), std::string::npos) << result.warning;
+  const auto all = read_all(*result.image, kCluster), first = pattern(1);
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), all.begin()));
+  result.image.reset();
+  EXPECT_NE(open_image(file.path, {.format = ImageFormat::kQcow2}).error.find(",ro"),
+            std::string::npos);
 }
 
 TEST(Qcow2, DamagedTablesAreIoErrors) {
@@ -235,7 +333,7 @@ TEST(Qcow2, DamagedTablesAreIoErrors) {
     auto bytes = make_qcow2();
     put_big(bytes, r.at, r.value, 8);
     TempFile file(bytes);
-    auto image = std::move(open_image(file.path, {.read_only = true}).image);
+    auto image = std::move(open_image(file.path, kQcow2).image);
     ASSERT_NE(image, nullptr);
     std::vector<uint8_t> out(kCluster, 1);
     iovec iov = {out.data(), out.size()};
