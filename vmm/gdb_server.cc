@@ -48,6 +48,12 @@ void close_gently(int fd) {
   close(fd);
 }
 
+// The client has closed its end, whether or not all that it sent has been read.
+bool hung_up(int fd) {
+  pollfd end{fd, POLLRDHUP, 0};
+  return poll(&end, 1, 0) > 0;
+}
+
 }  // namespace
 
 std::string GdbServer::listen(unsigned port, int& result) {
@@ -132,12 +138,12 @@ void GdbServer::accept_client() {
     listener_rests_ = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
     return;
   }
-  if (client_ >= 0 && session_.open()) {
+  if (client_ >= 0 && session_.open() && !hung_up(client_)) {
     tell("a second client was refused: one is connected already");
     close_gently(fd);
     return;
   }
-  if (client_ >= 0) close_client();  // it said nothing: it must not keep a debugger out
+  if (client_ >= 0) close_client();  // gone, or it said nothing: it must not keep a debugger out
   int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   client_ = fd;

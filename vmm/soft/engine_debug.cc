@@ -97,6 +97,7 @@ void debug_context_changed(Cpu& cpu) {
       e.hw_watchpoints |= (cpu.sys.dbgwcr[i] & 1) != 0;
     }
   }
+  e.watching = e.hw_watchpoints || !e.watchpoints.empty();
   // Called at every change of EL, too: only the registers themselves make anything stale.
   uint64_t sum = 0;
   for (unsigned i = 0; i < 16; ++i) {
@@ -144,7 +145,7 @@ bool debug_check(Cpu& cpu, EngineState& e, bool& exits) {
 }
 
 bool debug_page_watched(const Cpu& cpu, uint64_t va_page) {
-  if (!cpu.engine->watching()) return false;
+  if (!cpu.engine->watching) return false;
   const uint64_t page = va_page & kCompared & ~kPageMask;
   for (const Watchpoint& w : cpu.engine->watchpoints) {
     if (overlap(w.va & kCompared, w.size, page, kPageSize)) return true;
@@ -197,7 +198,7 @@ bool debug_gdb_watchpoint(Cpu& cpu, EngineState& e, uint64_t va, uint64_t size, 
     exit.pc = cpu.pc;
     exit.valid_mask = Exit::kEsr | Exit::kFar;
     exit.esr = make_esr(Ec::kWatchpointLower, kFscDebug | (write && w.write ? 1u << 6 : 0));
-    exit.far = base > start ? w.va : va;
+    exit.far = w.va + (start > base ? start - base : 0);  // without the access's tag
     e.leave = Leave::kExitReady;
     return true;
   }
@@ -219,6 +220,7 @@ void engine_set_watchpoints(Cpu& cpu, const Watchpoint* list, unsigned count) {
   EngineState& e = *cpu.engine;
   if (std::equal(list, list + count, e.watchpoints.begin(), e.watchpoints.end())) return;
   e.watchpoints.assign(list, list + count);
+  e.watching = e.hw_watchpoints || count != 0;
   tlb_flush_all(e);
 }
 

@@ -198,11 +198,11 @@ struct EngineState {
   uint64_t skip_watchpoint_pc = ~uint64_t{0};
   uint64_t skip_watchpoint_retired = 0;
   bool hw_breakpoints = false, hw_watchpoints = false;
+  // Some access may be watched, for gdb or the guest: its page is on the slow path, and no short cut
+  // is taken there.
+  bool watching = false;
   bool blocks_stale = false;  // built for other breakpoints, or no room for more host code
   uint64_t debug_sum = 0;     // of the debug registers last seen
-
-  // Some access may be watched: its page is on the slow path, and no short cut is taken there.
-  bool watching() const { return hw_watchpoints || !watchpoints.empty(); }
 
   EngineStats stats;
 };
