@@ -126,7 +126,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
   add_number(run_command, "--gdb", options.gdb_port, 0, 65535,
-             "wait for gdb on this TCP port (loopback); 0: no gdb", "0");
+             "wait for gdb on this TCP port of the loopback interface: every user and process of "
+             "this host that connects controls the guest and its memory; 0: no gdb",
+             "0");
   run_command->add_flag("--kaslr-seed", options.kaslr_seed, "let the kernel randomise its address");
 
   CLI::App* decode_command = app.add_subcommand(
