@@ -48,6 +48,12 @@ constexpr uint64_t kDeviceVa = 0xffff'8000'4000'0000;  // maps the device window
 constexpr uint64_t kRealVirtio = platform::kVirtio.base + platform::kVirtio.size;
 constexpr uint32_t kLdrPost = 0xb8400401;  // ldr w1, [x0], #0
 
+class NullSink final : public OutputSink {
+ public:
+  size_t put(const uint8_t*, size_t size) override { return size; }
+  void force(const uint8_t*, size_t) override {}
+};
+
 class Rig final : private GuestMemory::Observer {
  public:
   Rig(CachePolicy policy, DecoderChoice decoder) {
@@ -138,7 +144,8 @@ class Rig final : private GuestMemory::Observer {
   HostClock clock_;
   std::unique_ptr<soft::SoftMachine> machine_;
   Gicv3 gic_{1};
-  Pl011 uart_{[](uint8_t) {}, nullptr};
+  NullSink sink_;
+  Pl011 uart_{sink_, nullptr};
   Pl031 rtc_{clock_, 0, nullptr};
   MemoryMappedTimer frames_{clock_};
   bench::NullDevice null_;

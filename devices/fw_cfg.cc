@@ -1,6 +1,7 @@
 #include "devices/fw_cfg.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -151,6 +152,8 @@ void FwCfg::run_dma() {
   const uint32_t control = load_big32(access);
   const uint32_t length = load_big32(access + 4);
   const uint64_t address = load_big64(access + 8);
+  // What is checked must be what is used: the guest may write there meanwhile (queue.cc, likewise).
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   const bool good = transfer(control, length, address);
   if (!good) report_.add("DMA transfer outside RAM, or write to a read-only item");
   // The transfer may have overwritten the descriptor: the driver asked for that.

@@ -5,7 +5,7 @@
 namespace trapline {
 namespace {
 
-constexpr uint32_t kStateVersion = 1;
+constexpr uint32_t kStateVersion = 2;
 
 // DDI 0183, 3.2.
 enum Offset : uint32_t {
@@ -30,7 +30,9 @@ enum Fr : uint32_t {
   kFrCts = 1,
   kFrDsr = 2,
   kFrDcd = 4,
+  kFrBusy = 8,
   kFrRxfe = 0x10,
+  kFrTxff = 0x20,
   kFrRxff = 0x40,
   kFrTxfe = 0x80,
   kFrRi = 0x100,
@@ -78,15 +80,15 @@ enum Entry : uint16_t {
 
 }  // namespace
 
-Pl011::Pl011(std::function<void(uint8_t)> transmit, IrqLine* irq)
-    : transmit_(std::move(transmit)), irq_(irq) {
+Pl011::Pl011(OutputSink& output, IrqLine* irq) : output_(output), irq_(irq) {
   clear_registers();
   update();
 }
 
 void Pl011::clear_registers() {
   fifo_head_ = fifo_count_ = 0;
-  overrun_ = touched_ = cr_written_ = false;
+  overrun_ = touched_ = polling_ = cr_written_ = false;
+  polls_ = 0;
   rsr_ = ilpr_ = ibrd_ = fbrd_ = lcr_h_ = imsc_ = ris_ = dmacr_ = modem_ = 0;
   cr_ = kCrTxe | kCrRxe;
   ifls_ = kIflsReset;
@@ -105,15 +107,41 @@ unsigned Pl011::rx_trigger() const {
 }
 
 // The UART and its receiver are enabled; or the guest never says so and uses the UART all the same,
-// as many do that were only ever run on QEMU. Bytes are kept back until then, so that what a user
-// types while the machine boots is not lost when the driver flushes the FIFO.
+// as many do that were only ever run on QEMU.
 bool Pl011::receiver_on() const {
   if (!cr_written_) return touched_;
   return (cr_ & (kCrUarten | kCrRxe)) == (kCrUarten | kCrRxe);
 }
 
+// Bytes are kept back until the guest reads them, not only until the receiver is on: Linux' console
+// turns it on to print, long before the driver proper starts, which first empties the FIFO and only
+// then unmasks a receive interrupt. Who takes no interrupts (EDK2, U-Boot) polls FR: three reads of
+// it in a row, no DR written between them, since who prints reads it up to twice a byte (TXFF
+// before, BUSY after). Those bytes that a reset or a new driver finds in the FIFO are lost as ever.
+bool Pl011::listening() const {
+  return receiver_on() && (polling_ || (imsc_ & (kIntRx | kIntRt)) != 0);
+}
+
+// FR was read and showed an idle UART, while the guest did not listen.
+void Pl011::note_poll() {
+  constexpr unsigned kPolls = 3;
+  if (polls_.fetch_add(1, std::memory_order_relaxed) + 1 < kPolls) return;
+  bool space;
+  {
+    std::lock_guard lock(mutex_);
+    polls_ = 0;
+    const bool was_full = space_locked() == 0;
+    if (!cr_written_) touched_ = true;
+    if (!receiver_on()) return;
+    polling_ = true;
+    space = was_full && space_locked() != 0;
+    update();
+  }
+  if (space && rx_space_callback_) rx_space_callback_();
+}
+
 size_t Pl011::space_locked() const {
-  if (!receiver_on() || (cr_ & kCrLbe) != 0) return 0;
+  if (!listening() || (cr_ & kCrLbe) != 0) return 0;
   return depth() > fifo_count_ ? depth() - fifo_count_ : 0;
 }
 
@@ -182,9 +210,45 @@ void Pl011::receive_break() {
 // --- the transmitter and the modem lines
 // ---------------------------------------------------------------
 
-void Pl011::transmit_byte(uint8_t byte) {
-  std::lock_guard lock(transmit_mutex_);
-  if (transmit_) transmit_(byte);
+unsigned Pl011::tx_trigger() const {
+  if ((lcr_h_ & kLcrFen) == 0) return 0;
+  // IFLS 2:0: 1/8, 1/4, 1/2, 3/4, 7/8; the rest is reserved.
+  constexpr uint8_t kLevels[8] = {2, 4, 8, 12, 14, 14, 14, 14};
+  return kLevels[ifls_ & 7];
+}
+
+void Pl011::send(uint8_t byte) {
+  if (tx_count_ == 0 && output_.put(&byte, 1) == 1) {
+    ris_ |= kIntTx;  // the FIFO fills and drains through its trigger level at once
+    return;
+  }
+  if (tx_count_ >= depth()) {
+    // The guest does not look at TXFF. On silicon the byte is lost; here nothing is, and the guest
+    // waits instead.
+    tx_overruns_.fetch_add(1, std::memory_order_relaxed);
+    output_.force(tx_fifo_, tx_count_);
+    output_.force(&byte, 1);
+    tx_count_ = 0;
+    ris_ |= kIntTx;
+    return;
+  }
+  tx_fifo_[tx_count_++] = byte;
+  if (tx_count_ > tx_trigger()) ris_ &= ~uint32_t{kIntTx};
+}
+
+void Pl011::drain() {
+  if (tx_count_ == 0) return;
+  const auto sent = static_cast<unsigned>(output_.put(tx_fifo_, tx_count_));
+  if (sent == 0) return;
+  tx_count_ -= sent;
+  std::copy(tx_fifo_ + sent, tx_fifo_ + sent + tx_count_, tx_fifo_);
+  if (tx_count_ <= tx_trigger()) ris_ |= kIntTx;
+}
+
+void Pl011::tx_room() {
+  std::lock_guard lock(mutex_);
+  drain();
+  update();
 }
 
 // Nothing is wired to the modem inputs; in loopback the outputs drive them (DDI 0183, 2.4.5).
@@ -205,15 +269,19 @@ void Pl011::set_modem_inputs() {
 }
 
 void Pl011::update() {
-  uint32_t flags = modem_ | kFrTxfe;
+  uint32_t flags = modem_ | (tx_count_ == 0 ? kFrTxfe : kFrBusy);
+  if (tx_count_ >= depth()) flags |= kFrTxff;
   if (fifo_count_ == 0) flags |= kFrRxfe;
   if (fifo_count_ >= depth()) flags |= kFrRxff;
-  flags_.store(flags, std::memory_order_relaxed);
-
   const bool level = (ris_ & imsc_) != 0;
-  if (level == irq_level_) return;
-  irq_level_ = level;
-  if (irq_ != nullptr) irq_->set(level);
+  if (level != irq_level_) {
+    irq_level_ = level;
+    if (irq_ != nullptr) irq_->set(level);
+  }
+  listening_.store(listening(), std::memory_order_relaxed);
+  // After the line: FR is read without the lock, and who sees a byte there finds its interrupt
+  // pending.
+  flags_.store(flags, std::memory_order_release);
 }
 
 // --- registers
@@ -225,6 +293,7 @@ uint32_t Pl011::read32(uint64_t offset, bool& space) {
     case kDr: {
       const bool was_full = space_locked() == 0;
       if (!cr_written_) touched_ = true;
+      if (receiver_on()) polling_ = true;
       const uint32_t entry = pop();
       space = was_full && space_locked() != 0;
       update();
@@ -262,12 +331,14 @@ void Pl011::write32(uint64_t offset, uint32_t value, bool& space) {
   switch (offset) {
     case kDr:
       if (!cr_written_) touched_ = true;
+      polls_.store(0, std::memory_order_relaxed);
       if ((cr_ & kCrLbe) != 0) {
         push(static_cast<uint8_t>(value));
         received();
+        ris_ |= kIntTx;
+      } else {
+        send(static_cast<uint8_t>(value));
       }
-      // The FIFO fills and drains through its trigger level at once.
-      ris_ |= kIntTx;
       break;
     case kRsr:
       rsr_ = 0;
@@ -284,8 +355,9 @@ void Pl011::write32(uint64_t offset, uint32_t value, bool& space) {
     case kLcrH: {
       const uint32_t old = lcr_h_;
       lcr_h_ = value & 0xff;
-      if (((old ^ lcr_h_) & kLcrFen) != 0) {
-        // Changing the depth empties the FIFO.
+      if ((old & ~lcr_h_ & kLcrFen) != 0) {
+        // Back to one byte: the FIFO is emptied. The other way its one byte stays: Linux unmasks
+        // the receive interrupt before it sets FEN.
         fifo_head_ = fifo_count_ = 0;
         ris_ &= ~uint32_t{kIntRx | kIntRt};
       }
@@ -299,6 +371,8 @@ void Pl011::write32(uint64_t offset, uint32_t value, bool& space) {
     case kCr:
       cr_ = value & kCrMask;
       cr_written_ = true;
+      polls_ = 0;
+      if (!receiver_on()) polling_ = false;
       set_modem_inputs();
       break;
     case kIfls:
@@ -307,6 +381,8 @@ void Pl011::write32(uint64_t offset, uint32_t value, bool& space) {
       break;
     case kImsc:
       imsc_ = value & kIntAll;
+      polls_ = 0;
+      polling_ = false;  // a driver that takes interrupts, or is about to
       break;
     case kIcr:
       ris_ &= ~(value & kIntAll);
@@ -322,7 +398,12 @@ void Pl011::write32(uint64_t offset, uint32_t value, bool& space) {
 }
 
 MmioResult Pl011::read_word(uint64_t offset) {
-  if (offset == kFr) return {flags_.load(std::memory_order_relaxed), false};
+  if (offset == kFr) {
+    const uint32_t flags = flags_.load(std::memory_order_acquire);
+    const bool idle = (flags & (kFrRxfe | kFrTxff | kFrBusy)) == kFrRxfe;
+    if (idle && !listening_.load(std::memory_order_relaxed)) note_poll();
+    return {flags, false};
+  }
   bool space = false;
   uint32_t value;
   {
@@ -335,13 +416,10 @@ MmioResult Pl011::read_word(uint64_t offset) {
 
 void Pl011::write_word(uint64_t offset, uint32_t value) {
   bool space = false;
-  bool looped;
   {
     std::lock_guard lock(mutex_);
-    looped = (cr_ & kCrLbe) != 0;
     write32(offset, value, space);
   }
-  if (offset == kDr && !looped) transmit_byte(static_cast<uint8_t>(value));
   if (space && rx_space_callback_) rx_space_callback_();
 }
 
@@ -380,7 +458,9 @@ void Pl011::save(StateWriter& out) const {
     out.put(word);
   }
   for (unsigned n = 0; n < kFifoDepth; ++n) out.put(fifo_[(fifo_head_ + n) % kFifoDepth]);
-  for (bool flag : {overrun_, touched_, cr_written_}) out.put(uint8_t{flag});
+  for (bool flag : {overrun_, touched_, polling_, cr_written_}) out.put(uint8_t{flag});
+  out.put(tx_count_);
+  for (unsigned n = 0; n < kFifoDepth; ++n) out.put(n < tx_count_ ? tx_fifo_[n] : uint8_t{0});
 }
 
 bool Pl011::load(StateReader& in) {
@@ -392,8 +472,14 @@ bool Pl011::load(StateReader& in) {
   }
   fifo_head_ = 0;
   for (uint16_t& entry : fifo_) entry = in.get<uint16_t>();
-  for (bool* flag : {&overrun_, &touched_, &cr_written_}) *flag = in.get<uint8_t>() != 0;
+  for (bool* flag : {&overrun_, &touched_, &polling_, &cr_written_}) {
+    *flag = in.get<uint8_t>() != 0;
+  }
+  tx_count_ = std::min(in.get<unsigned>(), kFifoDepth);
+  for (uint8_t& byte : tx_fifo_) byte = in.get<uint8_t>();
   fifo_count_ = std::min(fifo_count_, depth());
+  polls_ = 0;
+  drain();
   ris_ &= kIntAll;
   imsc_ &= kIntAll;
   modem_ &= kFrCts | kFrDsr | kFrDcd | kFrRi;

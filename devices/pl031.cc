@@ -50,19 +50,18 @@ void Pl031::rearm_match(uint64_t now) {
   match_pending_ = true;
 }
 
-Clock::Handle Pl031::check_match() {
-  Clock::Handle stale = 0;
-  if (match_pending_) {
-    const uint64_t now = clock_.now();
-    if (now >= match_tick_) {
-      match_pending_ = false;
-      ris_ = true;
-    } else {
-      stale = alarm_.arm(now, match_tick_);
-    }
+void Pl031::look(uint64_t now) {
+  if (match_pending_ && now >= match_tick_) {
+    match_pending_ = false;
+    ris_ = true;
   }
   update_line();
-  return stale;
+}
+
+Clock::Handle Pl031::check_match() {
+  const uint64_t now = clock_.now();
+  look(now);
+  return match_pending_ ? alarm_.arm(now, match_tick_) : 0;
 }
 
 void Pl031::fire(void* self, uint64_t generation) {
@@ -73,10 +72,12 @@ void Pl031::fire(void* self, uint64_t generation) {
 }
 
 uint32_t Pl031::read32(uint64_t offset) {
-  constexpr uint8_t kIdValues[8] = {0x31, 0x10, 0x04, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
+  constexpr uint8_t kIdValues[8] = {0x31, 0x10, 0x14, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
+  const uint64_t now = clock_.now();
+  look(now);
   switch (offset) {
     case kDr:
-      return seconds(clock_.now());
+      return seconds(now);
     case kMr:
       return match_;
     case kLr:
@@ -131,6 +132,7 @@ MmioResult Pl031::write(uint64_t offset, unsigned size, uint64_t value, unsigned
   Clock::Handle stale;
   {
     std::lock_guard lock(mutex_);
+    look(clock_.now());  // a match that has come precedes the write
     write32(offset, static_cast<uint32_t>(value));
     stale = check_match();
   }

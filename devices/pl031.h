@@ -34,8 +34,12 @@ class Pl031 final : public Device {
   uint32_t read32(uint64_t offset);
   void write32(uint64_t offset, uint32_t value);
   uint32_t seconds(uint64_t now) const;
-  // Sets the interrupt if the match has come and arms the alarm if it has not. mutex_ held; the
-  // result goes to alarm_.cancel() once it is released.
+  // Sets the interrupt if the match has come. The alarm comes late, on the clock's thread: a read
+  // that shows the time or the status looks first, so that who sees the match finds its interrupt
+  // pending. mutex_ held.
+  void look(uint64_t now);
+  // And arms the alarm if it has not come. The result goes to alarm_.cancel() once the mutex is
+  // released.
   [[nodiscard]] Clock::Handle check_match();
   void rearm_match(uint64_t now);
   void update_line();

@@ -40,20 +40,31 @@ void CompareTimer::set_line(bool level) {
   if (line_ != nullptr) line_->set(level);
 }
 
+bool CompareTimer::met(uint64_t now) {
+  const bool met = now - offset_ >= compare_;
+  if (met && (control_ & (kEnable | kImask)) == kEnable) {
+    set_line(true);
+    set_due(kNever);
+  }
+  return met;
+}
+
 Clock::Handle CompareTimer::update() {
   if ((control_ & (kEnable | kImask)) != kEnable) {
+    set_due(kNever);
     set_line(false);
     return 0;  // an armed alarm finds nothing to do
   }
   const uint64_t now = clock_.now();
-  const uint64_t count = now - offset_;
-  if (count >= compare_) {
-    set_line(true);
+  if (met(now)) return 0;
+  set_line(false);
+  const uint64_t wait = compare_ - (now - offset_);
+  if (wait > Alarm::kHorizon) {
+    set_due(kNever);
     return 0;
   }
-  set_line(false);
-  const uint64_t wait = compare_ - count;
-  return wait > Alarm::kHorizon ? 0 : alarm_.arm(now, now + wait);
+  set_due(now + wait);
+  return alarm_.arm(now, now + wait);
 }
 
 void CompareTimer::fire(void* self, uint64_t generation) {
@@ -67,7 +78,7 @@ void CompareTimer::fire(void* self, uint64_t generation) {
 uint32_t CompareTimer::control() {
   std::lock_guard lock(mutex_);
   if ((control_ & kEnable) == 0) return control_;
-  return control_ | (clock_.now() - offset_ >= compare_ ? kIstatus : 0u);
+  return control_ | (met(clock_.now()) ? kIstatus : 0u);
 }
 
 uint64_t CompareTimer::compare() {
@@ -82,8 +93,19 @@ uint64_t CompareTimer::offset() {
 
 uint32_t CompareTimer::remaining() {
   std::lock_guard lock(mutex_);
-  return static_cast<uint32_t>(compare_ - (clock_.now() - offset_));
+  const uint64_t now = clock_.now();
+  met(now);
+  return static_cast<uint32_t>(compare_ - (now - offset_));
 }
+
+uint64_t CompareTimer::count() {
+  std::lock_guard lock(mutex_);
+  const uint64_t now = clock_.now();
+  met(now);
+  return now - offset_;
+}
+
+void CompareTimer::look() { count(); }
 
 void CompareTimer::set_control(uint32_t value) {
   Clock::Handle stale;
@@ -154,6 +176,7 @@ void CompareTimer::reset() {
     compare_ = 0;
     offset_ = 0;
     stale = alarm_.disarm();
+    set_due(kNever);
     level_ = true;  // whatever the wire says now, say low
     set_line(false);
   }
@@ -184,13 +207,19 @@ bool CompareTimer::load(StateReader& in) {
 // --- GenericTimer
 // ------------------------------------------------------------------------------------
 
-GenericTimer::GenericTimer(Clock& clock, unsigned num_cpus) : clock_(clock) {
+GenericTimer::GenericTimer(Clock& clock, unsigned num_cpus) {
   for (unsigned n = 0; n < num_cpus; ++n) cpus_.emplace_back(clock);
 }
 
 void GenericTimer::connect(unsigned cpu, IrqLine* virtual_line, IrqLine* physical_line) {
   cpus_[cpu].virt.connect(virtual_line);
   cpus_[cpu].physical.connect(physical_line);
+}
+
+void GenericTimer::publish_due(unsigned cpu, std::atomic<uint64_t>* virtual_due,
+                               std::atomic<uint64_t>* physical_due) {
+  cpus_[cpu].virt.publish_due(virtual_due);
+  cpus_[cpu].physical.publish_due(physical_due);
 }
 
 bool GenericTimer::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
@@ -215,9 +244,10 @@ bool GenericTimer::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
     case kCntpTval:
       value = cpu.physical.remaining();
       return true;
-    case kCntvct:
+    case kCntvct:  // CNTVOFF is 0: both are the counter, and show either condition
     case kCntpct:
-      value = clock_.now();
+      value = cpu.virt.count();
+      cpu.physical.look();
       return true;
     case kCntfrq:
       value = Clock::kFrequency;

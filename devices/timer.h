@@ -18,6 +18,10 @@ namespace trapline {
 
 // One timer in its CompareValue view (D11.2.4): the condition is met while the counter minus the
 // offset is at least CompareValue, all unsigned 64-bit. Thread-safe.
+//
+// The alarm comes on the clock's thread, late by what that takes. Whatever shows a guest that the
+// condition is met (ISTATUS, TimerValue, the count itself) therefore raises the line first: who has
+// seen it finds the interrupt pending.
 class CompareTimer {
  public:
   enum Control : uint32_t { kEnable = 1, kImask = 2, kIstatus = 4 };
@@ -27,12 +31,17 @@ class CompareTimer {
 
   // At assembly. Level: ENABLE and not IMASK and the condition is met.
   void connect(IrqLine* line) { line_ = line; }
+  // At assembly. `due` will hold the tick of the clock from which on the count shows a condition
+  // whose line is still to be raised; kNever: there is none.
+  void publish_due(std::atomic<uint64_t>* due) { due_ = due; }
+  static constexpr uint64_t kNever = ~uint64_t{0};
 
   uint32_t control();    // ISTATUS is 0 while ENABLE is 0
   uint64_t compare();    // CVAL
   uint32_t remaining();  // TVAL: the low 32 bits of CVAL - count
   uint64_t offset();     // CNTVOFF
-  uint64_t count() { return clock_.now() - offset(); }
+  uint64_t count();      // the counter less the offset
+  void look();           // for a register that shows the count and is read elsewhere
 
   void set_control(uint32_t value);
   void set_compare(uint64_t value);
@@ -52,11 +61,18 @@ class CompareTimer {
   // alarm_.cancel() once it is released.
   [[nodiscard]] Clock::Handle update();
   void set_line(bool level);
+  // Raises the line if it is due at `now`. True: the condition is met. mutex_ held.
+  bool met(uint64_t now);
+  // After the line, if that rises: who finds nothing due finds the interrupt pending.
+  void set_due(uint64_t tick) {
+    if (due_ != nullptr) due_->store(tick, std::memory_order_release);
+  }
 
   Clock& clock_;
   mutable std::mutex mutex_;
   Alarm alarm_;
   IrqLine* line_ = nullptr;
+  std::atomic<uint64_t>* due_ = nullptr;
   bool level_ = false;
   uint32_t control_ = 0;  // ENABLE and IMASK
   uint64_t compare_ = 0;
@@ -64,13 +80,16 @@ class CompareTimer {
 };
 
 // CNTP_*_EL0 and CNTV_*_EL0 of every CPU; CNTVOFF is 0. CNTVCT, CNTPCT and CNTFRQ are answered too
-// for a backend that lets them exit.
+// for a backend that lets them exit; one that does not asks for them once a timer is due.
 class GenericTimer final : public SysregDevice {
  public:
   GenericTimer(Clock& clock, unsigned num_cpus);
 
   // At assembly: PPIs 27 and 30 of that CPU.
   void connect(unsigned cpu, IrqLine* virtual_line, IrqLine* physical_line);
+  // At assembly, optional: see CompareTimer::publish_due().
+  void publish_due(unsigned cpu, std::atomic<uint64_t>* virtual_due,
+                   std::atomic<uint64_t>* physical_due);
 
   bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) override;
   bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) override;
@@ -87,7 +106,6 @@ class GenericTimer final : public SysregDevice {
     CompareTimer physical;
     CompareTimer virt;
   };
-  Clock& clock_;
   std::deque<Cpu> cpus_;
 };
 
@@ -173,7 +191,6 @@ class MemoryMappedTimer {
     MemoryMappedTimer& timer_;
   };
 
-  Clock& clock_;
   OrLine output_;
   CompareTimer physical_;
   CompareTimer virtual_;

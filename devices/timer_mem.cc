@@ -48,8 +48,7 @@ constexpr uint32_t half_of(uint64_t value, uint64_t offset) {
 
 }  // namespace
 
-MemoryMappedTimer::MemoryMappedTimer(Clock& clock)
-    : clock_(clock), physical_(clock), virtual_(clock) {
+MemoryMappedTimer::MemoryMappedTimer(Clock& clock) : physical_(clock), virtual_(clock) {
   physical_.connect(output_.input(0));
   virtual_.connect(output_.input(1));
 }
@@ -151,10 +150,18 @@ bool MemoryMappedTimer::Frame::allowed(uint32_t access) const {
 
 uint64_t MemoryMappedTimer::Frame::read64(uint64_t offset) {
   switch (offset) {
-    case kPct:
-      return allowed(kReadPhysicalCount) ? timer_.clock_.now() : 0;
-    case kVct:
-      return allowed(kReadVirtualCount) ? timer_.virtual_.count() : 0;
+    case kPct: {
+      if (!allowed(kReadPhysicalCount)) return 0;
+      const uint64_t count = timer_.physical_.count();
+      timer_.virtual_.look();
+      return count;
+    }
+    case kVct: {
+      if (!allowed(kReadVirtualCount)) return 0;
+      const uint64_t count = timer_.virtual_.count();
+      timer_.physical_.look();
+      return count;
+    }
     case kVoff:
       return allowed(kReadOffset) ? timer_.virtual_.offset() : 0;
     case kPCval:

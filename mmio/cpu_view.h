@@ -96,6 +96,20 @@ class CpuView {
   // The caller writes by atomics of the element's size and calls ram_written() afterwards.
   virtual uint8_t* ram(uint64_t ipa, Direction dir) = 0;
   virtual void ram_written(uint64_t ipa, unsigned size) = 0;
+
+  // Every touch of what ram() returned lies between these two, and nothing else does: no device, no
+  // lock. begin_ram() false: another CPU has invalidated translations since this one's were made
+  // (TLBI and DSB, or a change of stage 2). Nothing may be touched then, end_ram() is not called,
+  // and the outcome is kRetry.
+  bool begin_ram() { return !brackets_ram || begin_ram_access(); }
+  void end_ram() {
+    if (brackets_ram) end_ram_access();
+  }
+
+ protected:
+  bool brackets_ram = false;  // the next two do something
+  virtual bool begin_ram_access() { return true; }
+  virtual void end_ram_access() {}
 };
 
 }  // namespace trapline

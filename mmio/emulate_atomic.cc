@@ -124,29 +124,33 @@ void on_ram(Transaction& t, const Shape& shape, const Place& place) {
     t.unsupported();
     return;
   }
-  uint64_t image[2] = {}, desired[2] = {};
-  if (bytes == 16) {
-    image[0] = ram_load(place.host, 8);
-    image[1] = ram_load(place.host + 8, 8);
-  } else {
-    image[0] = ram_load(place.host, bytes);
-  }
   Values old{}, next{};
   bool write;
-  for (;;) {
-    from_image(t, shape, image, old);
-    write = compute(t, shape, old, next);
-    if (!write && bytes <= 8) {
-      // One load saw it all. Both orders of a failed CASA/CASL are covered by the fence.
-      std::atomic_thread_fence(std::memory_order_seq_cst);
-      break;
+  {
+    const RamScope scope(t);
+    if (!scope) return;
+    uint64_t image[2] = {}, desired[2] = {};
+    if (bytes == 16) {
+      image[0] = ram_load(place.host, 8);
+      image[1] = ram_load(place.host + 8, 8);
+    } else {
+      image[0] = ram_load(place.host, bytes);
     }
-    // A failed CASP writes back what it read, so that the sixteen bytes are read at once.
-    if (!write) next = old;
-    to_image(t, shape, next, desired);
-    if (bytes == 16 ? ram_cas16(place.host, image, desired)
-                    : ram_cas(place.host, image[0], desired[0], bytes)) {
-      break;
+    for (;;) {
+      from_image(t, shape, image, old);
+      write = compute(t, shape, old, next);
+      if (!write && bytes <= 8) {
+        // One load saw it all. Both orders of a failed CASA/CASL are covered by the fence.
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        break;
+      }
+      // A failed CASP writes back what it read, so that the sixteen bytes are read at once.
+      if (!write) next = old;
+      to_image(t, shape, next, desired);
+      if (bytes == 16 ? ram_cas16(place.host, image, desired)
+                      : ram_cas(place.host, image[0], desired[0], bytes)) {
+        break;
+      }
     }
   }
   load_results(t, shape, old);

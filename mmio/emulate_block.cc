@@ -98,7 +98,11 @@ void zero_block(Transaction& t) {
   }
   if (place.host != nullptr) {
     if (range.tags_only) return;
-    for (uint64_t at = 0; at < block; at += 8) ram_store(place.host + at, 0, 8);
+    {
+      const RamScope scope(t);
+      if (!scope) return;
+      for (uint64_t at = 0; at < block; at += 8) ram_store(place.host + at, 0, 8);
+    }
     t.view.ram_written(place.ipa, static_cast<unsigned>(block));
     return;
   }

@@ -21,6 +21,8 @@ void load(Transaction& t, const Pieces& pieces) {
   uint8_t data[16] = {};
   ExclusiveMonitor monitor;
   if (first.host != nullptr) {
+    const RamScope scope(t);
+    if (!scope) return;
     // Two loads for LDXP of X registers: if another vCPU writes between them the store-exclusive
     // fails, and only with its success is the pair single-copy atomic (B2.2.1).
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -56,13 +58,17 @@ bool store_on_ram(Transaction& t, const Pieces& pieces, const uint8_t* data) {
   if (!aligned(first.host, bytes)) return t.unsupported();
   ExclusiveMonitor& monitor = *t.view.monitor;
   bool done;
-  if (bytes == 16) {
-    uint64_t expected[2] = {monitor.value[0], monitor.value[1]};
-    const uint64_t desired[2] = {load_image(data, 8), load_image(data + 8, 8)};
-    done = ram_cas16(first.host, expected, desired);
-  } else {
-    uint64_t expected = monitor.value[0];
-    done = ram_cas(first.host, expected, load_image(data, bytes), bytes);
+  {
+    const RamScope scope(t);
+    if (!scope) return false;
+    if (bytes == 16) {
+      uint64_t expected[2] = {monitor.value[0], monitor.value[1]};
+      const uint64_t desired[2] = {load_image(data, 8), load_image(data + 8, 8)};
+      done = ram_cas16(first.host, expected, desired);
+    } else {
+      uint64_t expected = monitor.value[0];
+      done = ram_cas(first.host, expected, load_image(data, bytes), bytes);
+    }
   }
   if (done) t.view.ram_written(first.ipa, bytes);
   return done;

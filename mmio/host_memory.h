@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "mmio/host_barrier.h"
+
 namespace trapline::emulation {
 
 static_assert(std::endian::native == std::endian::little, "memory images are host integers");
@@ -89,6 +91,7 @@ inline bool ram_cas_of(uint8_t* p, uint64_t& expected, uint64_t desired) {
   T was = static_cast<T>(expected);
   const bool done = __atomic_compare_exchange_n(as<T>(p), &was, static_cast<T>(desired), false,
                                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  barrier_after_rmw();
   expected = was;
   return done;
 }
@@ -118,21 +121,28 @@ inline bool ram_cas16(uint8_t* p, uint64_t expected[2], const uint64_t desired[2
                        : "memory");
   return done;
 #elif defined(__aarch64__)
-  for (;;) {
-    uint64_t lo, hi;
-    uint32_t failed;
-    __asm__ __volatile__("ldaxp %0, %1, [%2]" : "=&r"(lo), "=&r"(hi) : "r"(p) : "memory");
-    const bool equal = lo == expected[0] && hi == expected[1];
-    // A store of what was read back makes the pair of loads single-copy atomic (B2.2.1).
-    __asm__ __volatile__("stlxp %w0, %1, %2, [%3]"
-                         : "=&r"(failed)
-                         : "r"(equal ? desired[0] : lo), "r"(equal ? desired[1] : hi), "r"(p)
-                         : "memory");
-    if (failed != 0) continue;
-    expected[0] = lo;
-    expected[1] = hi;
-    return equal;
-  }
+  // In one piece: between the two the compiler may not touch memory. A store of what was read back
+  // makes the pair of loads single-copy atomic (B2.2.1).
+  uint64_t lo, hi, new_lo, new_hi;
+  uint32_t failed, equal;
+  __asm__ __volatile__(
+      "1: ldaxp %[lo], %[hi], %[at]\n"
+      "cmp %[lo], %[expected_lo]\n"
+      "ccmp %[hi], %[expected_hi], #0, eq\n"
+      "csel %[new_lo], %[desired_lo], %[lo], eq\n"
+      "csel %[new_hi], %[desired_hi], %[hi], eq\n"
+      "cset %w[equal], eq\n"
+      "stlxp %w[failed], %[new_lo], %[new_hi], %[at]\n"
+      "cbnz %w[failed], 1b"
+      : [lo] "=&r"(lo), [hi] "=&r"(hi), [new_lo] "=&r"(new_lo), [new_hi] "=&r"(new_hi),
+        [equal] "=&r"(equal), [failed] "=&r"(failed), [at] "+Q"(*as<unsigned __int128>(p))
+      : [expected_lo] "r"(expected[0]), [expected_hi] "r"(expected[1]),
+        [desired_lo] "r"(desired[0]), [desired_hi] "r"(desired[1])
+      : "cc", "memory");
+  barrier_after_rmw();
+  expected[0] = lo;
+  expected[1] = hi;
+  return equal != 0;
 #else
 #error "a host with a 16-byte compare-and-swap is needed"
 #endif

@@ -42,6 +42,11 @@ bool Transaction::unsupported() {
   return false;
 }
 
+bool Transaction::retry() {
+  outcome.status = Outcome::Status::kRetry;
+  return false;
+}
+
 uint64_t Transaction::next_base() const {
   uint64_t now = base();
   // LDRAA and LDRAB write back the authenticated address, without its PAC.
@@ -73,10 +78,7 @@ bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, P
     known = true;
   } else {
     const Translation t = view.translate(address, bytes, range.dir, range.unprivileged);
-    if (t.status == Translation::Status::kRetry) {
-      outcome.status = Outcome::Status::kRetry;
-      return false;
-    }
+    if (t.status == Translation::Status::kRetry) return retry();
     if (t.status == Translation::Status::kFault) {
       outcome.status = Outcome::Status::kFault;
       outcome.fault = t.fault;
@@ -214,11 +216,28 @@ bool Transaction::write_device(const Bus::Region& region, uint64_t ipa, unsigned
   return result.abort ? fault(address, kFscExternal, true) : true;
 }
 
+namespace {
+
+// A device's part comes before RAM's: what does not hold even now shall not be done by half. If it
+// ceases to hold while the device is at work, the device is asked again with the rest, as an access
+// that crosses from one kind of memory to another may be (K1.2, "Crossing a page boundary with
+// different memory types").
+bool begin_at_device(Transaction& t, const Pieces& pieces) {
+  if (pieces.piece[0].host != nullptr || pieces.piece[pieces.count - 1].host == nullptr)
+    return true;
+  return static_cast<bool>(RamScope(t));
+}
+
+}  // namespace
+
 bool Transaction::read(const Pieces& pieces, uint8_t* data) {
+  if (!begin_at_device(*this, pieces)) return false;
   for (unsigned i = 0; i < pieces.count; ++i) {
     const Piece& piece = pieces.piece[i];
     uint64_t value;
     if (piece.host != nullptr) {
+      const RamScope scope(*this);
+      if (!scope) return false;
       value = ram_load(piece.host, piece.size);
     } else if (!read_device(*piece.region, piece.ipa, piece.size, pieces.va + piece.at, value)) {
       return false;
@@ -229,12 +248,18 @@ bool Transaction::read(const Pieces& pieces, uint8_t* data) {
 }
 
 bool Transaction::write(const Pieces& pieces, const uint8_t* data) {
+  if (!begin_at_device(*this, pieces)) return false;
   bool done = true;
   unsigned performed = 0;
   for (; performed < pieces.count; ++performed) {
     const Piece& piece = pieces.piece[performed];
     const uint64_t value = load_image(data + piece.at, piece.size);
     if (piece.host != nullptr) {
+      const RamScope scope(*this);
+      if (!scope) {
+        done = false;
+        break;
+      }
       ram_store(piece.host, value, piece.size);
     } else if (!write_device(*piece.region, piece.ipa, piece.size, pieces.va + piece.at, value,
                              false)) {

@@ -92,6 +92,28 @@ struct Transaction {
 
   bool fault(uint64_t far, uint8_t fsc, bool write);
   bool unsupported();
+  bool retry();
+};
+
+// A touch of RAM. If it tests false, what was planned does not hold any more and the transaction
+// ends in kRetry.
+class RamScope {
+ public:
+  explicit RamScope(Transaction& t) : view_(t.view), held_(view_.begin_ram()) {
+    if (!held_) [[unlikely]] {
+      t.retry();
+    }
+  }
+  ~RamScope() {
+    if (held_) view_.end_ram();
+  }
+  RamScope(const RamScope&) = delete;
+  RamScope& operator=(const RamScope&) = delete;
+  explicit operator bool() const { return held_; }
+
+ private:
+  CpuView& view_;
+  bool held_;
 };
 
 // Endianness of one element, between a register's value and its memory image.

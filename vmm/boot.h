@@ -8,32 +8,40 @@
 #include <string>
 #include <vector>
 
+#include "vmm/boot_file.h"
+#include "vmm/elf_image.h"
 #include "vmm/options.h"
 #include "vmm/result.h"
 
 namespace trapline {
 
-// Bytes to be placed at a guest-physical address at every (re)start.
-struct Blob {
-  std::string name;
-  uint64_t ipa = 0;
-  std::vector<uint8_t> bytes;
-  uint64_t reserved = 0;  // memory it needs from ipa on, at least bytes.size() (BSS)
-};
+class GuestMemory;
 
+// What to load at every (re)start: bytes as they were when the plan was made, whatever happens to
+// the files afterwards. Needs no more host memory than the files or the guest's RAM.
 struct BootPlan {
-  std::vector<Blob> blobs;
-  uint64_t entry = 0;
-  uint64_t dtb_ipa = 0;                       // where the device tree goes
+  std::string name;  // of the file that is entered, for messages
+  std::vector<Placement> placements;
+  std::vector<Bytes> content;                 // what they point to
+  uint64_t entry = 0;                         // guest-physical
+  uint64_t image_start = 0, image_end = 0;    // of the kernel with its BSS; 0: firmware
   uint64_t initrd_start = 0, initrd_end = 0;  // 0: none
+  uint64_t dtb_ipa = 0;                       // set by place_device_tree()
+  // The guest looks for the tree at the start of RAM: ELF and raw binaries, which need not be
+  // Linux.
+  bool tree_below = false;
+
+  // Finds the place of a device tree of `size` bytes: at the start of RAM for firmware, and for ELF
+  // and raw binaries where it fits below them, as QEMU's virt does; else behind all else. An error
+  // text if there is no room; empty on success.
+  std::string place_device_tree(uint64_t size, const Options& options);
+
+  // Writes all but the device tree.
+  void load(GuestMemory& memory) const;
 };
 
-// Reads a whole file. The error names it.
-Result<std::vector<uint8_t>> read_file(const std::string& path);
-
-// Loads what the options name and lays it out in RAM as QEMU's virt does (kernel at its text
-// offset, or 2 MiB into RAM; initrd at min(RAM/2, 128 MiB) or after the kernel; device tree behind
-// it).
+// Reads what the options name and lays it out in RAM as QEMU's virt does (kernel at its text
+// offset, or 2 MiB into RAM; initrd at min(RAM/2, 128 MiB) or after the kernel).
 Result<BootPlan> plan_boot(const Options& options);
 
 }  // namespace trapline

@@ -40,13 +40,15 @@ std::function<void()> DeadlineQueue::take_due(uint64_t now, Clock::Handle& handl
 
 HostClock::HostClock() : start_ns_(monotonic_ns()), thread_([this] { run(); }) {}
 
-HostClock::~HostClock() {
+HostClock::~HostClock() { stop(); }
+
+void HostClock::stop() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 uint64_t HostClock::now() { return (monotonic_ns() - start_ns_) / kNsPerTick; }

@@ -40,6 +40,8 @@ class HostClock final : public Clock {
   uint64_t now() override;
   Handle at(uint64_t deadline, std::function<void()> callback) override;
   void cancel(Handle handle) override;
+  // No deadline fires any more when it returns. Not from a callback.
+  void stop();
 
  private:
   void run();

@@ -1,187 +1,267 @@
 #include "vmm/console.h"
 
+#include <fmt/format.h>
 #include <poll.h>
-#include <termios.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
+#include <condition_variable>
+#include <cstring>
+#include <string_view>
 #include <utility>
+
+#include "vmm/messages.h"
 
 namespace trapline {
 namespace {
 
+using std::chrono::milliseconds;
+
 constexpr uint8_t kEscape = 0x01;  // Ctrl-A
 constexpr size_t kBatch = 4096;
-constexpr auto kFlushInterval = std::chrono::milliseconds(5);
-
-termios saved_terminal;
-std::atomic<bool> terminal_changed{false};
-
-void write_all(int fd, const char* data, size_t size) {
-  while (size != 0) {
-    ssize_t n = write(fd, data, size);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN) {
-        pollfd p{fd, POLLOUT, 0};
-        ::poll(&p, 1, 100);
-        continue;
-      }
-      return;  // nobody listens any more: the guest goes on
-    }
-    data += n;
-    size -= static_cast<size_t>(n);
-  }
-}
+constexpr milliseconds kFlushInterval{5};
+constexpr milliseconds kLook{50};              // at standard input, while output is written out
+constexpr int kForegroundLookMs = 250;         // whether a shell has given us the terminal
+constexpr milliseconds kReaderLeftAfter{200};  // in a read() that does not return
 
 constexpr char kHelp[] =
     "\r\ntrapline: Ctrl-A x  leave   Ctrl-A a  send Ctrl-A   Ctrl-A h  this help\r\n";
 
+std::string_view text(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
+
 }  // namespace
 
-void restore_terminal() {
-  if (terminal_changed.exchange(false)) tcsetattr(STDIN_FILENO, TCSANOW, &saved_terminal);
-}
-
-Console::Console() {
-  if (pipe(wake_) != 0) std::perror("trapline: pipe");
-}
-
-void Console::stop() {
-  stop_ = true;
-  input_wanted();
-  if (reader_.joinable()) reader_.join();
-  {
-    std::lock_guard lock(output_mutex_);
-    output_ready_.notify_one();
+struct Console::Reading {
+  Reading(Console* c, int in) : console(c), fd(in), wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  ~Reading() {
+    if (wake >= 0) close(wake);
   }
-  if (flusher_.joinable()) flusher_.join();
-  flush();
-  restore_terminal();
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+  // Held by the thread for all but poll() and read(); null once it is left behind.
+  std::mutex mutex;
+  Console* console;
+  std::condition_variable changed;
+  bool stop = false, ended = false;
+  bool in_read = false;  // touches nothing of the console's
+  const int fd;
+  const int wake;
+};
+
+Console::Console(int in, int out)
+    : in_(in),
+      terminal_(in),
+      output_(out, kOutputCapacity, kFlushInterval),
+      reading_(std::make_shared<Reading>(this, in)) {
+  if (reading_->wake < 0) message(fmt::format("trapline: eventfd: {}\n", std::strerror(errno)));
 }
 
-Console::~Console() {
-  stop();
-  close(wake_[0]);
-  close(wake_[1]);
-}
+Console::~Console() { stop(); }
 
 void Console::start(Hooks hooks, bool polled) {
   hooks_ = std::move(hooks);
-  terminal_ = isatty(STDIN_FILENO) != 0;
-  if (terminal_ && tcgetattr(STDIN_FILENO, &saved_terminal) == 0) {
-    termios raw = saved_terminal;
-    cfmakeraw(&raw);
-    raw.c_oflag = saved_terminal.c_oflag;  // our own messages keep their line ends
-    if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0) terminal_changed = true;
-  }
-  flusher_ = std::thread([this] { flush_loop(); });
-  if (!polled) reader_ = std::thread([this] { read_loop(); });
+  polled_ = polled;
+  started_ = true;
+  terminal_.watch_signals(reading_->wake);
+  interactive_ = terminal_.take();
+  output_.start([this] {
+    if (hooks_.output_room) hooks_.output_room();
+    if (polled_) input_wanted();  // wait_while_held() sleeps there
+  });
+  if (!polled) reader_ = std::thread(read_loop, reading_);
 }
+
+void Console::abandon() {
+  output_.abandon();
+  abandon_messages();
+  input_wanted();
+}
+
+void Console::stop() {
+  if (!started_ || std::exchange(stopped_, true)) return;
+  closing_ = true;
+  // Keys are still heard: a reader that never comes must not take Ctrl-A x away.
+  output_.close();
+  while (!output_.ended(polled_ ? milliseconds{0} : kLook)) {
+    if (polled_) read_input(static_cast<int>(kLook.count()), false);
+  }
+  stop_reading();
+  terminal_.release();
+  if (dropped() == 0) return;
+  const int error = output_.error();
+  message(fmt::format("trapline: {} bytes of the guest's output were dropped: {}\n", dropped(),
+                      error != 0 ? std::string("standard output: ") + std::strerror(error)
+                                 : "standard output did not take them before the stop"));
+}
+
+// --- output ---
+
+size_t Console::put(const uint8_t* data, size_t size) {
+  if (!polled_) return output_.put(text(data, size));
+  force(data, size);
+  return size;
+}
+
+void Console::force(const uint8_t* data, size_t size) {
+  output_.force(text(data, size));
+  if (output_.over() && hooks_.hold) hooks_.hold();
+}
+
+void Console::wait_while_held(int timeout_ms) {
+  if (polled_) {
+    if (held()) read_input(timeout_ms, false);
+  } else {
+    output_.wait_until_below(milliseconds{timeout_ms});
+  }
+}
+
+// --- input ---
 
 void Console::input_wanted() {
-  char byte = 0;
-  if (write(wake_[1], &byte, 1) < 0) return;  // a full pipe wakes as well
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = write(reading_->wake, &one, sizeof one);
 }
 
-// Passes bytes on, less the escape sequences of a terminal.
-void Console::feed(const uint8_t* data, size_t size) {
+// Keeps bytes for the guest, less the escape sequences of a terminal. True: leave.
+bool Console::feed(const uint8_t* data, size_t size) {
+  if (!terminal_.present()) {
+    std::lock_guard lock(input_mutex_);
+    pending_.insert(pending_.end(), data, data + size);
+    return false;
+  }
+  bool leave = false;
   std::lock_guard lock(input_mutex_);
   for (size_t i = 0; i < size; ++i) {
     uint8_t byte = data[i];
-    if (!terminal_) {
-      pending_.push_back(byte);
-    } else if (!escape_) {
-      if (byte == kEscape) {
-        escape_ = true;
-      } else {
-        pending_.push_back(byte);
-      }
+    if (!escape_) {
+      escape_ = byte == kEscape;
+      if (escape_) continue;
     } else {
       escape_ = false;
-      switch (byte) {
-        case 'x':
-        case 'X':
-          hooks_.quit();
-          break;
-        case 'a':
-        case kEscape:
-          pending_.push_back(kEscape);
-          break;
-        default:
-          write_all(STDERR_FILENO, kHelp, sizeof kHelp - 1);
-          break;
+      if (byte == 'x' || byte == 'X') {
+        leave = true;
+        continue;
       }
+      if (byte != 'a' && byte != kEscape) {
+        message(kHelp);
+        continue;
+      }
+      byte = kEscape;
+    }
+    if (pending_.size() < kMaxTyped) {
+      pending_.push_back(byte);
+    } else if (!std::exchange(typed_too_much_, true)) {
+      message("trapline: the guest does not read its input: further keys are dropped\r\n");
     }
   }
+  return leave;
 }
 
 void Console::deliver() {
+  if (closing_) return;
   std::lock_guard lock(input_mutex_);
-  size_t n = std::min(pending_.size(), hooks_.input_space());
+  if (pending_.empty()) return;
+  const size_t n = std::min(pending_.size(), hooks_.input_space());
   if (n == 0) return;
   hooks_.input(pending_.data(), n);
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(n));
+  typed_too_much_ = false;
+}
+
+// True: `in_` is to be read. Without `all` only a terminal is, for Ctrl-A.
+bool Console::wait_for_input(int timeout_ms, bool all) {
+  bool listen = !at_end_ && (all || terminal_.present());
+  if (terminal_.present()) {
+    const bool ours = terminal_.take();
+    interactive_ = ours;
+    if (!ours) {
+      listen = false;
+      timeout_ms = timeout_ms < 0 ? kForegroundLookMs : std::min(timeout_ms, kForegroundLookMs);
+    }
+  } else {
+    std::lock_guard lock(input_mutex_);
+    if (pending_.size() >= kBatch) listen = false;
+  }
+  pollfd fds[2] = {{reading_->wake, POLLIN, 0}, {listen ? in_ : -1, POLLIN, 0}};
+  if (::poll(fds, 2, timeout_ms) <= 0) return false;
+  if (fds[0].revents != 0) {
+    uint64_t count;
+    [[maybe_unused]] const ssize_t n = read(reading_->wake, &count, sizeof count);
+  }
+  // Between poll() and now the terminal may have changed hands.
+  return fds[1].revents != 0 && (!terminal_.present() || in_foreground(in_));
+}
+
+void Console::end_of_input(int error) {
+  if (error == EINTR || error == EAGAIN) return;
+  // In the background a read that SIGTTIN does not stop fails so.
+  if (error == EIO && terminal_.present() && !in_foreground(in_)) return;
+  at_end_ = true;
+}
+
+void Console::read_input(int timeout_ms, bool all) {
+  if (!wait_for_input(timeout_ms, all)) return;
+  uint8_t bytes[kBatch];
+  const ssize_t n = read(in_, bytes, sizeof bytes);
+  if (n <= 0) return end_of_input(n == 0 ? 0 : errno);
+  if (feed(bytes, static_cast<size_t>(n))) hooks_.quit();
 }
 
 void Console::poll(int timeout_ms) {
-  bool full;
-  {
-    std::lock_guard lock(input_mutex_);
-    full = pending_.size() >= kBatch;
-  }
-  pollfd fds[2] = {{wake_[0], POLLIN, 0}, {at_end_ || full ? -1 : STDIN_FILENO, POLLIN, 0}};
-  if (::poll(fds, 2, timeout_ms) > 0) {
-    uint8_t bytes[kBatch];
-    if ((fds[0].revents & POLLIN) != 0 && read(wake_[0], bytes, sizeof bytes) < 0) return;
-    if ((fds[1].revents & (POLLIN | POLLHUP | POLLERR | POLLNVAL)) != 0) {
-      ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
-      if (n > 0) {
-        feed(bytes, static_cast<size_t>(n));
-      } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-        at_end_ = true;
-      }
-    }
-  }
+  read_input(timeout_ms, true);
   deliver();
 }
 
-void Console::read_loop() {
-  while (!stop_) poll(1000);
-}
-
-// Sleeps while there is nothing to write; gathers what comes in an interval into one write.
-void Console::flush_loop() {
-  std::unique_lock lock(output_mutex_);
-  while (!stop_) {
-    output_ready_.wait(lock, [this] { return stop_ || !buffer_.empty(); });
+void Console::read_loop(const std::shared_ptr<Reading>& reading) {
+  Reading& r = *reading;
+  std::unique_lock lock(r.mutex);
+  Console* const console = r.console;
+  while (!r.stop) {
+    console->deliver();
     lock.unlock();
-    std::this_thread::sleep_for(kFlushInterval);
+    const bool readable = console->wait_for_input(-1, true);
     lock.lock();
-    flush_locked();
+    if (!readable || r.stop) continue;
+    r.in_read = true;
+    lock.unlock();
+    uint8_t bytes[kBatch];
+    const ssize_t n = read(r.fd, bytes, sizeof bytes);
+    const int error = n < 0 ? errno : 0;
+    lock.lock();
+    r.in_read = false;
+    if (r.console == nullptr) break;
+    if (n <= 0) {
+      console->end_of_input(error);
+    } else if (console->feed(bytes, static_cast<size_t>(n))) {
+      console->hooks_.quit();
+    }
   }
+  r.ended = true;
+  r.changed.notify_all();
 }
 
-void Console::output(uint8_t byte) {
-  std::lock_guard lock(output_mutex_);
-  if (buffer_.empty()) output_ready_.notify_one();
-  buffer_.push_back(static_cast<char>(byte));
-  if (buffer_.size() >= kBatch) flush_locked();
-}
-
-void Console::flush() {
-  std::lock_guard lock(output_mutex_);
-  flush_locked();
-}
-
-void Console::flush_locked() {
-  if (buffer_.empty()) return;
-  write_all(STDOUT_FILENO, buffer_.data(), buffer_.size());
-  buffer_.clear();
+void Console::stop_reading() {
+  if (!reader_.joinable()) return;
+  std::unique_lock lock(reading_->mutex);
+  reading_->stop = true;
+  input_wanted();
+  do {
+    reading_->changed.wait_for(lock, kReaderLeftAfter, [&] { return reading_->ended; });
+  } while (!reading_->ended && !reading_->in_read);
+  if (reading_->ended) {
+    lock.unlock();
+    reader_.join();
+  } else {
+    reading_->console = nullptr;
+    lock.unlock();
+    reader_.detach();
+  }
 }
 
 }  // namespace trapline

@@ -6,6 +6,7 @@ extern "C" {
 #include <libfdt.h>
 }
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
@@ -171,6 +172,15 @@ void primecell(Writer& writer, const char* name, const char* compatible, platfor
   node.texts("clock-names", clocks);
 }
 
+void virtio_slot(Writer& writer, unsigned slot) {
+  const platform::Window window = platform::virtio_slot(slot);
+  Writer::Node node(writer, fmt::format("virtio_mmio@{:x}", window.base));
+  node.text("compatible", "virtio,mmio");
+  node.reg({window});
+  node.cells("interrupts", {kSpi, platform::kVirtioSpi + slot, kLevelHigh});
+  node.empty("dma-coherent");
+}
+
 void devices(Writer& writer, const DeviceTreeInput& in) {
   {
     Writer::Node node(writer, "apb-pclk");
@@ -196,14 +206,11 @@ void devices(Writer& writer, const DeviceTreeInput& in) {
     node.empty("dma-coherent");
   }
   if (in.virtio) {
-    for (unsigned i = 0; i < platform::kVirtioSlots; ++i) {
-      uint64_t base = platform::kVirtio.base + i * platform::kVirtio.size;
-      Writer::Node node(writer, fmt::format("virtio_mmio@{:x}", base));
-      node.text("compatible", "virtio,mmio");
-      node.reg({{base, platform::kVirtio.size}});
-      node.cells("interrupts", {kSpi, platform::kVirtioSpi + i, kLevelHigh});
-      node.empty("dma-coherent");
+    std::vector<unsigned> order = in.virtio_slots;
+    for (unsigned i = platform::kVirtioSlots; i-- > 0;) {
+      if (std::find(order.begin(), order.end(), i) == order.end()) order.push_back(i);
     }
+    for (unsigned i : order) virtio_slot(writer, i);
   }
 }
 

@@ -16,7 +16,10 @@ struct DeviceTreeInput {
   const BootPlan* plan = nullptr;
   bool flash = false;
   bool fw_cfg = false;
-  bool virtio = false;              // list all virtio-mmio slots
+  bool virtio = false;  // list all virtio-mmio slots
+  // Those with a device, in the order in which the guest is to name them (vda, vdb; eth0): systems
+  // number devices in the order of the nodes.
+  std::vector<unsigned> virtio_slots;
   std::vector<uint8_t> rng_seed;    // 32 bytes
   std::vector<uint8_t> kaslr_seed;  // 8 bytes or none
 };

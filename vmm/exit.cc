@@ -1,5 +1,7 @@
 #include "vmm/exit.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -10,6 +12,7 @@
 
 #include "mmio/agree.h"
 #include "mmio/single_access.h"
+#include "vmm/messages.h"
 
 namespace trapline {
 namespace {
@@ -85,7 +88,7 @@ void log_guest(const char* format, ...) {
   char line[512];
   std::vsnprintf(line, sizeof line, format, args);
   va_end(args);
-  std::fprintf(stderr, "trapline: guest: %s\n", line);
+  message(fmt::format("trapline: guest: {}\n", line));
 }
 
 ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice)

@@ -9,16 +9,23 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "vmm/device_tree.h"
+#include "vmm/messages.h"
 
 namespace trapline {
 namespace {
 
 constexpr uint64_t kQuantum = 100'000;   // instructions a vCPU runs in turn
 constexpr uint64_t kSlice = 20'000'000;  // with --max-insns and threads: between two looks
+constexpr int kHeldMs = 50;              // output that nobody takes: between two looks
+
+uint64_t steady_ns() {
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
 
 std::vector<uint8_t> seed_bytes(size_t size, bool fixed) {
   std::vector<uint8_t> bytes(size);
@@ -61,11 +68,28 @@ struct Machine::Cpu {
   std::thread thread;
 };
 
-Machine::Machine(const Options& options, Console& console) : options_(options), console_(console) {}
+Machine::Machine(const Options& options, Console& console)
+    : options_(options), console_(console), idle_watch_(options.cpus) {}
 
 Machine::~Machine() {
+  shut_down();
   // Devices that hold deadlines go before the clock; vCPUs before what they run on.
   cpus_.clear();
+}
+
+// Who calls into the machine from a thread of its own, in the order in which they are stopped: each
+// may still call those behind it, and none before it.
+void Machine::shut_down() {
+  life_.change(LifeState::kStopping);
+  wake_all();
+  for (auto& cpu : cpus_) {
+    if (cpu->thread.joinable()) cpu->thread.join();
+  }
+  gdb_.reset();                                          // halts, reads and steps vCPUs
+  console_.stop();                                       // input to the UART, stops
+  if (peripherals_ != nullptr) peripherals_->quiesce();  // disk and network: DMA, interrupts
+  if (host_clock_ != nullptr) host_clock_->stop();       // deadlines of timers, RTC and devices
+  life_.change(LifeState::kEnded);
 }
 
 Result<std::unique_ptr<Machine>> Machine::create(const Options& options, Console& console) {
@@ -85,7 +109,9 @@ std::string Machine::assemble() {
     icount_clock_ = clock.get();
     clock_ = std::move(clock);
   } else {
-    clock_ = std::make_unique<HostClock>();
+    auto clock = std::make_unique<HostClock>();
+    host_clock_ = clock.get();
+    clock_ = std::move(clock);
   }
   stage2_.map(platform::kRamBase, options_.memory,
               memory_.host(platform::kRamBase, options_.memory),
@@ -116,6 +142,9 @@ std::string Machine::assemble() {
     gic_->connect_cpu(i, &cpu.irq, &cpu.fiq);
     timer_->connect(i, &gic_->ppi(i, Gicv3::kVirtualTimerIntid),
                     &gic_->ppi(i, Gicv3::kPhysicalTimerIntid));
+    if (std::atomic<uint64_t>* due = cpu.vcpu.timers_due()) {
+      timer_->publish_due(i, &due[0], &due[1]);
+    }
   }
   memory_.add_observer(this);
   if (options_.gdb_port != 0) {
@@ -138,10 +167,11 @@ std::string Machine::assemble() {
   tree.plan = &plan_;
   tree.flash = peripherals_->has_flash();
   tree.fw_cfg = tree.virtio = true;
+  tree.virtio_slots = peripherals_->virtio_slots();
   tree.rng_seed = seed_bytes(32, options_.icount);
   if (options_.kaslr_seed) tree.kaslr_seed = seed_bytes(8, options_.icount);
   device_tree_ = build_device_tree(tree);
-  return {};
+  return plan_.place_device_tree(device_tree_.size(), options_);
 }
 
 // A cache entry made from these bytes is stale (policy `protect`).
@@ -157,9 +187,7 @@ void Machine::memory_map_changed() {
 // --- start, reset, end ---
 
 void Machine::load_memory() {
-  for (const Blob& blob : plan_.blobs) {
-    memory_.write(blob.ipa, blob.bytes.data(), blob.bytes.size());
-  }
+  plan_.load(memory_);
   memory_.write(plan_.dtb_ipa, device_tree_.data(), device_tree_.size());
 }
 
@@ -183,42 +211,64 @@ void Machine::reset() {
 }
 
 int Machine::run() {
-  if (gdb_socket_ >= 0) {
-    halted_ = true;  // until a debugger says continue
-    std::fprintf(stderr, "trapline: waiting for gdb: target remote :%u\n", options_.gdb_port);
-    gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
-  }
-  auto start = std::chrono::steady_clock::now();
-  uint64_t start_cycles = host_cycles();
-  console_.start(peripherals_->console_hooks([this] { stop(kPoweredOff); }), options_.icount);
-  do {
-    reset();
-    peripherals_->resume();
-    phase_ = Phase::kRunning;
-    {
-      std::lock_guard lock(power_mutex_);
-      threads_ = options_.icount ? 1 : options_.cpus;
+  struct Cleanup {
+    Machine& machine;
+    ~Cleanup() { machine.shut_down(); }
+  };
+  start_ = std::chrono::steady_clock::now();
+  start_cycles_ = host_cycles();
+  {
+    Cleanup cleanup{*this};
+    if (gdb_socket_ >= 0) {
+      halted_ = true;  // until a debugger says continue
+      message(fmt::format("trapline: waiting for gdb: target remote :{}\n", options_.gdb_port));
+      gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
     }
-    options_.icount ? run_in_turn() : run_threads();
-  } while (phase_ == Phase::kReset && !options_.no_reboot);
-  gdb_.reset();
-  console_.stop();
-  wall_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  cycles_ = host_cycles() - start_cycles;
-  return status_;
+    Console::Hooks hooks = peripherals_->console_hooks();
+    hooks.quit = [this] { stop(kPoweredOff); };
+    hooks.hold = [this] {  // out of run(), to where the loops look at held()
+      for (auto& cpu : cpus_) cpu->vcpu.kick();
+    };
+    console_.start(std::move(hooks), options_.icount);
+    unsigned resets = 0;
+    do {
+      reset();
+      {
+        std::lock_guard lock(power_mutex_);
+        threads_ = options_.icount ? 1 : options_.cpus;
+      }
+      if (!life_.change(LifeState::kRunning)) break;  // a stop came first
+      peripherals_->resume();
+      options_.icount ? run_in_turn() : run_threads();
+      advise_about_resets(++resets);
+    } while (life_.state() == LifeState::kResetting && !options_.no_reboot);
+  }
+  read_clocks();
+  return life_.status();
 }
 
-void Machine::stop(int status) { enter(Phase::kStopped, status); }
+void Machine::advise_about_resets(unsigned resets) {
+  constexpr unsigned kMany = 3;
+  if (resets != kMany || life_.state() != LifeState::kResetting || options_.no_reboot) return;
+  message(
+      fmt::format("trapline: the guest has reset itself {} times; if it does so for ever (a kernel "
+                  "with panic=-1, say), --no-reboot ends the run at a reset\n",
+                  resets));
+}
 
-// The first reason wins.
-void Machine::enter(Phase phase, int status) {
-  Phase expected = Phase::kRunning;
-  int before = status_.exchange(status);
-  if (!phase_.compare_exchange_strong(expected, phase)) {
-    status_ = before;
-    return;
-  }
-  wake_all();
+// Asked for from outside: not even the guest's last words are waited for.
+void Machine::stop(int status) {
+  console_.abandon();
+  end(status);
+}
+
+void Machine::end(int status) {
+  if (life_.change(LifeState::kStopping, status)) wake_all();
+}
+
+void Machine::give_up(const std::string& why) {
+  message("trapline: " + why + "\n");
+  end(kBadInput);
 }
 
 void Machine::wake_all() {
@@ -245,10 +295,26 @@ Vcpu& Machine::cpu(unsigned index) { return cpus_[index]->vcpu; }
 
 void Machine::halt() {
   halted_ = true;
+  wait_until_parked();
+}
+
+void Machine::pause() {
+  ++pauses_;
+  wait_until_parked();
+}
+
+void Machine::unpause() {
+  std::lock_guard lock(power_mutex_);
+  --pauses_;
+  power_changed_.notify_all();
+}
+
+// A reset under way ends, and its new threads park.
+void Machine::wait_until_parked() {
   for (auto& cpu : cpus_) cpu->vcpu.kick();
   std::unique_lock lock(power_mutex_);
   power_changed_.notify_all();
-  power_changed_.wait(lock, [&] { return parked_ == threads_ || !running(); });
+  power_changed_.wait(lock, [&] { return (running() && parked_ == threads_) || life_.stopping(); });
 }
 
 void Machine::resume() {
@@ -258,13 +324,13 @@ void Machine::resume() {
 }
 
 void Machine::park_if_halted() {
-  if (!halted_.load(std::memory_order_relaxed)) [[likely]] {
+  if (!halt_wanted()) [[likely]] {
     return;
   }
   std::unique_lock lock(power_mutex_);
   ++parked_;
   power_changed_.notify_all();
-  power_changed_.wait(lock, [&] { return !halted_ || !running(); });
+  power_changed_.wait(lock, [&] { return !halt_wanted() || !running(); });
   --parked_;
 }
 
@@ -322,41 +388,72 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
     case AfterExit::kWait:
     case AfterExit::kSuspend:
       cpu.wait = Cpu::Wait::kInterrupt;
+      look_for_dead_end(cpu, exit.pc);
       break;
     case AfterExit::kWaitEvent:
       cpu.wait = Cpu::Wait::kEvent;
+      look_for_dead_end(cpu, exit.pc);
       if (icount_clock_ != nullptr) {
         // An instruction a nanosecond.
         cpu.wait_until = icount_clock_->instructions() + cpu.vcpu.longest_event_wait();
       }
       break;
     case AfterExit::kCpuOff: {
-      std::lock_guard lock(power_mutex_);
-      cpu.power = Power::kOff;
+      {
+        std::lock_guard lock(power_mutex_);
+        cpu.power = Power::kOff;
+      }
+      tell_dead_end();
       break;
     }
     case AfterExit::kSystemOff:
-      enter(Phase::kStopped, kPoweredOff);
+      end(kPoweredOff);
       break;
     case AfterExit::kSystemReset:
-      enter(Phase::kReset, kPoweredOff);
+      if (life_.change(LifeState::kResetting)) wake_all();
       break;
     case AfterExit::kCrashed:
       crash_report(cpu);
       if (gdb_ != nullptr) {
         debug_stop(cpu, SIGSEGV);
       } else {
-        enter(Phase::kStopped, kGuestFailed);
+        end(kGuestFailed);
       }
       break;
     case AfterExit::kDebug:
       if (gdb_ != nullptr && !halted_) debug_stop(cpu, SIGTRAP);
       break;
     case AfterExit::kFailed:
-      std::fprintf(stderr, "trapline: vcpu %u: the backend cannot go on\n", cpu.index);
-      enter(Phase::kStopped, kGuestFailed);
+      message(fmt::format("trapline: vcpu {}: the backend cannot go on\n", cpu.index));
+      end(kGuestFailed);
       break;
   }
+}
+
+void Machine::look_for_dead_end(Cpu& cpu, uint64_t pc) {
+  const auto now_ns = [this] {
+    return icount_clock_ != nullptr ? icount_clock_->instructions() : steady_ns();
+  };
+  if (idle_watch_.waits(cpu.index, pc, cpu.vcpu.retired(), now_ns)) tell_dead_end();
+}
+
+void Machine::tell_dead_end() {
+  std::string where;
+  for (auto& cpu : cpus_) {
+    if (cpu->power == Power::kOff) continue;
+    if (cpu->power == Power::kOnPending || !idle_watch_.stuck(cpu->index) ||
+        gic_->can_signal(cpu->index)) {
+      return;
+    }
+    where += fmt::format("{}vcpu {} at pc {:#x}", where.empty() ? "" : ", ", cpu->index,
+                         idle_watch_.place(cpu->index));
+  }
+  if (!idle_watch_.first_to_tell()) return;
+  if (where.empty()) where = "all are off";
+  message(fmt::format(
+      "trapline: all vCPUs wait, and nothing can wake them ({}): the guest has stopped; "
+      "a kernel that needs EL2 (a hypervisor) does this here\n",
+      where));
 }
 
 // In turn: a waiting vCPU waits on.
@@ -383,14 +480,28 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
 }
 
 void Machine::limit_reached() {
-  std::fprintf(stderr, "trapline: --max-insns %" PRIu64 " reached\n", options_.max_insns);
-  enter(Phase::kStopped, kLimitReached);
+  message(fmt::format("trapline: --max-insns {} reached\n", options_.max_insns));
+  end(kLimitReached);
 }
 
 // One thread a vCPU; this one waits.
 void Machine::run_threads() {
-  for (auto& cpu : cpus_) cpu->thread = std::thread([this, &cpu] { cpu_thread(*cpu); });
-  for (auto& cpu : cpus_) cpu->thread.join();
+  for (auto& cpu : cpus_) {
+    try {
+      cpu->thread = std::thread([this, &cpu] {
+        try {
+          cpu_thread(*cpu);
+        } catch (const std::exception& error) {
+          give_up(fmt::format("vcpu {}: {}", cpu->index, error.what()));
+        }
+      });
+    } catch (const std::system_error& error) {
+      give_up(fmt::format("vcpu {}: cannot start a thread: {}", cpu->index, error.what()));
+    }
+  }
+  for (auto& cpu : cpus_) {
+    if (cpu->thread.joinable()) cpu->thread.join();
+  }
 }
 
 void Machine::cpu_thread(Cpu& cpu) {
@@ -400,7 +511,12 @@ void Machine::cpu_thread(Cpu& cpu) {
     park_if_halted();
     if (cpu.power != Power::kOn) {
       std::unique_lock lock(power_mutex_);
-      power_changed_.wait(lock, [&] { return cpu.power != Power::kOff || halted_ || !running(); });
+      power_changed_.wait(lock,
+                          [&] { return cpu.power != Power::kOff || halt_wanted() || !running(); });
+      continue;
+    }
+    if (console_.held()) {
+      console_.wait_while_held(kHeldMs);
       continue;
     }
     if (cpu.wait != Cpu::Wait::kNone) {
@@ -423,7 +539,11 @@ void Machine::run_in_turn() {
     for (auto& each : cpus_) {
       Cpu& cpu = *each;
       uint64_t left = kQuantum;
-      while (left != 0 && running() && !halted_ && cpu.power != Power::kOff) {
+      while (left != 0 && running() && !halt_wanted() && cpu.power != Power::kOff) {
+        if (console_.held()) {  // the turn goes on where it was: the guest sees nothing of it
+          console_.wait_while_held(kHeldMs);
+          continue;
+        }
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
           if (waits(cpu)) break;
@@ -452,7 +572,12 @@ void Machine::run_in_turn() {
       wfe_left = std::min(wfe_left, cpu->wait_until - icount_clock_->instructions());
     }
     if (console_.interactive() && wfe_left == ~uint64_t{0}) console_.poll(kIdlePollMs);
-    if (!icount_clock_->skip_to_next(wfe_left)) console_.poll(kIdlePollMs);
+    if (!icount_clock_->skip_to_next(wfe_left)) {
+      // No deadline, and WFIs that do not end by themselves.
+      for (const auto& cpu : cpus_) idle_watch_.waits_for_ever(cpu->index);
+      tell_dead_end();
+      console_.poll(kIdlePollMs);
+    }
     icount_clock_->fire_due();
   }
 }
@@ -488,7 +613,23 @@ void Machine::crash_report(Cpu& cpu) {
                        ++column % 3 == 0 ? "\n" : "");
   }
   out += column % 3 == 0 ? "" : "\n";
-  std::fputs(out.c_str(), stderr);
+  message(out);
+}
+
+void Machine::read_clocks() {
+  wall_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  cycles_ = host_cycles() - start_cycles_;
+}
+
+std::optional<RunReport> Machine::report_now() {
+  pause();
+  std::optional<RunReport> result;
+  if (!life_.stopping()) {
+    read_clocks();
+    result = report();
+  }
+  unpause();
+  return result;
 }
 
 RunReport Machine::report() {

@@ -3,10 +3,12 @@
 #define TRAPLINE_VMM_MACHINE_H_
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,8 @@
 #include "vmm/exit.h"
 #include "vmm/gdb_server.h"
 #include "vmm/guest_memory.h"
+#include "vmm/idle_watch.h"
+#include "vmm/lifecycle.h"
 #include "vmm/options.h"
 #include "vmm/peripherals.h"
 #include "vmm/platform.h"
@@ -39,12 +43,17 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   static Result<std::unique_ptr<Machine>> create(const Options& options, Console& console);
   ~Machine() override;
 
-  // Runs to the end; the program's exit status.
+  // Runs to the end; the program's exit status. Once.
   int run();
-  // Any thread: ends run() soon with this status.
+  // Any thread, at any time: ends run() soon, or keeps it from beginning. The first stop's status
+  // is the program's; a reset that was asked for does not happen any more.
   void stop(int status);
 
+  // The figures of the run that is over.
   RunReport report();
+  // The figures so far, for which the vCPUs are halted for a moment: any thread but a vCPU's. None
+  // while the run ends.
+  std::optional<RunReport> report_now();
   const std::vector<uint8_t>& device_tree() const { return device_tree_; }
 
   // PowerControl
@@ -66,12 +75,13 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   struct Cpu;
   void memory_written(uint64_t ipa, uint64_t size) override;
   void memory_map_changed() override;
-  enum class Phase : uint8_t { kRunning, kReset, kStopped };
-
   Machine(const Options& options, Console& console);
   std::string assemble();
   void reset();
   void load_memory();
+  // Nothing calls into the machine any more when this returns. Again is harmless.
+  void shut_down();
+  void advise_about_resets(unsigned resets);
 
   void run_threads();
   void cpu_thread(Cpu& cpu);
@@ -82,12 +92,25 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void wake(Cpu& cpu, uint64_t timeout_ns);
   void limit_reached();
   uint64_t slice(uint64_t most) const;  // instructions that --max-insns still allows
-  void enter(Phase phase, int status);
+  void end(int status);
+  // The host refused what a run needs: said in one line, and the end.
+  void give_up(const std::string& why);
   void wake_all();
-  // While a debugger halts the machine: where the threads that run vCPUs wait.
+  // While a debugger or a report halts the machine: where the threads that run vCPUs wait.
   void park_if_halted();
+  bool halt_wanted() const {
+    return halted_.load(std::memory_order_relaxed) || pauses_.load(std::memory_order_relaxed) != 0;
+  }
+  // Returns when no vCPU runs, or the machine ends. Balanced by unpause().
+  void pause();
+  void unpause();
+  void wait_until_parked();
+  // A CPU that began to wait: is it, and are all others, waiting for what cannot come?
+  void look_for_dead_end(Cpu& cpu, uint64_t pc);
+  void tell_dead_end();
+  void read_clocks();
   void debug_stop(Cpu& cpu, int signal);
-  bool running() const { return phase_.load(std::memory_order_relaxed) == Phase::kRunning; }
+  bool running() const { return life_.running(); }
   uint64_t instructions() const;
   void crash_report(Cpu& cpu);
 
@@ -98,6 +121,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
 
   GuestMemory memory_;
   Stage2 stage2_;
+  HostClock* host_clock_ = nullptr;
   IcountClock* icount_clock_ = nullptr;
   std::unique_ptr<Clock> clock_;
   std::unique_ptr<soft::SoftMachine> backend_;
@@ -114,10 +138,12 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   int gdb_socket_ = -1;
   std::unique_ptr<GdbServer> gdb_;
   std::atomic<bool> halted_{false};
+  std::atomic<unsigned> pauses_{0};
   unsigned threads_ = 0, parked_ = 0;  // guarded by power_mutex_
-  std::atomic<Phase> phase_{Phase::kStopped};
-  std::atomic<int> status_{kPoweredOff};
-  uint64_t instructions_before_ = 0;
+  Lifecycle life_;
+  IdleWatch idle_watch_;
+  std::chrono::steady_clock::time_point start_;
+  uint64_t start_cycles_ = 0;
   double wall_seconds_ = 0;
   uint64_t cycles_ = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -13,7 +14,7 @@
 #include "devices/virtio/net.h"
 #include "devices/virtio/net_backend.h"
 #include "devices/virtio/rng.h"
-#include "vmm/boot.h"
+#include "vmm/boot_file.h"
 #include "vmm/stage2.h"
 
 namespace trapline {
@@ -38,8 +39,7 @@ std::string Peripherals::add(platform::Window window, Device& device) {
 }
 
 std::string Peripherals::add_devices() {
-  uart_ = std::make_unique<Pl011>([this](uint8_t byte) { s_.console.output(byte); },
-                                  &s_.gic.spi(platform::kUartSpi));
+  uart_ = std::make_unique<Pl011>(s_.console, &s_.gic.spi(platform::kUartSpi));
   uart_->on_rx_space([this] { s_.console.input_wanted(); });
   uint64_t epoch = s_.options.icount ? kFixedEpoch : static_cast<uint64_t>(std::time(nullptr));
   rtc_ = std::make_unique<Pl031>(s_.clock, epoch, &s_.gic.spi(platform::kRtcSpi));
@@ -60,12 +60,8 @@ std::string Peripherals::add_devices() {
 
 std::string Peripherals::add_flash_memory() {
   if (s_.options.firmware.empty()) return {};
-  auto firmware = read_file(s_.options.firmware);
+  auto firmware = read_file(s_.options.firmware, platform::kFlash[0].size, "the flash");
   if (!firmware) return firmware.error();
-  if (firmware->size() > platform::kFlash[0].size) {
-    return fmt::format("{}: {} bytes of firmware, but the flash holds {}", s_.options.firmware,
-                       firmware->size(), platform::kFlash[0].size);
-  }
   flash_[0].bytes = std::move(*firmware);
   for (const platform::Window& bank : platform::kFlash) {
     if (std::string error = s_.memory.add(bank.base, bank.size, false); !error.empty()) {
@@ -126,50 +122,55 @@ std::string Peripherals::add_fw_cfg() {
 // --- virtio ---
 
 std::string Peripherals::add_virtio() {
+  auto disks = slots_.read("--disk", s_.options.disks);
+  if (!disks) return disks.error();
+  auto nets = slots_.read("--net", s_.options.nets);
+  if (!nets) return nets.error();
   std::string error;
-  for (const std::string& disk : s_.options.disks) {
-    if (error.empty()) error = add_disk(disk);
+  for (const VirtioSlots::Device& disk : *disks) {
+    if (error.empty()) error = add_disk(disk.text, disk.slot);
   }
-  for (const std::string& net : s_.options.nets) {
-    if (error.empty()) error = add_net(net);
+  for (const VirtioSlots::Device& net : *nets) {
+    if (error.empty()) error = add_net(net.text, net.slot);
   }
   if (error.empty() && s_.options.rng) {
     auto seed = s_.options.icount ? std::optional<uint64_t>(kFixedSeed) : std::nullopt;
     error = add_transport("virtio-rng0", std::make_unique<virtio::Rng>(seed), false);
   }
   if (error.empty() && s_.options.virtio_console) {
-    auto console = std::make_unique<virtio::Console>([this](const uint8_t* data, size_t size) {
-      for (size_t i = 0; i < size; ++i) s_.console.output(data[i]);
-    });
+    auto console = std::make_unique<virtio::Console>(s_.console);
+    console->on_input_space([this] { s_.console.input_wanted(); });
     virtio_console_ = console.get();
     error = add_transport("virtio-console0", std::move(console), false);
   }
   empty_slot_ = std::make_unique<virtio::EmptySlot>(s_.options.virtio_legacy);
-  for (size_t slot = virtio_.size(); slot < platform::kVirtioSlots && error.empty(); ++slot) {
-    error = s_.bus.add(platform::kVirtio.base + slot * platform::kVirtio.size,
-                       platform::kVirtio.size, empty_slot_.get());
+  for (unsigned slot = 0; slot < platform::kVirtioSlots && error.empty(); ++slot) {
+    const std::vector<unsigned>& taken = slots_.taken();
+    if (std::find(taken.begin(), taken.end(), slot) != taken.end()) continue;
+    const platform::Window window = platform::virtio_slot(slot);
+    error = s_.bus.add(window.base, window.size, empty_slot_.get());
   }
   return error;
 }
 
 std::string Peripherals::add_transport(const std::string& name,
-                                       std::unique_ptr<virtio::Function> function, bool live) {
-  size_t slot = virtio_.size();
-  if (slot == platform::kVirtioSlots) {
+                                       std::unique_ptr<virtio::Function> function, bool live,
+                                       std::optional<unsigned> wanted) {
+  const std::optional<unsigned> slot = slots_.take(wanted);
+  if (!slot.has_value()) {
     return fmt::format("{}: more than {} virtio devices", name, platform::kVirtioSlots);
   }
   virtio::Transport::Options options;
   options.name = name;
   options.dma = &dma_;
-  options.irq = &s_.gic.spi(platform::kVirtioSpi + static_cast<unsigned>(slot));
+  options.irq = &s_.gic.spi(platform::kVirtioSpi + *slot);
   options.io = s_.options.icount && !live ? IoMode::deterministic(s_.clock) : IoMode::threaded();
   options.legacy = s_.options.virtio_legacy;
   virtio_.push_back(std::make_unique<virtio::Transport>(std::move(options), std::move(function)));
-  return add({platform::kVirtio.base + slot * platform::kVirtio.size, platform::kVirtio.size},
-             *virtio_.back());
+  return add(platform::virtio_slot(*slot), *virtio_.back());
 }
 
-std::string Peripherals::add_disk(const std::string& text) {
+std::string Peripherals::add_disk(const std::string& text, std::optional<unsigned> slot) {
   virtio::DiskOptions disk;
   if (std::string error = virtio::parse_disk(text, disk); !error.empty()) return error;
   virtio::ImageResult opened = virtio::open_image(disk.path, disk.image);
@@ -179,32 +180,37 @@ std::string Peripherals::add_disk(const std::string& text) {
   virtio::BlkOptions options;
   options.serial = name;
   options.queues = s_.options.cpus;
-  return add_transport(name, virtio::make_blk(std::move(opened.image), options), false);
+  return add_transport(name, virtio::make_blk(std::move(opened.image), options), false, slot);
 }
 
-std::string Peripherals::add_net(const std::string& text) {
+std::string Peripherals::add_net(const std::string& text, std::optional<unsigned> slot) {
   virtio::NetOptions options;
   if (std::string error = virtio::parse_net(text, options); !error.empty()) return error;
   options.name = fmt::format("virtio-net{}", virtio_.size());
   virtio::NetBackendResult made = virtio::make_net_backend(options);
   if (made.backend == nullptr) return made.error;
-  return add_transport(options.name, virtio::make_net(std::move(made.backend), options.mac), true);
+  return add_transport(options.name, virtio::make_net(std::move(made.backend), options.mac), true,
+                       slot);
 }
 
 // --- as a whole ---
 
-Console::Hooks Peripherals::console_hooks(std::function<void()> quit) {
+Console::Hooks Peripherals::console_hooks() {
+  Console::Hooks hooks;
   if (virtio_console_ != nullptr) {
-    return {.input_space = [] { return virtio::Console::kMaxInput; },
-            .input = [this](const uint8_t* p, size_t n) { virtio_console_->receive(p, n); },
-            .quit = std::move(quit)};
+    hooks.input_space = [this] { return virtio_console_->input_space(); };
+    hooks.input = [this](const uint8_t* p, size_t n) { virtio_console_->receive(p, n); };
+  } else {
+    hooks.input_space = [this] { return uart_->rx_space(); };
+    hooks.input = [this](const uint8_t* p, size_t n) { uart_->receive({p, n}); };
   }
-  return {.input_space = [this] { return uart_->rx_space(); },
-          .input =
-              [this](const uint8_t* p, size_t n) {
-                uart_->receive({p, n});
-              },
-          .quit = std::move(quit)};
+  hooks.output_room = [this] {
+    // Under icount put() never takes less than all: nobody waits for room.
+    if (s_.options.icount) return;
+    uart_->tx_room();
+    if (virtio_console_ != nullptr) virtio_console_->output_room();
+  };
+  return hooks;
 }
 
 void Peripherals::quiesce() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include "vmm/options.h"
 #include "vmm/platform.h"
 #include "vmm/vcpu.h"
+#include "vmm/virtio_slots.h"
 
 namespace trapline {
 
@@ -56,11 +58,14 @@ class Peripherals final {
   // Makes the devices and puts them on the bus. One line if an option does not do.
   std::string add_devices();
 
-  Console::Hooks console_hooks(std::function<void()> quit);
+  // What the devices have to do with the console; `hold` and `quit` are the machine's.
+  Console::Hooks console_hooks();
   void reset();
   void quiesce();
   void resume();
   bool has_flash() const { return !flash_[0].bytes.empty(); }
+  // The virtio-mmio slots with a device, in the order of the command line.
+  const std::vector<unsigned>& virtio_slots() const { return slots_.taken(); }
 
  private:
   struct Bank {
@@ -73,10 +78,11 @@ class Peripherals final {
   std::string add_flash();
   std::string add_fw_cfg();
   std::string add_virtio();
-  std::string add_disk(const std::string& text);
-  std::string add_net(const std::string& text);
+  std::string add_disk(const std::string& text, std::optional<unsigned> slot);
+  std::string add_net(const std::string& text, std::optional<unsigned> slot);
+  // `wanted`: the slot that the user chose.
   std::string add_transport(const std::string& name, std::unique_ptr<virtio::Function> function,
-                            bool live);
+                            bool live, std::optional<unsigned> wanted = {});
   void map_flash(unsigned bank, bool array_mode);
 
   const Services s_;
@@ -86,6 +92,7 @@ class Peripherals final {
   std::unique_ptr<MemoryMappedTimer> timer_frames_;
   std::unique_ptr<FwCfg> fw_cfg_;
   Bank flash_[2];
+  VirtioSlots slots_;
   std::vector<std::unique_ptr<virtio::Transport>> virtio_;
   std::unique_ptr<virtio::EmptySlot> empty_slot_;
   virtio::Console* virtio_console_ = nullptr;

@@ -19,6 +19,8 @@ inline constexpr Window kRtc = {0x0901'0000, 0x1000};
 inline constexpr Window kFwCfg = {0x0902'0000, 0x18};
 inline constexpr Window kVirtio = {0x0a00'0000, 0x200};  // one slot
 inline constexpr unsigned kVirtioSlots = 32;
+// Slot 0 is the lowest; QEMU, and small kernels with it, fill them from the highest down.
+constexpr Window virtio_slot(unsigned n) { return {kVirtio.base + n * kVirtio.size, kVirtio.size}; }
 inline constexpr Window kTimerCtl = {0x0a10'0000, 0x1000};
 inline constexpr Window kTimerFrame0 = {0x0a11'0000, 0x1000};
 inline constexpr uint64_t kRamBase = 0x4000'0000;
@@ -27,7 +29,7 @@ inline constexpr uint64_t kRawOffset = 0x8'0000;  // --raw images, from the star
 // SPI numbers (INTID - 32).
 inline constexpr unsigned kUartSpi = 1;
 inline constexpr unsigned kRtcSpi = 2;
-inline constexpr unsigned kVirtioSpi = 16;
+inline constexpr unsigned kVirtioSpi = 16;  // of slot 0
 inline constexpr unsigned kTimerFrameSpi = 64;
 inline constexpr unsigned kSpis = 256;
 // PPI numbers (INTID - 16).

@@ -2,6 +2,7 @@
 #ifndef TRAPLINE_VMM_VCPU_H_
 #define TRAPLINE_VMM_VCPU_H_
 
+#include <atomic>
 #include <cstdint>
 
 #include "decode/access.h"
@@ -154,6 +155,11 @@ class Vcpu {
   // --- system registers ----------------------------------------------------------------------
   // Ends a kSysreg exit: writes rt for a read, steps past the instruction.
   virtual void complete_sysreg(const Exit& exit, uint64_t value) = 0;
+
+  // A backend that answers CNTVCT and CNTPCT itself lends two words, at assembly: from the tick in
+  // either of them on it lets those reads exit, for a timer whose interrupt the count would show
+  // before it is raised. Null: it has no use for them.
+  virtual std::atomic<uint64_t>* timers_due() { return nullptr; }
 
   // --- interrupts and control: any thread ------------------------------------------------------
   virtual void set_irq(bool level) = 0;

@@ -60,6 +60,19 @@ Key Core::find_best_spi(unsigned cpu) const {
   return best;
 }
 
+bool Core::can_signal(unsigned cpu) const {
+  const Cpu& c = cpus[cpu];
+  if (c.pmr == 0) return false;
+  const auto reaches = [&c](uint32_t on, uint32_t in_group_1) {
+    return (on & ((in_group_1 & c.group_mask[1]) | (~in_group_1 & c.group_mask[0]))) != 0;
+  };
+  if (reaches(c.enabled, c.group)) return true;
+  for (unsigned word = 1; word < num_words; ++word) {
+    if (reaches(routed_[cpu][word] & enabled[word], group[word])) return true;
+  }
+  return false;
+}
+
 uint8_t Core::group_priority(const Cpu& cpu, uint8_t interrupt_priority, unsigned of_group) const {
   // Group 1's binary point counts from one more than group 0's (4.8.3): 0b011 there and 0b010 here
   // both split 5 bits from 3.

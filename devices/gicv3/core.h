@@ -150,6 +150,8 @@ class Core {
   void send_sgi(unsigned sender, uint64_t value, bool any_group);
   uint8_t running_priority(const Cpu& cpu) const;
   uint8_t group_priority(const Cpu& cpu, uint8_t interrupt_priority, unsigned of_group) const;
+  // An interrupt may yet reach the CPU: one is enabled, and so are its group and a priority.
+  bool can_signal(unsigned cpu) const;
 
   // --- input lines, with the mutex taken here
   // -------------------------------------------------------

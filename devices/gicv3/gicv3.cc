@@ -86,6 +86,11 @@ void Gicv3::reset_cpu_interface(unsigned cpu) {
   core_->enables_changed();
 }
 
+bool Gicv3::can_signal(unsigned cpu) const {
+  std::lock_guard lock(core_->mutex);
+  return core_->can_signal(cpu);
+}
+
 bool Gicv3::consistent() const { return core_->consistent(); }
 
 }  // namespace trapline

@@ -55,6 +55,9 @@ class Gicv3 {
   // pending and active states stay.
   void reset_cpu_interface(unsigned cpu);
 
+  // False: no interrupt can reach the CPU until it, or another one, sets up the GIC anew.
+  bool can_signal(unsigned cpu) const;
+
   // Compares every cached decision with one made from scratch. For tests.
   bool consistent() const;
 

@@ -11,6 +11,7 @@ constexpr unsigned kEmergencyOffset = 8;                // struct virtio_console
 constexpr unsigned kReceiveQueue = 0;
 constexpr unsigned kTransmitQueue = 1;
 constexpr unsigned kBudget = 64;
+constexpr size_t kPiece = 16 * 1024;
 
 }  // namespace
 
@@ -27,6 +28,15 @@ size_t Console::receive(const uint8_t* data, size_t size) {
   return taken;
 }
 
+size_t Console::input_space() const {
+  std::lock_guard lock(input_mutex_);
+  return kMaxInput - input_.size();
+}
+
+void Console::output_room() {
+  if (host_ != nullptr) host_->kick(kTransmitQueue);
+}
+
 void Console::config_read(unsigned offset, void* out, unsigned size) const {
   // cols and rows mean something with F_SIZE only; one port; emerg_wr is write-only.
   const uint32_t config[3] = {0, 1, 0};
@@ -35,12 +45,13 @@ void Console::config_read(unsigned offset, void* out, unsigned size) const {
 
 void Console::config_write(unsigned offset, const void* data, unsigned) {
   if (offset != kEmergencyOffset) return;
-  std::lock_guard lock(sink_mutex_);
-  sink_(static_cast<const uint8_t*>(data), 1);
+  // The driver cannot be told to wait.
+  sink_.force(static_cast<const uint8_t*>(data), 1);
 }
 
 void Console::reset() {
-  // Input that no driver read belongs to the next one.
+  // Input that no driver read belongs to the next one; output that was not taken yet is the
+  // driver's, which gave it up.
 }
 
 bool Console::process(unsigned queue) {
@@ -49,10 +60,15 @@ bool Console::process(unsigned queue) {
 
 bool Console::process_receive() {
   Queue& queue = host_->queue(kReceiveQueue);
-  bool broken = false;
+  bool broken = false, was_full, more = false;
   {
     std::lock_guard lock(input_mutex_);
-    while (!input_.empty()) {
+    was_full = input_.size() == kMaxInput;
+    for (unsigned budget = kBudget; !input_.empty();) {
+      if (budget-- == 0) {
+        more = true;
+        break;
+      }
       const Queue::Pop popped = queue.pop(chain_);
       if (popped == Queue::Pop::kBroken) broken = true;
       if (popped != Queue::Pop::kChain) {
@@ -64,18 +80,20 @@ bool Console::process_receive() {
       input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(scratch_.size()));
       chain_.write(host_->dma(), 0, scratch_.data(), scratch_.size());
       queue.push(chain_.head, static_cast<uint32_t>(scratch_.size()));
-      // A chain without room moves nothing: leave before it becomes a loop.
-      if (scratch_.empty()) break;
     }
+    was_full = was_full && input_.size() < kMaxInput;
   }
   if (broken) host_->fail(queue.error());
   host_->publish(kReceiveQueue);
-  return false;
+  if (was_full && input_space_) input_space_();
+  return more;
 }
 
 bool Console::process_transmit() {
   Queue& queue = host_->queue(kTransmitQueue);
-  for (unsigned budget = kBudget; budget > 0;) {
+  size_t taken = 0;
+  bool full = false;
+  for (unsigned budget = kBudget; budget > 0 && taken < kMaxOutput && !full;) {
     const Queue::Pop popped = queue.pop(chain_);
     if (popped == Queue::Pop::kBroken) host_->fail(queue.error());
     if (popped != Queue::Pop::kChain) {
@@ -83,17 +101,23 @@ bool Console::process_transmit() {
       break;
     }
     --budget;
-    if (chain_.readable_bytes > kMaxOutput) host_->report().add("output of one buffer cut short");
-    scratch_.resize(std::min<uint64_t>(chain_.readable_bytes, kMaxOutput));
-    chain_.read(0, scratch_.data(), scratch_.size());
-    if (!scratch_.empty()) {
-      std::lock_guard lock(sink_mutex_);
-      sink_(scratch_.data(), scratch_.size());
+    scratch_.resize(kPiece);
+    uint64_t sent = queue.take_partly_done();
+    while (sent < chain_.readable_bytes && taken < kMaxOutput && !full) {
+      const size_t size = chain_.read(sent, scratch_.data(), scratch_.size());
+      const size_t n = sink_.put(scratch_.data(), size);
+      full = n < size;
+      sent += n;
+      taken += n;
     }
-    queue.push(chain_.head, 0);
+    if (sent < chain_.readable_bytes) {
+      queue.unpop_partly(sent);  // stays uncompleted
+    } else {
+      queue.push(chain_.head, 0);
+    }
   }
   host_->publish(kTransmitQueue);
-  return queue.has_available();
+  return !full && queue.has_available();  // full: output_room() will come
 }
 
 void Console::save(StateWriter& out) const {

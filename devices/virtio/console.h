@@ -9,23 +9,29 @@
 #include <mutex>
 #include <vector>
 
+#include "devices/output_sink.h"
 #include "devices/virtio/function.h"
 
 namespace trapline::virtio {
 
 class Console final : public Function {
  public:
-  // Takes the guest's output; on the I/O thread (threaded) or the clock's (deterministic), and on a
-  // vCPU thread for emergency writes. Never called twice at once.
-  using Sink = std::function<void(const uint8_t* data, size_t size)>;
   static constexpr size_t kMaxInput = 64 * 1024;     // waiting for the guest
-  static constexpr size_t kMaxOutput = 1024 * 1024;  // of one chain; the rest is dropped, counted
+  static constexpr size_t kMaxOutput = 1024 * 1024;  // taken in one go
 
-  explicit Console(Sink sink) : sink_(std::move(sink)) {}
+  // A buffer of the guest's is used up when `sink` has taken all of it. With a deterministic host
+  // the sink must always take all.
+  explicit Console(OutputSink& sink) : sink_(sink) {}
 
-  // Input for the guest; returns how many bytes were taken. Any thread when threaded, the clock's
-  // when deterministic.
+  // Called when input_space() has become nonzero, on the thread that runs process(). At assembly.
+  void on_input_space(std::function<void()> callback) { input_space_ = std::move(callback); }
+
+  // Input for the guest; returns how many bytes were taken: at most input_space(). Any thread when
+  // threaded, the clock's when deterministic.
   size_t receive(const uint8_t* data, size_t size);
+  size_t input_space() const;
+  // The sink takes bytes again. As receive().
+  void output_room();
 
   uint32_t device_id() const override { return 3; }
   uint64_t features() const override;
@@ -43,8 +49,8 @@ class Console final : public Function {
   bool process_receive();
   bool process_transmit();
 
-  std::mutex sink_mutex_;
-  Sink sink_;
+  OutputSink& sink_;
+  std::function<void()> input_space_;
   mutable std::mutex input_mutex_;
   std::deque<uint8_t> input_;
   std::vector<uint8_t> scratch_;

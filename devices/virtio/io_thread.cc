@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include <bit>
-#include <cstdlib>
+#include <cerrno>
+#include <system_error>
 
 namespace trapline::virtio {
 
@@ -22,8 +23,13 @@ IoThread::IoThread(Function& function, std::mutex& work, const std::string& name
     // Blocking: io_uring refuses to wait on a read of a non-blocking file; poll() precedes all
     // other reads.
     : function_(function), work_(work), kick_fd_(eventfd(0, EFD_CLOEXEC)) {
-  if (kick_fd_ < 0) std::abort();  // out of descriptors while assembling the machine
-  thread_ = std::thread([this] { run(); });
+  if (kick_fd_ < 0) throw std::system_error(errno, std::generic_category(), name);
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    close(kick_fd_);
+    throw std::system_error(error.code(), name + ": cannot start a thread");
+  }
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
 }
 

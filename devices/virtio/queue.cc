@@ -33,11 +33,18 @@ uint64_t used_bytes(uint16_t size) {
   return kRingElements + uint64_t{kUsedElementBytes} * size + 2;
 }
 
+// What is checked must be what is used: the compiler may not read guest memory again in place of
+// the copy, which it could (inlined, by link-time optimisation) as long as nothing says that
+// another thread writes there. No fence for the processor: these bytes come after an acquire load
+// of the available index, and a driver that writes them later gets any mixture of old and new.
+void copy_from_guest(void* to, const uint8_t* from, size_t size) {
+  std::memcpy(to, from, size);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
 Descriptor copy_descriptor(const uint8_t* p) {
   Descriptor d;
-  std::memcpy(&d, p, sizeof d);
-  // What is checked must be what is used: the compiler may not read guest memory again.
-  std::atomic_signal_fence(std::memory_order_seq_cst);
+  copy_from_guest(&d, p, sizeof d);
   return d;
 }
 
@@ -53,7 +60,7 @@ size_t Chain::read(uint64_t offset, void* out, size_t size) const {
       continue;
     }
     const size_t n = std::min<uint64_t>(size - done, s.size - offset);
-    std::memcpy(p + done, s.host + offset, n);
+    copy_from_guest(p + done, s.host + offset, n);
     done += n;
     offset = 0;
   }
@@ -116,6 +123,7 @@ void Queue::disable() {
   dma_ = nullptr;
   layout_ = {};
   next_available_ = next_used_ = published_ = in_flight_ = 0;
+  partly_done_ = 0;
   error_ = nullptr;
 }
 
@@ -259,12 +267,14 @@ void Queue::save(StateWriter& out) const {
   out.put(next_available_);
   out.put(next_used_);
   out.put(uint8_t{error_ != nullptr});
+  out.put(partly_done_);
 }
 
 void Queue::load(StateReader& in) {
   next_available_ = in.get<uint16_t>();
   next_used_ = published_ = in.get<uint16_t>();
   error_ = in.get<uint8_t>() != 0 ? "broken when saved" : nullptr;
+  partly_done_ = in.get<uint64_t>();
   in_flight_ = 0;
 }
 

@@ -4,6 +4,7 @@
 #define TRAPLINE_DEVICES_VIRTIO_QUEUE_H_
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "devices/virtio/dma.h"
@@ -64,6 +65,13 @@ class Queue {
   Pop pop(Chain& chain);
   // Hands back the last `chains` popped chains, to be popped again.
   void unpop(uint16_t chains);
+  // unpop(1) of a chain of which `done` bytes are dealt with; forgotten with the ring.
+  void unpop_partly(uint64_t done) {
+    unpop(1);
+    partly_done_ = done;
+  }
+  // What unpop_partly() was told about the chain that pop() has yielded; once.
+  uint64_t take_partly_done() { return std::exchange(partly_done_, 0); }
   // True if a pop would not yield kEmpty.
   bool has_available() const;
   const char* error() const { return error_; }
@@ -103,6 +111,7 @@ class Queue {
   uint16_t next_used_ = 0;       // pushed
   uint16_t published_ = 0;       // visible to the driver
   uint16_t in_flight_ = 0;
+  uint64_t partly_done_ = 0;
   const char* error_ = nullptr;
 };
 

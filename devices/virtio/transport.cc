@@ -20,6 +20,7 @@ Transport::Transport(Options options, std::unique_ptr<Function> function)
   function_->bind(this);
   for (unsigned i = 0; i < function_->queue_count(); ++i) {
     queues_.push_back(std::make_unique<QueueState>());
+    forget_layout(i);
   }
   if (!options_.io.is_deterministic()) {
     thread_ = std::make_unique<IoThread>(*function_, work_mutex_, options_.name);
@@ -40,6 +41,13 @@ uint64_t Transport::offered() const {
   // Legacy drivers see 32 bits; the layout of requests was never assumed here.
   if (options_.legacy) return (common | kAnyLayout) & 0xffffffff;
   return common | kVersion1 | kRingReset;
+}
+
+// As a driver finds the queue. Legacy: of the largest size, until it says otherwise.
+void Transport::forget_layout(unsigned index) {
+  Queue::Layout& layout = queues_[index]->layout;
+  layout = {};
+  if (options_.legacy) layout.size = static_cast<uint16_t>(function_->queue_max(index));
 }
 
 Transport::QueueState* Transport::selected() {
@@ -73,10 +81,14 @@ uint32_t Transport::read_register(uint64_t offset) {
       std::lock_guard lock(irq_mutex_);
       return interrupt_status_;
     }
-    case kStatus:
+    case kStatus: {
+      std::lock_guard lock(irq_mutex_);
       return status_.load(std::memory_order_acquire);
-    case kConfigGeneration:
+    }
+    case kConfigGeneration: {
+      std::lock_guard lock(irq_mutex_);
       return generation_.load(std::memory_order_acquire);
+    }
     case kShmLenLow:  // 4.2.2: no such region: all ones
     case kShmLenHigh:
     case kShmBaseLow:
@@ -280,21 +292,25 @@ void Transport::write_queue(uint64_t offset, uint32_t value) {
   }
 }
 
-// Legacy: one register places all three parts, 2.7.2.
+// Legacy: one register places all three parts, 2.7.2. Small drivers that were only ever run on QEMU
+// leave registers as they find them: it takes a page of 1 byte (QueuePFN is an address), an
+// alignment of 4096 and the largest queue.
 void Transport::write_pfn(uint32_t value) {
   QueueState* q = selected();
   if (q == nullptr) return refuse("access to a queue that does not exist");
   disable_queue(*q);
   if (value == 0) return;
-  if (!std::has_single_bit(guest_page_size_) || !std::has_single_bit(q->align) ||
-      q->align > 65536) {
+  constexpr uint32_t kUnsetPageSize = 1, kUnsetAlign = 4096;
+  const uint64_t page_size = guest_page_size_ != 0 ? guest_page_size_ : kUnsetPageSize;
+  const uint64_t align = q->align != 0 ? q->align : kUnsetAlign;
+  if (!std::has_single_bit(page_size) || !std::has_single_bit(align) || align > 65536) {
     return fail("queue page size or alignment is not a power of two");
   }
   Queue::Layout& layout = q->layout;
-  layout.descriptors = uint64_t{value} * guest_page_size_;
+  layout.descriptors = value * page_size;
   layout.available = layout.descriptors + 16 * uint64_t{layout.size};
   const uint64_t end = layout.available + 4 + 2 * uint64_t{layout.size} + 2;
-  layout.used = (end + q->align - 1) & ~uint64_t{q->align - 1};
+  layout.used = (end + align - 1) & ~(align - 1);
   q->ready = true;
   q->pfn = value;
   enable_queue(*q);

@@ -113,6 +113,7 @@ class Transport final : public Device, private Host {
   void reset_device();
   void cancel(QueueState& q);
   void raise(uint32_t bits);
+  void raise_locked(uint32_t bits);  // irq_mutex_ held
   void refuse(std::string_view what) { report_.add(what); }
   // The thread that processes queues is stopped / let go.
   void stop_work();
@@ -125,6 +126,7 @@ class Transport final : public Device, private Host {
     return (status_.load(std::memory_order_acquire) & (kDriverOk | kFailed)) == kDriverOk;
   }
   QueueState* selected();
+  void forget_layout(unsigned index);
 
   const Options options_;
   const std::unique_ptr<Function> function_;
@@ -147,7 +149,9 @@ class Transport final : public Device, private Host {
   std::mutex work_mutex_;
   bool working_ = false;
 
-  std::mutex irq_mutex_;  // innermost: interrupt_status_ and the line together
+  // Innermost: interrupt_status_ and the line together, and with them what Status and
+  // ConfigGeneration show of the cause.
+  std::mutex irq_mutex_;
   uint32_t interrupt_status_ = 0;
 
   std::unique_ptr<IoThread> thread_;  // null when deterministic

@@ -84,21 +84,28 @@ void Transport::publish(unsigned index) {
 }
 
 void Transport::raise(uint32_t bits) {
-  interrupts_.fetch_add(1, std::memory_order_relaxed);
   std::lock_guard lock(irq_mutex_);
+  raise_locked(bits);
+}
+
+void Transport::raise_locked(uint32_t bits) {
+  interrupts_.fetch_add(1, std::memory_order_relaxed);
   interrupt_status_ |= bits;
   options_.irq->set(true);
 }
 
+// What Status and ConfigGeneration show, and the interrupt that tells of it, change together.
 void Transport::fail(const char* why) {
   report_.add(why);
+  std::lock_guard lock(irq_mutex_);
   // 2.1.2: a driver that runs is told by a configuration change.
-  if ((status_.fetch_or(kNeedsReset) & kDriverOk) != 0) raise(kConfigChange);
+  if ((status_.fetch_or(kNeedsReset) & kDriverOk) != 0) raise_locked(kConfigChange);
 }
 
 void Transport::config_changed() {
+  std::lock_guard lock(irq_mutex_);
   generation_.fetch_add(1, std::memory_order_release);
-  if (live()) raise(kConfigChange);
+  if (live()) raise_locked(kConfigChange);
 }
 
 // --- life ----------------------------------------------------------------------------------------
@@ -106,13 +113,14 @@ void Transport::config_changed() {
 // Called with mutex_ held, or with all vCPUs stopped.
 void Transport::reset_device() {
   stop_work();
-  for (auto& q : queues_) {
-    cancel(*q);
-    q->queue.disable();
-    q->layout = {};
-    q->pfn = 0;
-    q->align = 0;
-    q->ready = false;
+  for (unsigned i = 0; i < queues_.size(); ++i) {
+    QueueState& q = *queues_[i];
+    cancel(q);
+    q.queue.disable();
+    forget_layout(i);
+    q.pfn = 0;
+    q.align = 0;
+    q.ready = false;
   }
   function_->reset();
   driver_features_ = 0;

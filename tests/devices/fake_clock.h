@@ -1,8 +1,9 @@
-// A Clock that a test moves by hand. Single-threaded.
+// A Clock that a test moves by hand. Single-threaded, but for now().
 #ifndef TRAPLINE_TESTS_DEVICES_FAKE_CLOCK_H_
 #define TRAPLINE_TESTS_DEVICES_FAKE_CLOCK_H_
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -34,7 +35,7 @@ class FakeClock final : public Clock {
     for (;;) {
       const auto next = std::min_element(events_.begin(), events_.end());
       if (next == events_.end() || next->deadline > target) break;
-      now_ = std::max(now_, next->deadline);
+      now_ = std::max(now_.load(), next->deadline);
       const std::function<void()> callback = std::move(next->callback);
       events_.erase(next);
       callback();
@@ -62,7 +63,7 @@ class FakeClock final : public Clock {
       return std::pair(deadline, handle) < std::pair(other.deadline, other.handle);
     }
   };
-  uint64_t now_ = 0;
+  std::atomic<uint64_t> now_{0};
   Handle last_ = 0;
   std::vector<Event> events_;
 };

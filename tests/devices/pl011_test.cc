@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
 #include <string>
 #include <thread>
 
 #include "tests/devices/fake_clock.h"
+#include "tests/devices/fake_sink.h"
 
 namespace trapline {
 namespace {
@@ -33,7 +35,7 @@ constexpr uint32_t kLoopback = 0x381;
 constexpr uint32_t kFifos = 0x70;  // 8 bits, FEN
 
 struct Bench {
-  Bench() : uart([this](uint8_t byte) { sent.push_back(static_cast<char>(byte)); }, &line) {
+  Bench() : uart(sink, &line) {
     uart.on_rx_space([this] { ++space_calls; });
   }
   uint64_t get(uint64_t offset, unsigned size = 4) { return uart.read(offset, size, 0).value; }
@@ -49,8 +51,17 @@ struct Bench {
     set(kCr, cr);
     set(kImsc, 0x50);
   }
+  // As a guest without interrupts: FR, and nothing there.
+  void poll(unsigned times) {
+    while (times-- > 0) get(kFr);
+  }
+  // The output takes so many bytes more, and says so.
+  void make_room(size_t bytes) {
+    sink.set_room(bytes);
+    uart.tx_room();
+  }
   FakeLine line;
-  std::string sent;
+  FakeSink sink;
   unsigned space_calls = 0;
   Pl011 uart;
 };
@@ -96,7 +107,7 @@ TEST(Pl011, ResetAndWritableBits) {
 TEST(Pl011, TransmitsAtOnceEnabledOrNot) {
   Bench b;
   for (char c : std::string("early")) b.set(kDr, static_cast<uint8_t>(c));
-  EXPECT_EQ(b.sent, "early");
+  EXPECT_EQ(b.sink.text(), "early");
   EXPECT_EQ(b.get(kFr) & 0xa8, 0x80u);  // empty, not full, not busy
 }
 
@@ -159,6 +170,7 @@ TEST(Pl011, WithoutFifosItHoldsOneByte) {
   Bench b;
   b.set(kLcrH, 0x60);
   b.set(kCr, kEnabled);
+  b.set(kImsc, kRx);
   EXPECT_EQ(b.uart.rx_space(), 1u);
   b.receive("a");
   EXPECT_EQ(b.get(kRis), kRx);
@@ -210,12 +222,192 @@ TEST(Pl011, NothingIsReceivedBeforeItIsEnabled) {
 }
 
 TEST(Pl011, AGuestThatNeverEnablesItIsServedAllTheSame) {
+  for (bool writes : {false, true}) {
+    Bench b;
+    if (writes) b.set(kDr, '>');
+    EXPECT_EQ(b.uart.rx_space(), 0u);
+    b.poll(3);
+    EXPECT_EQ(b.space_calls, 1u);
+    EXPECT_EQ(b.uart.rx_space(), 1u);
+    b.receive("k");
+    EXPECT_EQ(b.get(kDr), unsigned{'k'});
+  }
+}
+
+// Linux from its first message on: the console turns the receiver on to print, the driver empties
+// the FIFO when it starts, and unmasks a receive interrupt then.
+TEST(Pl011, InputIsHeldWhileLinuxBoots) {
   Bench b;
-  b.set(kDr, '>');
+  for (int n = 0; n < 100; ++n) {  // earlycon: TXFF, the byte, BUSY
+    b.get(kFr);
+    b.set(kDr, 'e');
+    b.get(kFr);
+  }
+  b.set(kImsc, 0);
+  b.set(kIcr, 0xffff);
+  for (int message = 0; message < 100; ++message) {
+    const uint64_t cr = b.get(kCr);
+    EXPECT_EQ(cr, 0x300u);  // RXE is 1 after reset
+    b.set(kCr, cr | 0x101);
+    for (char c : std::string("[    0.000000] text\r\n")) {
+      b.get(kFr);
+      b.set(kDr, static_cast<uint8_t>(c));
+    }
+    b.get(kFr);
+    EXPECT_EQ(b.uart.rx_space(), 0u);
+    b.set(kCr, cr);
+  }
+  b.set(kIcr, 0x7f0);
+  b.set(kImsc, kRx | kRt);  // pl011_hwinit() does, with the UART off
+  EXPECT_EQ(b.uart.rx_space(), 0u);
+  b.set(kImsc, 0);
+  b.set(kIfls, 0x12);
+  b.set(kCr, 0x301);
+  b.get(kFr);  // modem status
+  b.set(kIcr, kRx | kRt);
+  EXPECT_EQ(b.get(kFr) & 0x10, 0x10u);  // nothing to throw away
+  EXPECT_EQ(b.uart.rx_space(), 0u);
+  EXPECT_EQ(b.space_calls, 0u);
+  b.set(kImsc, kRx | kRt);
   EXPECT_EQ(b.space_calls, 1u);
   EXPECT_EQ(b.uart.rx_space(), 1u);
-  b.receive("k");
-  EXPECT_EQ(b.get(kDr), unsigned{'k'});
+  b.receive("u");
+  b.set(kLcrH, kFifos);  // set_termios: the byte stays
+  EXPECT_EQ(b.get(kDr), unsigned{'u'});
+  EXPECT_EQ(b.uart.rx_space(), 16u);
+  // Reboot: the next kernel starts as this one did.
+  b.uart.reset();
+  EXPECT_EQ(b.uart.rx_space(), 0u);
+  b.set(kCr, 0x301);
+  EXPECT_EQ(b.uart.rx_space(), 0u);
+}
+
+TEST(Pl011, AGuestThatPollsIsServed) {
+  struct {
+    const char* name;
+    void (*access)(Bench&);
+    bool served;
+  } rows[] = {
+      {"one look", [](Bench& b) { b.poll(1); }, false},
+      {"a loop", [](Bench& b) { b.poll(3); }, true},
+      {"EDK2: CR between",
+       [](Bench& b) {
+         for (int n = 0; n < 3; ++n) b.get(kFr), b.get(kCr);
+       },
+       true},
+      {"printing",
+       [](Bench& b) {
+         for (int n = 0; n < 9; ++n) b.poll(2), b.set(kDr, 'x');
+       },
+       false},
+      {"DR without a look", [](Bench& b) { b.get(kDr); }, true},
+      {"off again", [](Bench& b) { b.poll(3), b.set(kCr, 0x300), b.set(kCr, 0x301); }, false},
+      {"a driver comes", [](Bench& b) { b.poll(3), b.set(kImsc, 0); }, false},
+      {"on, then off", [](Bench& b) { b.set(kCr, 0x101), b.poll(9); }, false},
+  };
+  for (const auto& row : rows) {
+    Bench b;
+    b.set(kLcrH, kFifos);
+    b.set(kCr, kEnabled);
+    row.access(b);
+    EXPECT_EQ(b.uart.rx_space(), row.served ? 16u : 0u) << row.name;
+    EXPECT_EQ(b.space_calls != 0, row.served || std::string(row.name) == "off again" ||
+                                      std::string(row.name) == "a driver comes")
+        << row.name;
+  }
+}
+
+// --- an output that is full ---
+
+TEST(Pl011, FullOutputFillsTheFifo) {
+  Bench b;
+  b.open();
+  b.sink.set_room(3);
+  b.set(kImsc, kTx);
+  for (unsigned n = 0; n < 3 + 16; ++n) {
+    EXPECT_EQ(b.get(kFr) & 0x20, 0u) << n;  // TXFF
+    b.set(kDr, 'a' + n);
+    b.set(kIcr, n == 2 ? kTx : 0);
+  }
+  EXPECT_EQ(b.get(kFr) & 0xa8, 0x28u);  // full, busy, not empty
+  EXPECT_EQ(b.get(kRis) & kTx, 0u);     // claims no room
+  EXPECT_FALSE(b.line.level);
+  b.make_room(7);
+  EXPECT_EQ(b.get(kFr) & 0xa8, 0x08u);
+  EXPECT_EQ(b.get(kRis) & kTx, 0u);  // 9 are left, the trigger is at 8
+  b.make_room(1);
+  EXPECT_EQ(b.get(kRis) & kTx, kTx);
+  EXPECT_TRUE(b.line.level);
+  b.make_room(100);
+  EXPECT_EQ(b.get(kFr) & 0xa8, 0x80u);
+  EXPECT_EQ(b.sink.text(), "abcdefghijklmnopqrs");
+  EXPECT_EQ(b.uart.tx_overruns(), 0u);
+}
+
+TEST(Pl011, TransmitTriggerLevels) {
+  constexpr unsigned kLevels[] = {2, 4, 8, 12, 14};
+  for (unsigned select = 0; select < 5; ++select) {
+    Bench b;
+    b.open();
+    b.set(kIfls, select);
+    b.sink.set_room(0);
+    for (unsigned n = 0; n < 16; ++n) b.set(kDr, 'x');
+    for (unsigned left = 15; left > 0; --left) {
+      b.make_room(1);
+      EXPECT_EQ(b.get(kRis) & kTx, left <= kLevels[select] ? kTx : 0u) << select << " " << left;
+    }
+    for (unsigned n = 1; n <= 16; ++n) {
+      b.set(kDr, 'y');  // to the one that is left
+      EXPECT_EQ(b.get(kRis) & kTx, n + 1 <= kLevels[select] ? kTx : 0u) << select << " " << n;
+      if (n == 15) break;
+    }
+  }
+}
+
+TEST(Pl011, WithoutFifosTheTransmitterHoldsOneByte) {
+  Bench b;
+  b.sink.set_room(0);
+  b.set(kDr, '1');
+  EXPECT_EQ(b.get(kFr) & 0xa8, 0x28u);
+  EXPECT_EQ(b.get(kRis) & kTx, 0u);
+  b.make_room(1);
+  EXPECT_EQ(b.get(kFr) & 0xa8, 0x80u);
+  EXPECT_EQ(b.get(kRis) & kTx, kTx);
+}
+
+TEST(Pl011, WhoDoesNotLookLosesNothing) {
+  Bench b;
+  b.open();
+  b.sink.set_room(0);
+  std::string all;
+  for (unsigned n = 0; n < 40; ++n) {
+    all.push_back(static_cast<char>('0' + n));
+    b.set(kDr, '0' + n);
+  }
+  EXPECT_EQ(b.uart.tx_overruns(), 2u);  // every 17th finds it full
+  EXPECT_EQ(b.sink.forced(), 34u);
+  b.make_room(100);
+  EXPECT_EQ(b.sink.text(), all);
+}
+
+TEST(Pl011, WhatWasWrittenSurvivesResetAndFen) {
+  Bench b;
+  b.open();
+  b.sink.set_room(0);
+  for (char c : std::string("last words")) b.set(kDr, static_cast<uint8_t>(c));
+  b.set(kLcrH, 0x60);
+  EXPECT_EQ(b.get(kFr) & 0xa8, 0x28u);  // more than it holds now
+  StateWriter out;
+  b.uart.save(out);
+  b.uart.reset();
+  EXPECT_EQ(b.get(kFr) & 0xa8, 0x28u);
+  b.make_room(100);
+  EXPECT_EQ(b.sink.text(), "last words");
+  EXPECT_EQ(b.get(kFr), 0x90u);
+  Bench c;
+  StateReader in(out.buffer().data(), out.buffer().size());
+  ASSERT_TRUE(c.uart.load(in));
+  EXPECT_EQ(c.sink.text(), "last words");
 }
 
 TEST(Pl011, TellsWhenThereIsSpaceAgain) {
@@ -237,7 +429,7 @@ TEST(Pl011, Loopback) {
   Bench b;
   b.open(kLoopback);
   b.set(kDr, 'q');
-  EXPECT_EQ(b.sent, "");
+  EXPECT_EQ(b.sink.text(), "");
   EXPECT_EQ(b.get(kDr), unsigned{'q'});
   EXPECT_EQ(b.uart.rx_space(), 0u);
   b.receive("not heard");
@@ -268,7 +460,7 @@ TEST(Pl011, AccessSizes) {
   EXPECT_EQ(b.get(kDr, 8), uint64_t{'c'});  // DR, then RSR
   b.set(kDr, 0x1234'5678'0000'0041, 8);
   b.set(kDr, 'B', 1);
-  EXPECT_EQ(b.sent, "AB");
+  EXPECT_EQ(b.sink.text(), "AB");
   b.set(kIbrd, 0x0000'0015'0000'0010, 8);
   EXPECT_EQ(b.get(kIbrd, 8), 0x15'0000'0010u);
 }
@@ -297,7 +489,7 @@ TEST(Pl011, LinuxDriverLife) {
   EXPECT_TRUE(b.line.level);
   b.set(kImsc, kRt | kRx);
   EXPECT_FALSE(b.line.level);
-  EXPECT_EQ(b.sent, std::string(16, 'o'));
+  EXPECT_EQ(b.sink.text(), std::string(16, 'o'));
 }
 
 TEST(Pl011, SaveAndLoad) {
@@ -335,9 +527,9 @@ TEST(Pl011, AnyAccessAndAnyStateAreDefined) {
   std::mt19937_64 random(2);
   for (unsigned round = 0; round < 20; ++round) {
     Bench b;
-    std::vector<uint8_t> state(160);
+    std::vector<uint8_t> state(200);
     for (uint8_t& byte : state) byte = static_cast<uint8_t>(random());
-    state[0] = 1;
+    state[0] = 2;
     state[1] = state[2] = state[3] = 0;
     StateReader in(state.data(), state.size());
     b.uart.load(in);
@@ -346,10 +538,36 @@ TEST(Pl011, AnyAccessAndAnyStateAreDefined) {
       const uint64_t offset = random() % (n % 8 == 0 ? 0x1000 : 0x50);
       b.get(offset, size);
       b.set(offset, random(), size);
+      if (n % 32 == 0) b.sink.set_room(random() % 64);
+      if (n % 8 == 0) b.uart.tx_room();
       if (n % 16 == 0) b.receive(std::string(random() % 40, 'r'));
       b.uart.register_name(offset);
     }
   }
+}
+
+TEST(Pl011, GuestAndOutputOnTwoThreads) {
+  Bench b;
+  b.open();
+  b.sink.set_room(0);
+  std::atomic<bool> done{false};
+  std::thread output([&] {
+    while (!done) {
+      b.make_room(5);
+      std::this_thread::yield();
+    }
+    b.make_room(100);
+  });
+  std::string all;
+  for (unsigned n = 0; n < 5'000; ++n) {
+    while ((b.get(kFr) & 0x20) != 0) std::this_thread::yield();
+    all.push_back(static_cast<char>('a' + n % 26));
+    b.set(kDr, 'a' + n % 26);
+  }
+  done = true;
+  output.join();
+  EXPECT_EQ(b.sink.text(), all);
+  EXPECT_EQ(b.sink.forced(), 0u);
 }
 
 TEST(Pl011, ReceiverAndGuestOnTwoThreads) {

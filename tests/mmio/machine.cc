@@ -114,6 +114,19 @@ uint8_t* FakeView::ram(uint64_t ipa, Direction dir) {
   return it->second.bytes.get() + (ipa & 0xfff);
 }
 
+void FakeView::bracket_ram(std::string& log, unsigned stale_at) {
+  brackets_ram = true;
+  ram_log_ = &log;
+  stale_at_ = stale_at;
+}
+
+bool FakeView::begin_ram_access() {
+  *ram_log_ += "[";
+  if (stale_at_ == 0 || --stale_at_ != 0) return true;
+  *ram_log_ += "stale ";
+  return false;
+}
+
 void FakeView::ram_written(uint64_t ipa, unsigned size) {
   written += hex(ipa) + "+" + std::to_string(size) + " ";
 }
@@ -174,6 +187,8 @@ void Machine::set(const std::string& state) {
       view.lse2 = value != 0;
     } else if (name == "optb") {
       view.mops_option_a = value == 0;
+    } else if (name == "brackets" || name == "stale") {
+      view.bracket_ram(log, name == "stale" ? static_cast<unsigned>(value) : 0);
     } else if (name == "zva") {
       view.zero_block_log2 = static_cast<unsigned>(value);
     } else if (name[0] == 'x') {

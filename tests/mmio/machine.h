@@ -69,6 +69,9 @@ class FakeView final : public CpuView {
   GeneralRegisters general{};
   Vreg vectors[32] = {};
   ExclusiveMonitor exclusive{};
+  // Each touch of RAM stands in the log as "[] ", and "[stale " for the one that is refused.
+  void bracket_ram(std::string& log, unsigned stale_at);
+
   std::string written;  // what ram_written() heard, "9002ff8+8 "
   unsigned translations = 0;
 
@@ -77,12 +80,18 @@ class FakeView final : public CpuView {
     PageKind kind = kUnmapped;
     std::unique_ptr<uint8_t[]> bytes;
   };
+  bool begin_ram_access() override;
+  void end_ram_access() override { *ram_log_ += "] "; }
+
   std::map<uint64_t, Page> pages_;
+  std::string* ram_log_ = nullptr;
+  unsigned stale_at_ = 0;  // counts down; 0: never
 };
 
 struct Machine {
   Machine();
-  // Tokens "x1=9000010 v2=<hi>_<lo> sp=… pc=… nzcv=… known=9000000 be=1 sa=1 a=1 lse2=1 optb=1".
+  // Tokens "x1=9000010 v2=<hi>_<lo> sp=… pc=… nzcv=… known=9000000 be=1 sa=1 a=1 lse2=1 optb=1
+  // brackets=1 stale=<which touch of RAM is refused>".
   void set(const std::string& state);
   // Runs the word as the backend would. The outcome as text: "done", "progress", "fault 21 9000001
   // w", "unsupported", "retry", "exit 9000000 r".

@@ -65,6 +65,55 @@ TEST(Rules, AllOrNothing) {
   });
 }
 
+// Every touch of RAM lies in a bracket of its own, and no device does.
+TEST(Rules, RamIsTouchedInBrackets) {
+  check_all({
+      {0xb9400020, "ldr w0, [x1]", "brackets=1 x1=9002010", "[]", "x0=13121110"},
+      {0xb9400020, "ldr w0, [x1]", "brackets=1 x1=9000010", "A.r4@10=13121110", "x0=13121110"},
+      {0xa8810820, "stp x0, x2, [x1], #16", "brackets=1 x0=1 x1=9001ff8 x2=2", "[] B.w8@ff8=1 []",
+       "x1=9002008", "done", "9002000+8"},
+      {0xa8810820, "stp x0, x2, [x1], #16", "brackets=1 x0=1 x1=900cff8 x2=2", "[] []",
+       "x1=900d008", "done", "900cff8+8 900d000+8"},
+      {0x885f7c20, "ldxr w0, [x1]", "brackets=1 x1=9002010", "[]", "x0=13121110"},
+      {0xb8200022, "ldadd w0, w2, [x1]", "brackets=1 x0=1 x1=9002010", "[]", "x2=13121110", "done",
+       "9002010+4"},
+      {0xd50b7421, "dc zva, x1", "brackets=1 x1=9002050", "[]", "", "done", "9002040+64"},
+  });
+}
+
+// Translations that another CPU has invalidated since are not used, whatever the access: nothing
+// changes, no device is asked, and the instruction runs again.
+TEST(Rules, StaleTranslationsAreNotUsed) {
+  check_all({
+      {0xf9400020, "ldr x0, [x1]", "stale=1 x1=9002010", "[stale", "", "retry"},
+      {0xf9000020, "str x0, [x1]", "stale=1 x1=9002010", "[stale", "", "retry"},
+      {0xf8008420, "str x0, [x1], #8", "stale=1 x1=9002ff4", "[stale", "", "retry"},
+      {0xc8dffc20, "ldar x0, [x1]", "stale=1 x1=9002010", "[stale", "", "retry"},
+      {0x885f7c20, "ldxr w0, [x1]", "stale=1 x1=9002010", "[stale", "", "retry"},
+      {0xb8200022, "ldadd w0, w2, [x1]", "stale=1 x0=1 x1=9002010", "[stale", "", "retry"},
+      {0x88a07c22, "cas w0, w2, [x1]", "stale=1 x0=13121110 x1=9002010 x2=7", "[stale", "",
+       "retry"},
+      {0x48247c26, "casp x4, x5, x6, x7, [x1]", "stale=1 x1=9002010", "[stale", "", "retry"},
+      {0xd50b7421, "dc zva, x1", "stale=1 x1=9002050", "[stale", "", "retry"},
+      {0x4c9f2020, "st1 {v0.16b-v3.16b}, [x1], #64", "stale=1 x1=9002010", "[stale", "", "retry"},
+      // A device before RAM and after it.
+      {0xa8810820, "stp x0, x2, [x1], #16", "stale=1 x1=9001ff8", "[stale", "", "retry"},
+      {0xa8c10820, "ldp x0, x2, [x1], #16", "stale=1 x1=9001ff8", "[stale", "", "retry"},
+  });
+  Machine machine;
+  machine.set("stale=1 x0=8877665544332211 x1=9002010");
+  EXPECT_EQ(machine.run(0xf9000020), "retry");
+  EXPECT_EQ(machine.memory(kBase + 0x2010, 8), 0x1716151413121110u);
+  // A store-exclusive that has to run again fails then.
+  Machine exclusive;
+  exclusive.set("stale=2 x1=9002010");
+  EXPECT_EQ(exclusive.run(0x885f7c20), "done");   // ldxr w0, [x1]
+  EXPECT_EQ(exclusive.run(0x88037c22), "retry");  // stxr w3, w2, [x1]
+  EXPECT_EQ(exclusive.run(0x88037c22), "done");
+  EXPECT_EQ(exclusive.view.general.x[3], 1u);
+  EXPECT_EQ(exclusive.memory(kBase + 0x2010, 4), 0x13121110u);
+}
+
 TEST(Rules, WindowsInsideAPage) {
   check_all({
       {0xa9400820, "ldp x0, x2, [x1]", "x1=900a1f8",

@@ -4,8 +4,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 
 #include "vmm/soft/engine_state.h"
 #include "vmm/soft/exception.h"
@@ -82,17 +84,34 @@ void kill(EngineState& e, Block* b) {
   if (*at == b) *at = b->hash_next;
 }
 
-// Announces that instructions of this page are predecoded. Before the words are read: a writer
+// Announces that instructions of this page are predecoded, before the words are read: a writer
 // either sees the flag or wrote early enough for us to see it.
+//
+//   we                                  writer: icache_invalidate_line(), GuestMemory::dma_done()
+//   M1 flag set by fetch_or, or seen    W1 the word is stored (relaxed, or by memcpy)
+//      set by a load; sc either way     W2 fence, sc
+//   M2 fence, sc                        W3 flag.load(), sc
+//   M3 the words are read, relaxed
+//
+// Were W3 to miss the flag and M3 to miss the word: W3 comes before whoever's fetch_or set the flag
+// in S (the one order of sc operations), that fetch_or is M1 or comes before it, M1 < M2; and M3
+// reads what W1 replaced, so M2 < W2; but W2 < W3 by program order: a circle. Without M2 the words
+// may be read before the flag is visible: fetch_or by LDAXR and STLXR, as on an Armv8.0 host, lets
+// later loads pass the STLXR.
+//
+// A store by the fast path, which looks at no flag, is no writer here: the guest has to follow it
+// with IC IVAU (B2.4.4), and that is one.
 void mark_code_page(Cpu& cpu, EngineState& e, const uint8_t* host) {
   std::atomic<uint8_t>* flags = flags_of_host(*cpu.memory, host);
   if (flags == nullptr) return;
-  if ((flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) != 0) return;
-  flags->fetch_or(GuestMemory::kHasCode, std::memory_order_seq_cst);
-  const uint8_t* page = page_of(host);
-  tlb_demote(e, page);
-  maintenance_broadcast(*cpu.shared, &cpu,
-                        {Maintenance::kDemote, reinterpret_cast<uint64_t>(page), 0});
+  if ((flags->load(std::memory_order_seq_cst) & GuestMemory::kHasCode) == 0) {
+    flags->fetch_or(GuestMemory::kHasCode, std::memory_order_seq_cst);
+    const uint8_t* page = page_of(host);
+    tlb_demote(e, page);
+    maintenance_broadcast(*cpu.shared, &cpu,
+                          {Maintenance::kDemote, reinterpret_cast<uint64_t>(page), 0});
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 void fill_block(Cpu& cpu, EngineState& e, Block* b, uint64_t pc, const uint8_t* host,
@@ -251,7 +270,9 @@ void blocks_flush(EngineState& e) {
 void blocks_init(EngineState& e) {
   void* raw = mmap(nullptr, kArenaSize + kCodeSize, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (raw == MAP_FAILED) std::abort();  // address space, not memory: a broken host
+  if (raw == MAP_FAILED) {
+    throw std::system_error(errno, std::generic_category(), "no address space for a vCPU's code");
+  }
   e.arena = static_cast<uint8_t*>(raw);
   e.arena_size = kArenaSize;
   e.arena_used = kBlockPhase;

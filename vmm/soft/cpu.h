@@ -54,6 +54,21 @@ enum class Next : uint8_t {
 // A block is translated to host code when it has run this often.
 inline constexpr uint16_t kTranslateAfter = 16;
 
+// A number that one thread counts and others may read meanwhile: what they see is some value that
+// it had. Relaxed accesses: the price of plain ones.
+class Count {
+ public:
+  operator uint64_t() const { return __atomic_load_n(&value_, __ATOMIC_RELAXED); }
+  Count& operator=(uint64_t value) {
+    __atomic_store_n(&value_, value, __ATOMIC_RELAXED);
+    return *this;
+  }
+  Count& operator++() { return *this = *this + 1; }
+
+ private:
+  uint64_t value_ = 0;
+};
+
 struct SharedState;  // what the vCPUs of one machine share: owned by vmm/soft/machine.h
 struct EngineState;  // TLB, block cache, lazy flags: private to the engine
 
@@ -83,6 +98,9 @@ struct Cpu {
     kEvent = 32,       // the event register as other CPUs set it: SEV
   };
 
+  // From either of these ticks on a read of the counter exits: Vcpu::timers_due().
+  std::atomic<uint64_t> timers_due[2] = {~uint64_t{0}, ~uint64_t{0}};
+
   // A futex: 1 while the CPU's thread sleeps in WFI or WFE, or is about to; see raise_attention().
   std::atomic<uint32_t> sleeping{0};
 
@@ -90,7 +108,7 @@ struct Cpu {
   unsigned index = 0;
   bool isv_never = false;                      // --isv never: no syndrome for any data abort
   uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
-  uint64_t retired = 0;                        // exact at seams
+  Count retired;                               // exact at seams, on the CPU's thread
   // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
   // when `retired` moved; at 1,000 the CPU is crashed (kCrashed).
   unsigned futile_exceptions = 0;
@@ -104,6 +122,12 @@ struct Cpu {
 };
 
 // --- system: vmm/soft/wait.cc --------------------------------------------------------------------
+
+// A timer is due that has not raised its interrupt. If it has, `attention` shows it afterwards.
+inline bool timer_is_due(const Cpu& cpu, uint64_t now) {
+  return now >= cpu.timers_due[0].load(std::memory_order_acquire) ||
+         now >= cpu.timers_due[1].load(std::memory_order_acquire);
+}
 
 // Sets attention bits from any thread (SEV's kEvent too) and wakes the CPU if it sleeps.
 void raise_attention(Cpu& cpu, uint32_t bits);

@@ -2,6 +2,7 @@
 #include "vmm/soft/engine.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "vmm/soft/engine_state.h"
 #include "vmm/soft/exception.h"
@@ -72,14 +73,17 @@ void resolve_link(EngineState& e, Block* b) {
 // `exit` arrives as an empty one.
 void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
   for (;;) {
+    update_attention_mask(cpu, e);  // an exception's return may have changed PSTATE
+    // Exceptions and ERET synchronise and come by here; see op_isb().
+    std::atomic_thread_fence(std::memory_order_acquire);
     if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) != 0) {
       if (look_around(cpu, e, exit)) return;
+      update_attention_mask(cpu, e);
       if (e.stop_after_exception && e.leave == Leave::kException) {
         return simple_exit(cpu, ExitKind::kDebug, exit);
       }
     }
     if (e.context_dirty) tlb_update_context(cpu);
-    update_attention_mask(cpu, e);
     if (e.icount <= 0) return simple_exit(cpu, ExitKind::kBudget, exit);
     uint64_t limit = static_cast<uint64_t>(e.icount);
 
@@ -171,9 +175,10 @@ bool after_inside(Cpu& cpu, EngineState& e, ExitSink::Inside inside) {
 }
 
 void engine_create(Cpu& cpu) {
-  auto* e = new EngineState(cpu);
-  cpu.engine = e;
-  blocks_init(*e);
+  auto made = std::make_unique<EngineState>(cpu);
+  EngineState* const e = made.get();
+  blocks_init(*e);  // which the host may refuse
+  cpu.engine = made.release();
   e->translate_after = cpu.translate_after;
   if (e->translate_after != 0) e->translator = make_translator(cpu, *e);
   e->emulate_context.gate = nullptr;
@@ -208,11 +213,11 @@ Exit engine_run(Cpu& cpu, uint64_t budget) {
   e.pending_link = nullptr;
   update_attention_mask(cpu, e);
   // From here on other CPUs wait for us; what they asked for before is in the queue.
-  e.presence.store(Presence::kGuest, std::memory_order_seq_cst);
+  enter_guest(e);
   Exit exit;
   e.out = &exit;
   run_loop(cpu, e, exit);
-  e.presence.store(Presence::kOutside, std::memory_order_release);
+  leave_guest_for(e, Presence::kOutside);
   return exit;
 }
 

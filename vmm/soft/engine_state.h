@@ -98,7 +98,8 @@ struct Maintenance {
   uint64_t a = 0, b = 0;
 };
 
-// Whether a CPU may be using what it has cached; maintenance.cc.
+// Whether a CPU may be using what it has cached, or a translation that it has just made;
+// maintenance.cc.
 enum class Presence : uint8_t {
   kOutside,  // of engine_run(): it comes back only through its maintenance queue
   kDevice,   // an exit is dealt with inside: likewise, but it comes back without a fence
@@ -247,11 +248,20 @@ std::atomic<uint8_t>* flags_of_host(const GuestMemory& memory, const uint8_t* ho
 void maintenance_drain(Cpu& cpu, EngineState& e);
 void maintenance_wait(Cpu& cpu, EngineState& e);  // DSB
 extern const bool has_process_barrier;            // membarrier(2)
+// The four steps below, with enqueue() and served(), are argued in maintenance.cc, "Order".
+//
+// From outside engine_run(). The attention word is read after it.
+inline void enter_guest(EngineState& e) {
+  e.presence.store(Presence::kGuest, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+// To where the CPU was before enter_guest(). Release: what was accessed before is over.
+inline void leave_guest_for(EngineState& e, Presence where) {
+  e.presence.store(where, std::memory_order_release);
+}
 // To the sink. As between two engine_run(): whoever waits for maintenance need not wait for a
 // device.
-inline void leave_guest(EngineState& e) {
-  e.presence.store(Presence::kDevice, std::memory_order_release);
-}
+inline void leave_guest(EngineState& e) { leave_guest_for(e, Presence::kDevice); }
 // Back to Presence::kGuest. The attention word is read after it.
 inline void come_back(EngineState& e) {
   e.presence.store(Presence::kGuest, std::memory_order_relaxed);

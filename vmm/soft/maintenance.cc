@@ -7,6 +7,35 @@
 // times a second and is waited for seldom. So the one that waits pays for the fence between "I am
 // back" and the look at the attention word: membarrier(2) makes every running thread of the process
 // pass one. If the CPU was still away afterwards, it will see the request.
+//
+// Order. Two threads, the issuer and the target ("sc": seq_cst; S: the one order of all sc
+// operations and fences, [atomics.order]):
+//
+//   issuer, enqueue(), served()        target, entering
+//   A1 attention.fetch_or(kMaint), sc  P1 presence.store(kGuest)
+//   A2 presence.load(), sc             P2 fence, sc
+//                                      P3 attention.load(), relaxed
+//
+// At least one sees the other. Were A2 to miss P1 and P3 to miss A1: A2 is coherence-ordered before
+// P1, which comes before P2, so A2 < P2 in S; P3 is coherence-ordered before A1 and after P2, so
+// P2 < A1 in S; and A1 < A2 by program order: a circle. The fence is what makes it so: with an sc
+// store at P1 and no fence, P3 is in no order with P1 (an arm64 host may do LDR before STLR; x86
+// does the store by XCHG, and hides it).
+//
+//   - enter_guest() is P1 and P2; whoever calls it reads the attention word next. If the issuer saw
+//     the CPU away, then P3 sees the request: the acquire in maintenance_drain() (a mutex) makes
+//     all that the issuer did before it, its page-table stores first, visible to every later walk.
+//   - come_back() has a compiler barrier for P2, once registered for membarrier(2), which has every
+//     running thread of the process pass a full barrier B between the call's begin and its end (one
+//     that does not run passed one when it was switched out). If B falls before P3 in the target,
+//     P3 sees A1, which came before the call. If after it, P1 is visible to the issuer's load after
+//     the call, which then waits. A failed call orders nothing: served() says "not yet".
+//   - Leaving is a release, A2 an acquire, as is its load of `done`: what the CPU did with an old
+//     translation happens before what the issuer does after its DSB.
+//   - The relaxed look at the attention word when a block is entered may come late, never too
+//     late: until `done` says otherwise, the issuer waits.
+//   - An emulation outside blocks walks the tables itself and is not waited for, since device code
+//     may take its time; so it brackets each touch of RAM: SoftView::begin_ram().
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -75,6 +104,13 @@ bool register_process_barrier() {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
+// False: it was not passed. Once registered the expedited call fails only for want of memory, and
+// then the slow one serves: it needs none, and waits for every CPU of the host to be switched.
+bool process_barrier() {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 ||
+         syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0;
+}
+
 }  // namespace
 
 const bool has_process_barrier = register_process_barrier();
@@ -86,8 +122,8 @@ bool served(const EngineState& e, uint64_t ticket, bool& fenced) {
   if (e.done.load(std::memory_order_seq_cst) >= ticket) return true;
   Presence presence = e.presence.load(std::memory_order_seq_cst);
   if (presence == Presence::kDevice && has_process_barrier && !fenced) {
-    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-    fenced = true;
+    fenced = process_barrier();
+    if (!fenced) return false;  // the caller asks again; meanwhile the CPU may come back by itself
     presence = e.presence.load(std::memory_order_seq_cst);
   }
   return presence != Presence::kGuest;
@@ -99,7 +135,10 @@ void wait_for(SharedState& shared, Cpu* issuer, const std::vector<uint64_t>& tic
     Cpu* other = shared.cpus[i];
     if (other == issuer) continue;
     for (unsigned spins = 0; !served(*other->engine, tickets[i], fenced); ++spins) {
+      // Nobody waits for an issuer that is at a device, or between two engine_run(): then the
+      // queue stays as it is, for what is being emulated was translated before it.
       if (issuer != nullptr &&
+          issuer->engine->presence.load(std::memory_order_relaxed) == Presence::kGuest &&
           (issuer->attention.load(std::memory_order_relaxed) & Cpu::kMaintenance) != 0) {
         maintenance_drain(*issuer, *issuer->engine);
       }

@@ -112,9 +112,14 @@ TL_OP(op_tbz) {
   if ((cpu->r.x[op->n] >> op->s & 1) == kNonzero) TL_FOLLOW(taken, leave_taken);
   TL_FOLLOW(next, leave_next);
 }
-// ISB: what was changed before it counts after it, so the next block's context is always compared.
+// ISB: what was changed before it counts after it, so the next block's context is always compared,
+// and the attention word read anew. A CPU that learnt from memory of another's IC, completed
+// without waiting for us (SharedState::memory_written()), finds the request there: it was made
+// before that memory was written. The fence is free on x86; an arm64 host could else load the
+// attention word before what the guest loaded ahead of its ISB.
 TL_OP(op_isb) {
   constexpr bool kLocal = false;
+  std::atomic_thread_fence(std::memory_order_acquire);
   TL_FOLLOW(next, leave_next);
 }
 
@@ -170,7 +175,10 @@ TL_OP(op_hvc) {
   exit.valid_mask = Exit::kEsr;
   // The return from EL2 synchronises, as an ISB does.
   constexpr bool kLocal = false;
-  if (resume_inside(*cpu, *e)) TL_FOLLOW(next, leave_next);
+  if (resume_inside(*cpu, *e)) {
+    std::atomic_thread_fence(std::memory_order_acquire);
+    TL_FOLLOW(next, leave_next);
+  }
   if (e->leave != Leave::kExitReady) return;
   cpu->pc += 4;
   cpu->ps.ss = false;

@@ -1,5 +1,13 @@
 // Load-acquire, store-release, exclusives (C3.2.6 to C3.2.8) and the atomics of FEAT_LSE on memory
 // that hits the TLB. All of them must be aligned (no FEAT_LSE2): the slow path raises the fault.
+//
+// The host's order for the guest's: plain accesses are relaxed, and an arm64 host keeps what the
+// guest's dependencies order, since a value's way through Cpu::r is one of dependencies, too; LDAR
+// and STLR are seq_cst (LDAR and STLR again; on x86 a load, and XCHG for what a later LDAR may not
+// pass); exclusives and atomics are read-modify-writes with full barriers, compare-and-swaps by
+// the __sync builtins, which have the barrier in them (a failed one's load, too), the others with
+// barrier_after_rmw(); DMB and DSB are seq_cst fences, DMB LD an acquire fence.
+#include "mmio/host_barrier.h"
 #include "vmm/soft/ops_common.h"
 
 namespace trapline::soft {
@@ -104,6 +112,7 @@ TL_OP(op_atomic) {
       old = seen;
     }
   }
+  barrier_after_rmw();
   cpu->r.x[op->d] = old;
   TL_NEXT;
 }

@@ -102,15 +102,23 @@ bool wait_trapped(Cpu* cpu, EngineState* e, unsigned sctlr_bit, uint32_t iss) {
   e->leave = Leave::kException;
   return true;
 }
+// After an instruction that may have waited for an interrupt, or shows that it is there: if PSTATE
+// lets it through it is taken now, and not where the block happens to end.
+#define TL_NEXT_AFTER_LOOK                                           \
+  do {                                                               \
+    if (TL_UNLIKELY(!block_goes_on(*cpu, *e))) TL_GOTO(leave_after); \
+    TL_NEXT;                                                         \
+  } while (0)
+
 TL_OP(op_wfi) {
-  if ((cpu->attention.load() & (Cpu::kIrq | Cpu::kFiq)) != 0) TL_NEXT;
+  if ((cpu->attention.load() & (Cpu::kIrq | Cpu::kFiq)) != 0) TL_NEXT_AFTER_LOOK;
   suspend_at(cpu, op, icount, e);
   if (!wait_trapped(cpu, e, 16, 0)) wait_exit(cpu, e, ExitKind::kWfi);
 }
 TL_OP(op_wfe) {
   if (event_pending(*cpu)) {
     clear_event(*cpu);
-    TL_NEXT;
+    TL_NEXT_AFTER_LOOK;
   }
   suspend_at(cpu, op, icount, e);
   if (!wait_trapped(cpu, e, 18, 1)) wait_exit(cpu, e, ExitKind::kWfe);
@@ -198,14 +206,6 @@ TL_OP(op_msr_sp_el0) {
   TL_NEXT;
 }
 
-[[gnu::noinline]] void read_counter(Cpu* cpu, const Op* op) { cpu->r.x[op->d] = cpu->clock->now(); }
-TL_OP(op_mrs_cntvct) {
-  if (TL_UNLIKELY(cpu->ps.el == 0 && (cpu->sys.cntkctl_el1 & 2) == 0)) TL_GOTO(op_system);
-  suspend_at(cpu, op, icount, e);  // the icount clock reads the retired count
-  read_counter(cpu, op);
-  TL_NEXT;
-}
-
 // A register that a device answers for (ICC_*, the timers), at EL1, where nothing else can be wrong
 // with the access: execute_system()'s exit, written in place.
 TL_OP(op_device_register) {
@@ -223,6 +223,20 @@ TL_OP(op_device_register) {
   exit.pc = cpu->pc;
   if (!resume_inside(*cpu, *e)) return;
   TL_NEXT;
+}
+
+// False: the count would show a timer's condition before its interrupt.
+[[gnu::noinline]] bool read_counter(Cpu* cpu, const Op* op) {
+  const uint64_t now = cpu->clock->now();
+  if (timer_is_due(*cpu, now)) return false;
+  cpu->r.x[op->d] = now;
+  return true;
+}
+TL_OP(op_mrs_cntvct) {
+  if (TL_UNLIKELY(cpu->ps.el == 0 && (cpu->sys.cntkctl_el1 & 2) == 0)) TL_GOTO(op_system);
+  suspend_at(cpu, op, icount, e);  // the icount clock reads the retired count
+  if (TL_UNLIKELY(!read_counter(cpu, op))) TL_GOTO(op_device_register);
+  TL_NEXT_AFTER_LOOK;
 }
 
 // --- predecoding ---------------------------------------------------------------------------------

@@ -478,6 +478,9 @@ uint8_t* EngineView::ram(uint64_t ipa, Direction dir) {
   return walk.allows(dir != Direction::kWrite, dir != Direction::kRead) ? walk.host : nullptr;
 }
 
+// No fence between the store and the look at the flags, unlike SoftView's. Who sets kWatched waits
+// for this CPU's block to end before it reads the page; who sets kHasCode need not see a store of
+// ours that no IC IVAU followed (mark_code_page()).
 void EngineView::ram_written(uint64_t ipa, unsigned size) {
   const std::atomic<uint8_t>* flags = cpu_.memory->page_flags(ipa);
   if (flags != nullptr && flags->load(std::memory_order_seq_cst) != 0) {

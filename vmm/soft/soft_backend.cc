@@ -38,6 +38,25 @@ class Machine final : public SoftMachine {
   Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never,
           uint16_t translate_after)
       : shared_(memory), backend_(memory, stage2, shared_) {
+    try {
+      make(memory, stage2, clock, count, isv_never, translate_after);
+    } catch (...) {
+      destroy();
+      throw;
+    }
+  }
+  ~Machine() override { destroy(); }
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  unsigned cpus() const override { return static_cast<unsigned>(vcpus_.size()); }
+  SoftVcpu& vcpu(unsigned index) override { return *vcpus_[index]; }
+  SoftBackend& backend() override { return backend_; }
+  SharedState& shared() override { return shared_; }
+
+ private:
+  void make(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never,
+            uint16_t translate_after) {
     for (unsigned i = 0; i < count; ++i) {
       Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>());
       cpu.index = i;
@@ -52,19 +71,13 @@ class Machine final : public SoftMachine {
     }
     for (auto& vcpu : vcpus_) vcpu->reset(0, 0);
   }
-  ~Machine() override {
+  void destroy() {
     vcpus_.clear();
-    for (auto& cpu : cpus_) engine_destroy(*cpu);
+    for (auto& cpu : cpus_) {
+      if (cpu->engine != nullptr) engine_destroy(*cpu);
+    }
   }
-  Machine(const Machine&) = delete;
-  Machine& operator=(const Machine&) = delete;
 
-  unsigned cpus() const override { return static_cast<unsigned>(vcpus_.size()); }
-  SoftVcpu& vcpu(unsigned index) override { return *vcpus_[index]; }
-  SoftBackend& backend() override { return backend_; }
-  SharedState& shared() override { return shared_; }
-
- private:
   SharedState shared_;
   SoftBackend backend_;
   std::vector<std::unique_ptr<Cpu>> cpus_;

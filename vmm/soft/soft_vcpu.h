@@ -33,6 +33,7 @@ class SoftVcpu final : public Vcpu {
   const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
 
   void complete_sysreg(const Exit& exit, uint64_t value) override;
+  std::atomic<uint64_t>* timers_due() override { return cpu_.timers_due; }
 
   void set_irq(bool level) override;
   void set_fiq(bool level) override;
@@ -51,7 +52,8 @@ class SoftVcpu final : public Vcpu {
   Vreg get_vector(unsigned index) override;
   void set_vector(unsigned index, Vreg value) override;
   uint64_t get_sysreg(SysregId id) override;
-  // Exact outside run() and in whatever run() calls back (the clock behind CNTVCT_EL0).
+  // Exact outside run() and in whatever run() calls back (the clock behind CNTVCT_EL0). On another
+  // thread while the vCPU runs: what it was at some exit or exception, or at the last look around.
   uint64_t retired() const override;
   void save(StateWriter& out) override;
   bool load(StateReader& in) override;

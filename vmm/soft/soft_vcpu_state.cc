@@ -47,7 +47,10 @@ void visit_state(CpuType& cpu, F&& f) {
 
   auto& m = cpu.monitor;
   f(m.valid), f(m.device), f(m.bytes), f(m.ipa), f(m.value[0]), f(m.value[1]), f(m.version);
-  f(cpu.retired), f(cpu.futile_exceptions), f(cpu.retired_at_exception);
+  uint64_t retired = cpu.retired;
+  f(retired);
+  if constexpr (!std::is_const_v<CpuType>) cpu.retired = retired;
+  f(cpu.futile_exceptions), f(cpu.retired_at_exception);
 }
 
 // What holds of every state, also of one that a damaged snapshot names.

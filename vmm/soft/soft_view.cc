@@ -1,8 +1,8 @@
 #include "vmm/soft/soft_view.h"
 
+#include "vmm/soft/engine_state.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/mmu.h"
-#include "vmm/soft/soft_internal.h"
 
 namespace trapline::soft {
 
@@ -40,6 +40,13 @@ Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unpri
     out.ipa = walk.ipa;
     return out;
   }
+  // A table that is none any more may have been read: such a fault is nobody's. Whoever wrote there
+  // did so after its TLBI and DSB, so that what we read, and this fence, make its request visible.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (maintenance_asked()) {
+    out.status = Translation::Status::kRetry;
+    return out;
+  }
   out.status = Translation::Status::kFault;
   out.fault.far = va;
   // A table that stage 2 does not map: what the VMM makes of the S1PTW exit.
@@ -56,6 +63,29 @@ uint8_t* SoftView::ram(uint64_t ipa, Direction dir) {
   const Stage2Walk walk = cpu_.stage2->walk(ipa);
   return walk.allows(dir != Direction::kWrite, dir != Direction::kRead) ? walk.host : nullptr;
 }
+
+bool SoftView::maintenance_asked() const {
+  return (cpu_.attention.load(std::memory_order_relaxed) & Cpu::kMaintenance) != 0;
+}
+
+// The CPU is away, so that another's TLBI and DSB do not wait for it, but what it has translated
+// since it left must not be used after them: the page may be someone else's by then. So it is back
+// for the length of an access. By the argument in maintenance.cc ("Order") either the issuer sees
+// it back and waits for end_ram_access(), or the request is seen here. A request stays in the
+// attention word until the CPU serves it, which it does between blocks (and while it waits for
+// others, but not at a device: wait_for()), never during an emulation.
+bool SoftView::begin_ram_access() {
+  EngineState& e = *cpu_.engine;
+  presence_before_ = e.presence.load(std::memory_order_relaxed);
+  enter_guest(e);
+  if (!maintenance_asked()) [[likely]] {
+    return true;
+  }
+  end_ram_access();
+  return false;
+}
+
+void SoftView::end_ram_access() { leave_guest_for(*cpu_.engine, presence_before_); }
 
 void SoftView::ram_written(uint64_t ipa, unsigned size) {
   // The store before, the flags after: watch() sets the flag and then reads the bytes, and one of

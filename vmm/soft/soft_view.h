@@ -9,9 +9,11 @@
 
 namespace trapline::soft {
 
+enum class Presence : uint8_t;
+
 class SoftView final : public CpuView {
  public:
-  explicit SoftView(Cpu& cpu) : cpu_(cpu) {}
+  explicit SoftView(Cpu& cpu) : cpu_(cpu) { brackets_ram = true; }
   // What depends on PSTATE and the system registers is made anew when they have changed.
   SoftView& current() {
     if (cpu_.sys.mmu.serial != seen_serial_) [[unlikely]] {
@@ -31,9 +33,13 @@ class SoftView final : public CpuView {
   void ram_written(uint64_t ipa, unsigned size) override;
 
  private:
+  bool begin_ram_access() override;
+  void end_ram_access() override;
+  bool maintenance_asked() const;
   void refresh_regime();
 
   Cpu& cpu_;
+  Presence presence_before_{};           // begin_ram()
   uint64_t seen_serial_ = ~uint64_t{0};  // TranslationRegs::serial
 };
 

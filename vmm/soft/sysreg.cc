@@ -100,6 +100,8 @@ Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
 
   if (w.read) {
     const uint64_t value = sysreg_value(cpu, *row);
+    const bool counter = row->gate == SysregGate::kPct || row->gate == SysregGate::kVct;
+    if (counter && timer_is_due(cpu, value)) return exit_to_device(cpu, word, w);
     if (w.rt != 31) cpu.r.x[w.rt] = value;
     return Next::kContinue;
   }

@@ -139,8 +139,9 @@ void SoftVcpu::set_fiq(bool level) {
 
 void SoftVcpu::kick() { raise_attention(cpu_, Cpu::kKick); }
 
+// seq_cst, as every look between `sleeping = 1` and the sleep must be; see raise_attention().
 bool SoftVcpu::wakeup_pending() {
-  return (cpu_.attention.load(std::memory_order_acquire) & (Cpu::kIrq | Cpu::kFiq)) != 0;
+  return (cpu_.attention.load(std::memory_order_seq_cst) & (Cpu::kIrq | Cpu::kFiq)) != 0;
 }
 
 bool SoftVcpu::event_pending() { return soft::event_pending(cpu_); }

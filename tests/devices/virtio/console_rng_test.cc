@@ -5,30 +5,32 @@
 
 #include "devices/virtio/console.h"
 #include "devices/virtio/rng.h"
+#include "tests/devices/fake_sink.h"
 #include "tests/devices/virtio/harness.h"
 
 namespace trapline::virtio::test {
 namespace {
 
-struct ConsoleBench : Bench {
+struct ConsoleBench : private FakeSink, Bench {
   explicit ConsoleBench(bool threaded = false)
-      : Bench(std::make_unique<Console>([this](const uint8_t* data, size_t size) {
-                std::lock_guard lock(mutex);
-                output.append(reinterpret_cast<const char*>(data), size);
-              }),
-              threaded),
-        console(static_cast<Console&>(device.function())) {}
+      : Bench(std::make_unique<Console>(static_cast<FakeSink&>(*this)), threaded),
+        sink(*this),
+        console(static_cast<Console&>(device.function())) {
+    console.on_input_space([this] { ++space_calls; });
+  }
   ~ConsoleBench() { device.quiesce(); }
+  void make_room(size_t bytes) {
+    sink.set_room(bytes);
+    console.output_room();
+  }
   size_t type(const std::string& text) {
     return console.receive(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   }
-  std::string seen() {
-    std::lock_guard lock(mutex);
-    return output;
-  }
-  std::mutex mutex;
-  std::string output;
+  std::string seen() const { return sink.text(); }
+  unsigned used_index(unsigned index) { return dma.get16(queue[index].used + 2); }
+  FakeSink& sink;
   Console& console;
+  std::atomic<unsigned> space_calls{0};
 };
 
 TEST(Console, Output) {
@@ -43,12 +45,60 @@ TEST(Console, Output) {
   }
 }
 
-TEST(Console, OutputOfOneBufferIsBounded) {
-  ConsoleBench b;
+TEST(Console, ALargeBufferIsTakenInParts) {
+  for (bool threaded : {false, true}) {
+    ConsoleBench b(threaded);
+    b.start(kVersion1, 2, 16);
+    std::string all(2 << 20, ' ');
+    for (size_t n = 0; n < all.size(); ++n) all[n] = static_cast<char>('a' + n % 23);
+    std::memcpy(b.dma.host(kData, all.size()), all.data(), all.size());
+    ASSERT_TRUE(b.run(1, 0, {{kData, 2 << 20, false}}));
+    EXPECT_EQ(b.seen(), all);
+    EXPECT_EQ(b.device.errors(), 0u);
+  }
+}
+
+TEST(Console, AFullSinkKeepsTheBuffer) {
+  ConsoleBench b(true);
+  b.start(kVersion1 | kEventIdx, 2, 16);
+  std::memcpy(b.dma.host(kData, 32), "0123456789abcdefghijklmnopqrstuv", 32);
+  b.sink.set_room(4);
+  b.queue[1].add(0, {{kData, 6, false}, {kData + 6, 10, false}});
+  b.queue[1].add(2, {{kData + 16, 16, false}});
+  b.notify(1);
+  while (b.seen().size() < 4) std::this_thread::yield();
+  EXPECT_EQ(b.used_index(1), 0u);
+  b.make_room(5);
+  while (b.seen().size() < 9) std::this_thread::yield();
+  EXPECT_EQ(b.used_index(1), 0u);
+  b.make_room(8);  // the first buffer and one byte of the second
+  EXPECT_EQ(b.complete(1)->id, 0u);
+  while (b.seen().size() < 17) std::this_thread::yield();
+  EXPECT_EQ(b.used_index(1), 1u);
+  // Neither a reset of the driver's nor the machine's end waits for the sink.
+  b.device.quiesce();
+  b.device.resume();
+  b.make_room(100);
+  EXPECT_EQ(b.complete(1)->id, 2u);
+  EXPECT_EQ(b.seen(), "0123456789abcdefghijklmnopqrstuv");
+  EXPECT_EQ(b.sink.forced(), 0u);
+}
+
+TEST(Console, ADriverThatComesAnewStartsWithItsOwnFirstByte) {
+  ConsoleBench b(true);
   b.start(kVersion1, 2, 16);
-  ASSERT_TRUE(b.run(1, 0, {{kData, 2 << 20, false}}));
-  EXPECT_EQ(b.output.size(), Console::kMaxOutput);
-  EXPECT_EQ(b.device.errors(), 1u);
+  std::memcpy(b.dma.host(kData, 16), "gone....new.....", 16);
+  b.sink.set_room(4);
+  b.queue[1].add(0, {{kData, 8, false}});
+  b.notify(1);
+  while (b.seen().size() < 4) std::this_thread::yield();
+  std::memset(b.dma.host(b.queue[1].desc, 1024), 0, 1024);
+  b.start(kVersion1, 2, 16);  // resets the device
+  b.queue[1].add(0, {{kData + 8, 3, false}});
+  b.make_room(100);
+  b.notify(1);
+  ASSERT_TRUE(b.complete(1));
+  EXPECT_EQ(b.seen(), "gonenew");
 }
 
 TEST(Console, Input) {
@@ -71,22 +121,38 @@ TEST(Console, Input) {
   }
 }
 
-TEST(Console, InputIsBounded) {
-  ConsoleBench b;
-  b.start(kVersion1, 2, 16);
-  EXPECT_EQ(b.type(std::string(100'000, 'x')), Console::kMaxInput);
-  EXPECT_EQ(b.type("y"), 0u);
-  // A buffer without room comes back empty and is no loop.
-  b.queue[0].add(0, {{kData, 8, false}});
-  b.notify(0);
-  EXPECT_EQ(b.complete(0)->length, 0u);
+TEST(Console, InputHasBackPressure) {
+  for (bool threaded : {false, true}) {
+    ConsoleBench b(threaded);
+    b.start(kVersion1, 2, 16);
+    EXPECT_EQ(b.console.input_space(), Console::kMaxInput);
+    EXPECT_EQ(b.type(std::string(100'000, 'x')), Console::kMaxInput);
+    EXPECT_EQ(b.console.input_space(), 0u);
+    EXPECT_EQ(b.type("y"), 0u);
+    EXPECT_EQ(b.space_calls, 0u);
+    // A buffer without room comes back empty and is no loop.
+    b.queue[0].add(0, {{kData, 8, false}});
+    b.notify(0);
+    EXPECT_EQ(b.complete(0)->length, 0u);
+    EXPECT_EQ(b.space_calls, 0u);
+    b.queue[0].add(0, {{kData, 10, true}});
+    b.notify(0);
+    EXPECT_EQ(b.complete(0)->length, 10u);
+    b.settle();
+    while (threaded && b.space_calls == 0) std::this_thread::yield();
+    EXPECT_EQ(b.space_calls, 1u);
+    EXPECT_EQ(b.console.input_space(), 10u);
+  }
 }
 
 TEST(Console, EmergencyWriteNeedsNoDriver) {
   ConsoleBench b;
   b.device.write(0x108, 4, 'E', 0);
   b.device.write(0x100, 4, 'x', 0);
-  EXPECT_EQ(b.output, "E");
+  EXPECT_EQ(b.seen(), "E");
+  b.sink.set_room(0);
+  b.device.write(0x108, 4, 'F', 0);
+  EXPECT_EQ(b.seen(), "EF");  // it cannot be told to wait
 }
 
 TEST(Console, WaitingInputIsSaved) {

@@ -20,7 +20,7 @@ typedef unsigned long u64;
 
 #define PL011 0x09000000ul
 #define GICD_PRIORITY 0x08000420ul  // of SPI 0 and up: implemented bits 7:3
-#define VIRTIO 0x0a000000ul
+#define VIRTIO 0x0a003e00ul  // the slot of the first device
 #define RAM 0x40000000ul
 
 #define CODE_VA 0x0000008000000000ul    // L0 index 1 of TTBR0

@@ -1,7 +1,7 @@
 #include "vmm/boot.h"
 
-#include <elf.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "vmm/guest_memory.h"
 #include "vmm/platform.h"
 
 namespace trapline {
@@ -58,6 +59,16 @@ class BootTest : public testing::Test {
     return bytes;
   }
 
+  // What the plan puts at its entry point, up to the image's end.
+  std::vector<uint8_t> loaded(const BootPlan& plan) {
+    GuestMemory memory;
+    EXPECT_EQ(memory.add(platform::kRamBase, options_.memory, true), "");
+    plan.load(memory);
+    std::vector<uint8_t> bytes(plan.image_end - plan.entry);
+    EXPECT_TRUE(memory.read(plan.entry, bytes.data(), bytes.size()));
+    return bytes;
+  }
+
   std::string error_of(const std::string& kernel) {
     options_.kernel = kernel;
     auto plan = plan_boot(options_);
@@ -73,7 +84,9 @@ TEST_F(BootTest, ImageGoesToItsTextOffset) {
   auto plan = plan_boot(options_);
   ASSERT_TRUE(plan) << plan.error();
   EXPECT_EQ(plan->entry, platform::kRamBase + 2 * kMiB);
+  EXPECT_EQ(plan->place_device_tree(10'000, options_), "");
   EXPECT_EQ(plan->dtb_ipa % (2 * kMiB), 0u);
+  EXPECT_GE(plan->dtb_ipa, plan->entry + 16384);
 
   options_.kernel = file("Old", image(8192, 0x80000, 8192));
   plan = plan_boot(options_);
@@ -88,6 +101,7 @@ TEST_F(BootTest, InitrdAndTreeDoNotOverlapTheKernel) {
   ASSERT_TRUE(plan) << plan.error();
   EXPECT_GE(plan->initrd_start, plan->entry + 45 * kMiB / 2);
   EXPECT_EQ(plan->initrd_end - plan->initrd_start, 3 * kMiB);
+  EXPECT_EQ(plan->place_device_tree(10'000, options_), "");
   EXPECT_GE(plan->dtb_ipa, plan->initrd_end);
   EXPECT_LT(plan->dtb_ipa, platform::kRamBase + options_.memory);
 }
@@ -101,51 +115,10 @@ TEST_F(BootTest, Gzip) {
   options_.kernel = path;
   auto plan = plan_boot(options_);
   ASSERT_TRUE(plan) << plan.error();
-  EXPECT_EQ(plan->blobs[0].bytes, raw);
+  EXPECT_EQ(loaded(*plan), raw);
 
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   EXPECT_NE(error_of(path).find("gzip"), std::string::npos);
-}
-
-TEST_F(BootTest, Elf) {
-  std::vector<uint8_t> bytes(0x2000);
-  Elf64_Ehdr header{};
-  std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-  header.e_ident[EI_CLASS] = ELFCLASS64;
-  header.e_ident[EI_DATA] = ELFDATA2LSB;
-  header.e_machine = EM_AARCH64;
-  header.e_phoff = sizeof header;
-  header.e_phentsize = sizeof(Elf64_Phdr);
-  header.e_phnum = 1;
-  header.e_entry = 0x40200004;
-  Elf64_Phdr segment{};
-  segment.p_type = PT_LOAD;
-  segment.p_offset = 0x1000;
-  segment.p_filesz = 0x1000;
-  segment.p_memsz = 0x3000;
-  segment.p_paddr = 0x40200000;
-  auto write = [&] {
-    std::memcpy(bytes.data(), &header, sizeof header);
-    std::memcpy(bytes.data() + sizeof header, &segment, sizeof segment);
-    return file("elf", bytes);
-  };
-  options_.kernel = write();
-  auto plan = plan_boot(options_);
-  ASSERT_TRUE(plan) << plan.error();
-  EXPECT_EQ(plan->entry, 0x40200004u);
-  EXPECT_EQ(plan->blobs[0].bytes.size(), 0x3000u);
-
-  segment.p_paddr = 0x1000;
-  EXPECT_NE(error_of(write()).find("outside memory"), std::string::npos);
-  segment.p_paddr = ~uint64_t{0} - 10;
-  EXPECT_NE(error_of(write()).find("outside memory"), std::string::npos);
-  segment.p_paddr = 0x40200000;
-  segment.p_filesz = ~uint64_t{0};
-  EXPECT_NE(error_of(write()).find("truncated"), std::string::npos);
-  header.e_phoff = ~uint64_t{0} - 3;
-  EXPECT_NE(error_of(write()).find("truncated"), std::string::npos);
-  header.e_machine = EM_X86_64;
-  EXPECT_NE(error_of(write()).find("AArch64"), std::string::npos);
 }
 
 TEST_F(BootTest, BadInputNamesTheFile) {
@@ -183,9 +156,108 @@ TEST_F(BootTest, RawBinary) {
   auto plan = plan_boot(options_);
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->entry, platform::kRamBase + platform::kRawOffset);
-  options_.memory = kMiB;
+  // The tree goes below it, at the start of RAM, if it fits there.
+  EXPECT_EQ(plan->place_device_tree(platform::kRawOffset, options_), "");
+  EXPECT_EQ(plan->dtb_ipa, platform::kRamBase);
+  EXPECT_EQ(plan->place_device_tree(platform::kRawOffset + 1, options_), "");
+  EXPECT_GE(plan->dtb_ipa, plan->image_end);
+  options_.memory = kMiB / 2;
   plan = plan_boot(options_);
   EXPECT_FALSE(plan);
+}
+
+TEST_F(BootTest, ASmallGuestHasItsTreeBehindTheImage) {
+  options_.kernel = file("Image", image(8192, 0, 8192));
+  options_.memory = 2 * kMiB + 0x4000;
+  auto plan = plan_boot(options_);
+  ASSERT_TRUE(plan) << plan.error();
+  EXPECT_EQ(plan->place_device_tree(0x2000, options_), "");
+  EXPECT_EQ(plan->dtb_ipa, plan->entry + 0x2000);
+  EXPECT_EQ(plan->place_device_tree(0x2001, options_),
+            options_.kernel + ": needs 2065 KiB of memory, but the guest has 2064 KiB (--memory)");
+}
+
+// What a file is decides which option it belongs to; the line names that option.
+TEST_F(BootTest, EachOptionPointsToTheOther) {
+  std::vector<uint8_t> elf(64), gz(64);
+  std::memcpy(elf.data(),
+              "\x7f"
+              "ELF",
+              4);
+  std::memcpy(gz.data(), "\x1f\x8b\x08", 3);
+  std::vector<uint8_t> zboot(64);
+  std::memcpy(zboot.data(), "MZ\0\0zimg", 8);
+  for (const auto& bytes : {elf, gz, zboot, image(64, 0, 64)}) {
+    options_.raw = file("file", bytes);
+    auto plan = plan_boot(options_);
+    ASSERT_FALSE(plan);
+    EXPECT_NE(plan.error().find("--kernel"), std::string::npos) << plan.error();
+  }
+  options_.raw.clear();
+  EXPECT_NE(error_of(file("file", std::vector<uint8_t>(100, 1))).find("--raw"), std::string::npos);
+}
+
+// Found out by fstat() alone: nothing is read, nothing waited for.
+TEST_F(BootTest, OnlyRegularFiles) {
+  const std::string fifo = directory_ + "/fifo";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  options_.kernel = file("Image", image(8192, 0, 8192));
+  for (const std::string& path : {fifo, std::string("/dev/zero"), std::string("/dev/null")}) {
+    for (std::string Options::*option : {&Options::kernel, &Options::initrd, &Options::raw}) {
+      Options options = options_;
+      if (option == &Options::raw) options.kernel.clear();
+      options.*option = path;
+      auto plan = plan_boot(options);
+      ASSERT_FALSE(plan) << path;
+      EXPECT_EQ(plan.error(), path + ": not a regular file");
+    }
+    EXPECT_EQ(read_file(path, kMiB, "the flash").error(), path + ": not a regular file");
+  }
+}
+
+// A sparse file of 6 GB takes no time and no memory: its size is looked at first.
+TEST_F(BootTest, SizeBeforeContent) {
+  const std::string small = file("Image", image(8192, 0, 8192));
+  const std::string sparse = file("sparse", image(64, 0, 64));
+  std::filesystem::resize_file(sparse, uint64_t{6} << 30);
+  const std::string gz = file("sparse.gz", {0x1f, 0x8b, 8, 0});
+  std::filesystem::resize_file(gz, uint64_t{6} << 30);
+  const std::string bare = file("bare", {1, 2, 3});
+  std::filesystem::resize_file(bare, uint64_t{6} << 30);
+  const struct {
+    std::string kernel, initrd, raw, culprit;
+  } kRows[] = {
+      {sparse, "", "", sparse},
+      {gz, "", "", gz},
+      {small, sparse, "", sparse},
+      {"", "", bare, bare},
+  };
+  for (const auto& row : kRows) {
+    options_.kernel = row.kernel;
+    options_.initrd = row.initrd;
+    options_.raw = row.raw;
+    auto plan = plan_boot(options_);
+    ASSERT_FALSE(plan);
+    EXPECT_EQ(plan.error().find(row.culprit), 0u) << plan.error();
+    EXPECT_NE(plan.error().find("of memory, but the guest has 6"), std::string::npos)
+        << plan.error();
+  }
+  auto firmware = read_file(sparse, 64 * kMiB, "the flash");
+  ASSERT_FALSE(firmware);
+  EXPECT_NE(firmware.error().find("the flash holds"), std::string::npos);
+}
+
+// A guest that starts again finds what it found at first, whatever became of the file.
+TEST_F(BootTest, TheFileIsReadOnce) {
+  std::vector<uint8_t> bytes = image(300'000, 0, 300'000);
+  bytes[200'000] = 0x5a;
+  options_.kernel = file("Image", bytes);
+  auto plan = plan_boot(options_);
+  ASSERT_TRUE(plan) << plan.error();
+  std::filesystem::resize_file(options_.kernel, 0);
+  EXPECT_EQ(loaded(*plan), bytes);
+  file("Image", std::vector<uint8_t>(300'000, 7));
+  EXPECT_EQ(loaded(*plan), bytes);
 }
 
 }  // namespace

@@ -72,5 +72,28 @@ TEST_F(DeviceTreeTest, OptionalNodes) {
   EXPECT_EQ(fdt_num_mem_rsv(tree.data()), 0);
 }
 
+// Systems name devices in the order of the nodes: those of the command line come first, in its
+// order, wherever they are; then the empty slots from the top down.
+TEST_F(DeviceTreeTest, VirtioNodesInTheOrderOfTheCommandLine) {
+  in_.virtio = true;
+  in_.virtio_slots = {30, 31, 0};
+  const std::vector<uint8_t> tree = build();
+  std::vector<uint64_t> bases;
+  std::vector<uint32_t> spis;
+  int at = -1;
+  while ((at = fdt_node_offset_by_compatible(tree.data(), at, "virtio,mmio")) >= 0) {
+    bases.push_back(
+        fdt64_ld(static_cast<const fdt64_t*>(fdt_getprop(tree.data(), at, "reg", nullptr))));
+    spis.push_back(fdt32_ld(
+        static_cast<const fdt32_t*>(fdt_getprop(tree.data(), at, "interrupts", nullptr)) + 1));
+  }
+  ASSERT_EQ(bases.size(), platform::kVirtioSlots);
+  EXPECT_EQ((std::vector<uint64_t>(bases.begin(), bases.begin() + 5)),
+            (std::vector<uint64_t>{0x0a003c00, 0x0a003e00, 0x0a000000, 0x0a003a00, 0x0a003800}));
+  EXPECT_EQ((std::vector<uint32_t>(spis.begin(), spis.begin() + 5)),
+            (std::vector<uint32_t>{46, 47, 16, 45, 44}));
+  EXPECT_EQ(bases.back(), 0x0a000200u);
+}
+
 }  // namespace
 }  // namespace trapline

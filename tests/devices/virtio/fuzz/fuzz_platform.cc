@@ -10,6 +10,7 @@
 #include "devices/pl031.h"
 #include "devices/timer.h"
 #include "tests/devices/fake_clock.h"
+#include "tests/devices/fake_sink.h"
 #include "tests/devices/virtio/fuzz/input.h"
 
 namespace trapline {
@@ -74,8 +75,9 @@ struct Platform {
   FakeLine irq[kCpus], fiq[kCpus];
   GenericTimer timer;
   MemoryMappedTimer memory_timer;
-  uint64_t sent = 0, spaces = 0;
-  Pl011 uart{[this](uint8_t byte) { sent += byte; }, &gic.spi(1)};
+  uint64_t spaces = 0;
+  FakeSink sink;
+  Pl011 uart{sink, &gic.spi(1)};
   Pl031 rtc{clock, 1'700'000'000, &gic.spi(2)};
   const Window windows[6] = {
       {&gic.distributor(), Gicv3::kDistributorSize},
@@ -170,6 +172,8 @@ void run(fuzz::Input in) {
         size_t size = in.take<uint8_t>() % 40;
         const uint8_t* bytes = in.take_bytes(size);
         p.uart.receive({bytes, size});
+        p.sink.set_room(size % 20);
+        p.uart.tx_room();
         if ((op & 64) != 0) p.uart.receive_break();
         if (p.uart.rx_space() > Pl011::kFifoDepth) std::abort();
         break;

@@ -1,0 +1,82 @@
+#include "vmm/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace trapline {
+namespace {
+
+Result<CommandLine> parse(std::vector<const char*> words) {
+  words.insert(words.begin(), "trapline");
+  words.push_back(nullptr);
+  return parse_command_line(static_cast<int>(words.size()) - 1, words.data());
+}
+
+TEST(CommandLine, Numbers) {
+  auto line =
+      parse({"run", "--kernel", "k", "--memory", "0x20000000", "--cpus", "8", "--translate-after",
+             "0", "--max-insns", "18446744073709551615", "--gdb", "65535"});
+  ASSERT_TRUE(line) << line.error();
+  EXPECT_EQ(line->options.memory, uint64_t{512} << 20);
+  EXPECT_EQ(line->options.cpus, 8u);
+  EXPECT_EQ(line->options.translate_after, 0);
+  EXPECT_EQ(line->options.max_insns, ~uint64_t{0});
+  EXPECT_EQ(line->options.gdb_port, 65535u);
+  line = parse({"run", "--kernel", "k", "--memory", "1.5GiB"});
+  ASSERT_TRUE(line);
+  EXPECT_EQ(line->options.memory, uint64_t{1536} << 20);
+  EXPECT_FALSE(line->options.translate_after);
+}
+
+// Every option that takes a number: what does not fit is refused by one line that names both.
+TEST(CommandLine, NumbersRefused) {
+  for (const char* option : {"--cpus", "--translate-after", "--max-insns", "--gdb", "--memory"}) {
+    for (const char* text :
+         {"-1", "99999999999999999999", "18446744073709551617", "1x", "one", "", "0x"}) {
+      auto line = parse({"run", "--kernel", "k", option, text});
+      ASSERT_FALSE(line) << option << " " << text;
+      EXPECT_EQ(line.error().find(std::string(option) + " " + text), 0u) << line.error();
+      EXPECT_EQ(line.error().find('\n'), std::string::npos) << line.error();
+    }
+  }
+  const struct {
+    const char *option, *text, *expected;
+  } kRows[] = {
+      {"--cpus", "9", "from 1 to 8"},          {"--cpus", "0", "from 1 to 8"},
+      {"--cpus", "4294967297", "from 1 to 8"}, {"--translate-after", "65536", "from 0 to 65535"},
+      {"--gdb", "65536", "from 0 to 65535"},   {"--gdb", "4294967297", "from 0 to 65535"},
+      {"--memory", "16777217T", "too large"},  {"--memory", "1M1", "not a size"},
+      {"--memory", "512K", "from 1M to 255G"}, {"--memory", "0x100001", "multiple of 4K"},
+  };
+  for (const auto& row : kRows) {
+    auto line = parse({"run", "--kernel", "k", row.option, row.text});
+    ASSERT_FALSE(line) << row.text;
+    EXPECT_NE(line.error().find(row.expected), std::string::npos) << line.error();
+  }
+}
+
+TEST(CommandLine, HelpShowsTheDefaults) {
+  auto line = parse({"run", "--help"});
+  ASSERT_TRUE(line) << line.error();
+  EXPECT_EQ(line->command, CommandLine::Command::kHelp);
+  for (const char* shown :
+       {"--translate-after N=16", "--memory SIZE=512M", "--cpus N=1", "=host", "=mapped", "=modern",
+        "=auto", "=native", "=recheck", "=soft", "--max-insns N=0", "--gdb N=0"}) {
+    EXPECT_NE(line->help.find(shown), std::string::npos) << shown << "\n" << line->help;
+  }
+}
+
+TEST(CommandLine, Commands) {
+  auto line = parse({"decode", "f9400000", "-"});
+  ASSERT_TRUE(line);
+  EXPECT_EQ(line->command, CommandLine::Command::kDecode);
+  EXPECT_EQ(line->words, (std::vector<std::string>{"f9400000", "-"}));
+  EXPECT_FALSE(parse({"dance"}));
+  EXPECT_FALSE(parse({}));
+  EXPECT_FALSE(parse({"run", "--kernel", "k", "stray"}));
+}
+
+}  // namespace
+}  // namespace trapline

@@ -1,0 +1,173 @@
+#include "vmm/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "vmm/platform.h"
+#include "vmm/size.h"
+#include "vmm/soft/soft_vcpu.h"
+
+namespace trapline {
+namespace {
+
+template <typename T>
+struct Plain {
+  using type = T;
+};
+template <typename T>
+struct Plain<std::optional<T>> {
+  using type = T;
+};
+
+// A number from `least` to `most`, kept in `target`; `shown` is the default as the help prints it.
+template <typename T>
+void add_number(CLI::App* app, const std::string& name, T& target, uint64_t least, uint64_t most,
+                const std::string& help, const std::string& shown) {
+  app->add_option_function<std::string>(
+         name,
+         [name, &target, least, most](const std::string& text) {
+           uint64_t number = 0;
+           if (std::string error = parse_number(text, least, most, number); !error.empty()) {
+             throw CLI::ValidationError(fmt::format("{} {}: {}", name, text, error));
+           }
+           target = static_cast<typename Plain<T>::type>(number);
+         },
+         help)
+      ->default_str(shown)
+      ->type_name("N");
+}
+
+// What is wrong with the options as a whole; empty if nothing.
+std::string check(const Options& o, const std::string& memory_text) {
+  constexpr uint64_t kLeast = uint64_t{1} << 20, kMost = uint64_t{255} << 30;
+  int sources = int{!o.kernel.empty()} + int{!o.raw.empty()} + int{!o.firmware.empty()};
+  if (sources == 0) return "run needs --kernel, --raw or --firmware";
+  if (sources > 1) return "--kernel, --raw and --firmware exclude each other";
+  if (o.memory < kLeast || o.memory > kMost || (o.memory & 0xfff) != 0) {
+    return "--memory " + memory_text + ": give from 1M to 255G, a multiple of 4K";
+  }
+  constexpr size_t kMaxAppend = 16 * 1024;
+  if (o.append.size() > kMaxAppend) return "--append: longer than 16384 characters";
+  if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
+  if (!o.vars.empty() && o.firmware.empty()) return "--vars needs --firmware";
+  if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
+  return {};
+}
+
+}  // namespace
+
+Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
+  CLI::App app{"An arm64 VMM for the exits that hardware does not describe", "trapline"};
+  app.require_subcommand(1);
+
+  CommandLine line;
+  Options& options = line.options;
+  std::string memory = "512M";
+  CLI::App* run_command = app.add_subcommand("run", "Boot a guest");
+  run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip, EFI zboot) or ELF");
+  run_command->add_option("--raw", options.raw, "bare binary, entered at RAM + 0x80000");
+  run_command->add_option("--initrd", options.initrd, "initial RAM disk");
+  run_command->add_option("--firmware", options.firmware, "EDK2 or U-Boot, in flash at address 0");
+  run_command->add_option("--vars", options.vars, "file that keeps the second flash bank");
+  run_command
+      ->add_option("--disk", options.disks,
+                   "F[,ro][,format=raw|qcow2][,backing=yes][,slot=N]: virtio disk; repeatable")
+      ->allow_extra_args(false);
+  run_command
+      ->add_option("--net", options.nets,
+                   "user[,hostfwd=tcp::2222-:22] or tap,ifname=NAME, [,slot=N]: virtio network")
+      ->allow_extra_args(false);
+  run_command->add_flag("--rng", options.rng, "virtio entropy device");
+  run_command->add_flag("--virtio-console", options.virtio_console,
+                        "virtio console (hvc0) that gets standard input");
+  run_command->add_option("--append", options.append, "kernel command line");
+  run_command
+      ->add_option("--memory", memory, "RAM: bytes (also 0x...), or with K, M, G, as 512M, 1.5GiB")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  add_number(run_command, "--cpus", options.cpus, 1, platform::kMaxCpus,
+             fmt::format("1 to {}", platform::kMaxCpus), std::to_string(options.cpus));
+  std::string backend = "soft", flash = "mapped", virtio = "modern", clock = "host", isv = "auto",
+              decoder = "native", policy = "recheck";
+  run_command->add_option("--backend", backend, "soft")
+      ->check(CLI::IsMember({"soft"}))
+      ->capture_default_str();
+  run_command->add_option("--flash", flash, "trapped: every data read of flash is an exit")
+      ->check(CLI::IsMember({"mapped", "trapped"}))
+      ->capture_default_str();
+  run_command->add_option("--virtio", virtio, "legacy: virtio-mmio version 1")
+      ->check(CLI::IsMember({"modern", "legacy"}))
+      ->capture_default_str();
+  run_command->add_option("--clock", clock, "host or icount: time is instructions, reproducible")
+      ->check(CLI::IsMember({"host", "icount"}))
+      ->capture_default_str();
+  run_command->add_option("--isv", isv, "never: every data abort needs decoding")
+      ->check(CLI::IsMember({"auto", "never"}))
+      ->capture_default_str();
+  run_command->add_option("--decoder", decoder, "on a cache miss")
+      ->check(CLI::IsMember({"native", "capstone"}))
+      ->capture_default_str();
+  run_command->add_option("--icache", policy, "off, rewalk, recheck or protect")
+      ->check(CLI::IsMember({"off", "rewalk", "recheck", "protect"}))
+      ->capture_default_str();
+  run_command->add_flag("--icache-check", options.icache_check,
+                        "check every cache hit against a fresh walk, fetch and decode");
+  add_number(run_command, "--translate-after", options.translate_after, 0, 65535,
+             "runs of a block until it is translated to host code; 0: never",
+             std::to_string(soft::kTranslateAfter));
+  run_command->add_option("--stats", options.stats, "write statistics as JSON");
+  add_number(run_command, "--max-insns", options.max_insns, 0, ~uint64_t{0},
+             "stop after so many: status 124; 0: no limit", "0");
+  run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
+  run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
+  add_number(run_command, "--gdb", options.gdb_port, 0, 65535,
+             "wait for gdb on this TCP port (loopback); 0: no gdb", "0");
+  run_command->add_flag("--kaslr-seed", options.kaslr_seed, "let the kernel randomise its address");
+
+  CLI::App* decode_command = app.add_subcommand(
+      "decode",
+      "What instruction words do: hex words, or - for standard input (words apart by blanks,\n"
+      "# begins a comment)");
+  decode_command->add_option("words", line.words, "32-bit hex words");
+
+  const std::string command = argc > 1 ? argv[1] : "-";
+  if (command[0] != '-' && command != "run" && command != "decode") {
+    return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success&) {  // a call for help
+    line.help = app.help();        // of the subcommand if there is one
+    return line;
+  } catch (const CLI::ParseError& error) {
+    return Error{std::string(error.what()) + " (see trapline --help)"};
+  }
+  if (decode_command->parsed()) {
+    line.command = CommandLine::Command::kDecode;
+    return line;
+  }
+
+  options.icount = clock == "icount";
+  options.flash_trapped = flash == "trapped";
+  options.virtio_legacy = virtio == "legacy";
+  options.isv_never = isv == "never";
+  options.decoder = decoder == "native" ? DecoderChoice::kNative : DecoderChoice::kCapstone;
+  static const std::map<std::string, CachePolicy> kPolicies = {{"off", CachePolicy::kOff},
+                                                               {"rewalk", CachePolicy::kRewalk},
+                                                               {"recheck", CachePolicy::kRecheck},
+                                                               {"protect", CachePolicy::kProtect}};
+  options.icache = kPolicies.at(policy);
+  if (std::string error = parse_size(memory, options.memory); !error.empty()) {
+    return Error{fmt::format("--memory {}: {}", memory, error)};
+  }
+  if (std::string error = check(options, memory); !error.empty()) return Error{error};
+  line.command = CommandLine::Command::kRun;
+  return line;
+}
+
+}  // namespace trapline

@@ -1,0 +1,26 @@
+// The command line: argument words in, what to do out. See design.md, "The command line".
+#ifndef TRAPLINE_VMM_COMMAND_LINE_H_
+#define TRAPLINE_VMM_COMMAND_LINE_H_
+
+#include <string>
+#include <vector>
+
+#include "vmm/options.h"
+#include "vmm/result.h"
+
+namespace trapline {
+
+struct CommandLine {
+  enum class Command { kRun, kDecode, kHelp };
+  Command command = Command::kHelp;
+  Options options;                 // kRun: checked
+  std::vector<std::string> words;  // kDecode
+  std::string help;                // kHelp: text for standard output
+};
+
+// The error is one line (a library's line breaks may be in it) without the program's name.
+Result<CommandLine> parse_command_line(int argc, const char* const* argv);
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_COMMAND_LINE_H_

@@ -1,0 +1,22 @@
+// The process around the machine: descriptors, signals that are faults, messages on standard error.
+#ifndef TRAPLINE_VMM_PROCESS_H_
+#define TRAPLINE_VMM_PROCESS_H_
+
+#include <string_view>
+
+namespace trapline {
+
+// First thing in main(): standard descriptors that were closed become /dev/null (a disk that got
+// descriptor 2 would receive what is printed); a fault restores the terminal; what nothing catches
+// ends in one line and status 1; writing where nobody reads, or past a file's size limit, is an
+// error of that write.
+void prepare_process();
+
+// Writes to standard error; gives up when nobody reads for `patience_ms` (-1: never).
+void print_message(std::string_view text, int patience_ms = -1);
+// How long a message may wait for a reader once a signal has asked for something.
+inline constexpr int kShortPatienceMs = 200;
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_PROCESS_H_

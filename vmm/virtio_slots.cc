@@ -1,0 +1,58 @@
+#include "vmm/virtio_slots.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace trapline {
+
+Result<std::optional<unsigned>> take_slot(std::string& text) {
+  static constexpr std::string_view kWord = ",slot=";
+  const size_t at = text.find(kWord);
+  if (at == std::string::npos) return std::optional<unsigned>();
+  const size_t digits = at + kWord.size(), end = std::min(text.find(',', digits), text.size());
+  unsigned slot = 0;
+  const char* const stop = text.data() + end;
+  const auto [read, error] = std::from_chars(text.data() + digits, stop, slot);
+  if (error != std::errc() || read != stop || slot >= platform::kVirtioSlots) {
+    return Error{fmt::format("{}: give a slot from 0 to {}", text.substr(at + 1, end - at - 1),
+                             platform::kVirtioSlots - 1)};
+  }
+  text.erase(at, end - at);
+  if (text.find(kWord) != std::string::npos) return Error{"slot= is given twice"};
+  return std::optional<unsigned>(slot);
+}
+
+Result<std::vector<VirtioSlots::Device>> VirtioSlots::read(const std::string& option,
+                                                           const std::vector<std::string>& values) {
+  std::vector<Device> devices;
+  for (const std::string& value : values) {
+    Device device{value, {}};
+    auto slot = take_slot(device.text);
+    if (!slot) return Error{fmt::format("{} {}: {}", option, value, slot.error())};
+    device.slot = *slot;
+    if (device.slot.has_value()) {
+      std::string& owner = owner_[*device.slot];
+      const std::string name = fmt::format("{} {}", option, value);
+      if (!owner.empty()) {
+        return Error{fmt::format("{}: slot {} is taken by {}", name, *device.slot, owner)};
+      }
+      owner = name;
+    }
+    devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
+std::optional<unsigned> VirtioSlots::take(std::optional<unsigned> wanted) {
+  std::optional<unsigned> slot = wanted;
+  for (unsigned n = platform::kVirtioSlots; n-- > 0 && !slot.has_value();) {
+    if (owner_[n].empty()) slot = n;
+  }
+  if (!slot.has_value()) return slot;
+  if (owner_[*slot].empty()) owner_[*slot] = "a device without slot=";
+  order_.push_back(*slot);
+  return slot;
+}
+
+}  // namespace trapline
