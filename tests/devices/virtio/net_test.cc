@@ -32,6 +32,14 @@ TEST(NetOptions, Parses) {
   EXPECT_EQ(o.forwards[1].host_address, 0x7f000001u);
   EXPECT_EQ(o.forwards[1].guest_address, 0u);
   EXPECT_EQ(o.mac, (MacAddress{0x52, 0x54, 0, 0xaa, 0xbb, 0x0c}));
+  EXPECT_FALSE(o.host_access || o.restricted);
+  EXPECT_EQ(o.flows, 512u);
+  EXPECT_EQ(parse_net("user,host-access,flows=65536", o), "");
+  EXPECT_TRUE(o.host_access);
+  EXPECT_EQ(o.flows, 65536u);
+  EXPECT_EQ(parse_net("user,restrict,flows=1", o), "");
+  EXPECT_TRUE(o.restricted && !o.host_access);
+  EXPECT_EQ(o.flows, 1u);
   EXPECT_EQ(parse_net("tap,ifname=tap0", o), "");
   EXPECT_EQ(o.kind, NetOptions::Kind::kTap);
   EXPECT_EQ(o.interface, "tap0");
@@ -56,6 +64,17 @@ TEST(NetOptions, RefusesInOneLine) {
                            "user,hostfwd=tcp::-1-:22",
                            "user,hostfwd=tcp:localhost:22-:22",
                            "user,hostfwd=tcp::22",
+                           "user,host-access=yes",
+                           "user,host-access,restrict",
+                           "user,restrict,host-access",
+                           "user,flows",
+                           "user,flows=",
+                           "user,flows=0",
+                           "user,flows=-1",
+                           "user,flows=65537",
+                           "user,flows=10x",
+                           "user,flows=99999999999999999999",
+                           "tap,ifname=t,host-access",
                            "user,mac=52:54:00:00:00",
                            "user,mac=52-54-00-00-00-01",
                            "user,mac=53:54:00:00:00:01",
