@@ -602,23 +602,28 @@ void Machine::run_in_turn() {
     bool ran = false;
     for (auto& each : cpus_) {
       Cpu& cpu = *each;
-      if (cpu.go == DebugGo::kStay) continue;
-      if (cpu.go == DebugGo::kStep && running() && !halt_wanted()) {
-        icount_clock_->fire_due();
-        if (slice(1) == 0) {
-          limit_reached();
-          break;
-        }
-        debug_step(cpu);
-        ran = true;
-        continue;
-      }
       uint64_t left = kQuantum;
-      while (left != 0 && running() && !halt_wanted() && cpu.power != Power::kOff) {
+      while (left != 0 && running()) {
+        // A debugger halts the turn, and it goes on with what is left of it: else a breakpoint that
+        // the first CPU meets often would keep the others from ever running.
+        if (park_if_halted(nullptr)) continue;
         if (console_.held()) {  // the turn goes on where it was: the guest sees nothing of it
           console_.wait_while_held(kHeldMs);
           continue;
         }
+        if (cpu.go == DebugGo::kStay) break;
+        if (cpu.go == DebugGo::kStep) [[unlikely]] {
+          icount_clock_->fire_due();
+          begin_if_turned_on(cpu);
+          ran = true;
+          if (slice(1) == 0) {
+            limit_reached();
+            break;
+          }
+          debug_step(cpu);
+          continue;
+        }
+        if (cpu.power == Power::kOff) break;
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
           if (waits(cpu)) break;
@@ -632,10 +637,12 @@ void Machine::run_in_turn() {
         }
         uint64_t before = cpu.vcpu.retired();
         begin_if_turned_on(cpu);
-        after_exit(cpu, cpu.vcpu.run(budget));
+        ran = true;
+        const Exit exit = cpu.vcpu.run(budget);
+        after_exit(cpu, exit);
+        if (exit.kind == ExitKind::kCrashed) break;
         uint64_t executed = cpu.vcpu.retired() - before;
         left -= std::min(left, executed == 0 ? 1 : executed);
-        ran = true;
       }
     }
     if (ran) continue;

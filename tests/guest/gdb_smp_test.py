@@ -21,15 +21,15 @@ def start(cpus=CPUS):
 
 
 def all_work(gdb, symbols, cpus=CPUS):
-    """Runs until each CPU has come by work()."""
+    """Runs until each CPU has come by work(): first all, which turns them on, then each alone."""
     guest.require(gdb.ask(f"Z0,{symbols.work:x},4") == "OK", "Z0")
-    seen = set()
-    while len(seen) < cpus:
-        stop = gdb.ask("vCont;c")
-        guest.require(stop.startswith("T05"), f"the breakpoint: {stop}")
-        thread, _ = thread_of(stop)
-        guest.require(gdb.pc(thread) == symbols.work, "stopped on it")
-        seen.add(thread)
+    stop = gdb.ask("vCont;c")
+    guest.require(stop.startswith("T05"), f"the breakpoint: {stop}")
+    for thread in range(1, cpus + 1):
+        # What all of them met before is told first, one by one.
+        while gdb.pc(thread) != symbols.work:
+            stop = gdb.ask(f"vCont;c:{thread}")
+            guest.require(thread_of(stop)[0] == thread, f"its breakpoint: {stop}")
     guest.require(gdb.ask(f"z0,{symbols.work:x},4") == "OK", "z0")
 
 
