@@ -79,8 +79,10 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
                    "F[,ro][,format=raw|qcow2][,backing=yes][,slot=N]: virtio disk; repeatable")
       ->allow_extra_args(false);
   run_command
-      ->add_option("--net", options.nets,
-                   "user[,hostfwd=tcp::2222-:22] or tap,ifname=NAME, [,slot=N]: virtio network")
+      ->add_option(
+          "--net", options.nets,
+          "user[,hostfwd=tcp::2222-:22][,host-access|,restrict][,flows=512] or tap,ifname=NAME; "
+          "[,mac=M][,slot=N]: virtio network")
       ->allow_extra_args(false);
   run_command->add_flag("--rng", options.rng, "virtio entropy device");
   run_command->add_flag("--virtio-console", options.virtio_console,

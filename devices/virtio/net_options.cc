@@ -109,9 +109,10 @@ std::string parse_net(std::string_view text, NetOptions& options) {
     } else {
       return "--net: unknown option " + quoted(item) + " for " + std::string(kind) +
              "; there are " +
-             (options.kind == NetOptions::Kind::kUser ? "hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT, "
-                                                        "host-access, restrict, flows=N, mac=M"
-                                                      : "ifname=NAME, mac=M");
+             (options.kind == NetOptions::Kind::kUser
+                  ? "hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT, "
+                    "host-access, restrict, flows=N, mac=M, slot=N"
+                  : "ifname=NAME, mac=M, slot=N");
     }
   }
   if (options.host_access && options.restricted) {
