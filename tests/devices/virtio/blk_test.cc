@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #include "tests/devices/virtio/harness.h"
@@ -561,6 +562,12 @@ TEST(Blk, FileSizeLimitIsAnIoError) {
 }
 
 TEST(Blk, WorksWithoutDescriptorsForAnEngine) {
+  // UBSan checks the first call of a virtual function with the help of a pipe: it comes now.
+  try {
+    throw std::system_error(EMFILE, std::generic_category(), "now");
+  } catch (const std::system_error& error) {
+    EXPECT_STRNE(error.what(), "");
+  }
   for (Way way : {Way::kUring, Way::kThreads}) {
     TempFile disk(disk_bytes());
     BlkBench b(open(disk.path), way);
