@@ -544,6 +544,7 @@ void Machine::run_in_turn() {
           console_.wait_while_held(kHeldMs);
           continue;
         }
+        if (console_.input_due()) console_.poll(0);
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
           if (waits(cpu)) break;
