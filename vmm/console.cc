@@ -72,7 +72,7 @@ void Console::start(Hooks hooks, bool polled) {
   interactive_ = terminal_.take();
   output_.start([this] {
     if (hooks_.output_room) hooks_.output_room();
-    if (polled_) input_wanted();  // wait_while_held() sleeps there
+    if (polled_) wake();  // wait_while_held() sleeps there
   });
   if (!polled) reader_ = std::thread(read_loop, reading_);
 }
@@ -80,7 +80,7 @@ void Console::start(Hooks hooks, bool polled) {
 void Console::abandon() {
   output_.abandon();
   abandon_messages();
-  input_wanted();
+  wake();
 }
 
 void Console::stop() {
@@ -124,6 +124,11 @@ void Console::wait_while_held(int timeout_ms) {
 // --- input ---
 
 void Console::input_wanted() {
+  input_due_.store(true, std::memory_order_relaxed);
+  wake();
+}
+
+void Console::wake() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t n = write(reading_->wake, &one, sizeof one);
 }
@@ -166,11 +171,16 @@ bool Console::feed(const uint8_t* data, size_t size) {
 void Console::deliver() {
   if (closing_) return;
   std::lock_guard lock(input_mutex_);
-  if (pending_.empty()) return;
-  const size_t n = std::min(pending_.size(), hooks_.input_space());
-  if (n == 0) return;
-  hooks_.input(pending_.data(), n);
-  pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(n));
+  size_t done = 0;
+  // Until the device is full: only then does it say when it has space again.
+  while (done < pending_.size()) {
+    const size_t n = std::min(pending_.size() - done, hooks_.input_space());
+    if (n == 0) break;
+    hooks_.input(pending_.data() + done, n);
+    done += n;
+  }
+  if (done == 0) return;
+  pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(done));
   typed_too_much_ = false;
 }
 
@@ -214,6 +224,7 @@ void Console::read_input(int timeout_ms, bool all) {
 }
 
 void Console::poll(int timeout_ms) {
+  input_due_.store(false, std::memory_order_relaxed);
   read_input(timeout_ms, true);
   deliver();
 }
@@ -250,7 +261,7 @@ void Console::stop_reading() {
   if (!reader_.joinable()) return;
   std::unique_lock lock(reading_->mutex);
   reading_->stop = true;
-  input_wanted();
+  wake();
   do {
     reading_->changed.wait_for(lock, kReaderLeftAfter, [&] { return reading_->ended; });
   } while (!reading_->ended && !reading_->in_read);

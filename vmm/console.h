@@ -55,6 +55,9 @@ class Console final : public OutputSink {
 
   // The UART has space again: any thread.
   void input_wanted();
+  // Since the last poll() the UART has said so. What a guest does makes it true, no thread of the
+  // host's: `polled`, a point between two instructions that is the same in each run.
+  bool input_due() const { return input_due_.load(std::memory_order_relaxed); }
   // Takes what input there is, without waiting longer than `timeout_ms`. `polled` only.
   void poll(int timeout_ms);
   // Nothing more will come from standard input.
@@ -86,6 +89,7 @@ class Console final : public OutputSink {
   bool feed(const uint8_t* data, size_t size);
   void deliver();
   void end_of_input(int error);
+  void wake();
   void stop_reading();
 
   const int in_;
@@ -96,6 +100,7 @@ class Console final : public OutputSink {
   HostWriter output_;
   std::atomic<bool> interactive_{false};
   std::atomic<bool> at_end_{false};
+  std::atomic<bool> input_due_{false};
   std::atomic<bool> closing_{false};  // nothing more for the guest
   const std::shared_ptr<Reading> reading_;
   std::mutex input_mutex_;

@@ -624,6 +624,7 @@ void Machine::run_in_turn() {
           continue;
         }
         if (cpu.power == Power::kOff) break;
+        if (console_.input_due()) console_.poll(0);
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
           if (waits(cpu)) break;

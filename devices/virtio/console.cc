@@ -1,5 +1,8 @@
 #include "devices/virtio/console.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -12,6 +15,10 @@ constexpr unsigned kReceiveQueue = 0;
 constexpr unsigned kTransmitQueue = 1;
 constexpr unsigned kBudget = 64;
 constexpr size_t kPiece = 16 * 1024;
+// How long a new driver must have been quiet before it gets input: 500 ms, or so many of a
+// deterministic device's delays (40 ms), and how many outputs may make it longer.
+constexpr int kHoldStepMs = 20;
+constexpr unsigned kHoldSteps = 25, kHoldDelays = 400, kHoldRestarts = 4096;
 
 }  // namespace
 
@@ -49,6 +56,11 @@ void Console::config_write(unsigned offset, const void* data, unsigned) {
   sink_.force(static_cast<const uint8_t*>(data), 1);
 }
 
+void Console::start(uint64_t, bool) {
+  hold_left_ = host_->deterministic() ? kHoldDelays : kHoldSteps;
+  hold_restarts_ = kHoldRestarts;
+}
+
 void Console::reset() {
   // Input that no driver read belongs to the next one; output that was not taken yet is the
   // driver's, which gave it up.
@@ -58,11 +70,33 @@ bool Console::process(unsigned queue) {
   return queue == kReceiveQueue ? process_receive() : process_transmit();
 }
 
+// Linux fills the receive queue before it connects its console to it, and throws away what comes
+// between (in_intr() of virtio_console.c while guest_connected is false); when console=hvc0 its
+// whole log is printed there first. Nothing in the interface says when it is done, so input waits
+// until the driver has been quiet for a while, once.
+bool Console::may_receive() {
+  if (hold_left_ == 0) return true;
+  if (host_->deterministic()) --hold_left_;
+  return false;
+}
+
+void Console::wait(int kick_fd, bool block, bool running) {
+  if (!block || !holding_ || !running) return Function::wait(kick_fd, block, running);
+  pollfd fd = {.fd = kick_fd, .events = POLLIN, .revents = 0};
+  const int n = poll(&fd, 1, kHoldStepMs);
+  if (n > 0) return Function::wait(kick_fd, false, running);
+  if (n < 0) return;
+  if (hold_left_ > 0) --hold_left_;
+  host_->kick(kReceiveQueue);
+}
+
 bool Console::process_receive() {
   Queue& queue = host_->queue(kReceiveQueue);
   bool broken = false, was_full, more = false;
   {
     std::lock_guard lock(input_mutex_);
+    holding_ = !input_.empty() && queue.has_available() && !may_receive();
+    if (holding_) return host_->deterministic();  // after its delay; else wait() sees to it
     was_full = input_.size() == kMaxInput;
     for (unsigned budget = kBudget; !input_.empty();) {
       if (budget-- == 0) {
@@ -101,6 +135,10 @@ bool Console::process_transmit() {
       break;
     }
     --budget;
+    if (hold_left_ != 0 && hold_restarts_ != 0) {
+      --hold_restarts_;
+      hold_left_ = host_->deterministic() ? kHoldDelays : kHoldSteps;
+    }
     scratch_.resize(kPiece);
     uint64_t sent = queue.take_partly_done();
     while (sent < chain_.readable_bytes && taken < kMaxOutput && !full) {

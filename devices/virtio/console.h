@@ -40,12 +40,15 @@ class Console final : public Function {
   unsigned config_bytes() const override { return 12; }
   void config_read(unsigned offset, void* out, unsigned size) const override;
   void config_write(unsigned offset, const void* data, unsigned size) override;
+  void start(uint64_t features, bool legacy) override;
   void reset() override;
   bool process(unsigned queue) override;
+  void wait(int kick_fd, bool block, bool running) override;
   void save(StateWriter& out) const override;
   bool load(StateReader& in) override;
 
  private:
+  bool may_receive();
   bool process_receive();
   bool process_transmit();
 
@@ -53,6 +56,9 @@ class Console final : public Function {
   std::function<void()> input_space_;
   mutable std::mutex input_mutex_;
   std::deque<uint8_t> input_;
+  // Input is held for a while after a driver has come: see may_receive().
+  unsigned hold_left_ = 0, hold_restarts_ = 0;
+  bool holding_ = false;
   std::vector<uint8_t> scratch_;
   Chain chain_;
 };

@@ -117,6 +117,16 @@ def limit_memory(program, size):
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
+def wait_until_idle(pid):
+    """Until the process has worked and takes no processor time any more."""
+    used = [0, -1]
+    while used[-1] == 0 or used[-1] != used[-2]:
+        time.sleep(0.5)
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rpartition(")")[2].split()
+        used.append(int(fields[11]) + int(fields[12]))
+
+
 def load_stats(path):
     with open(path, encoding="utf-8") as file:
         return json.load(file)

@@ -121,6 +121,35 @@ TEST(Console, Input) {
   }
 }
 
+// Linux throws away what comes before its console is connected, which may be after it has printed
+// its log there.
+TEST(Console, ANewDriverIsGivenTimeBeforeItGetsInput) {
+  for (bool threaded : {false, true}) {
+    ConsoleBench b(threaded);
+    b.type("early");
+    b.start(kVersion1, 2, 16);
+    b.queue[0].add(0, {{kData, 16, true}});
+    b.notify(0);
+    for (unsigned n = 0; n < 8; ++n) {
+      if (!threaded) b.clock.advance(300 * Bench::kDelay);
+      ASSERT_TRUE(b.run(1, 1, {{kData + 64, 1, false}}));
+      EXPECT_EQ(b.used_index(0), 0u) << n;
+    }
+    const auto used = b.complete(0);
+    ASSERT_TRUE(used);
+    EXPECT_EQ(used->length, 5u);
+    // Once: from now on input comes at once.
+    b.queue[0].add(2, {{kData, 16, true}});
+    b.notify(0);
+    b.type("late");
+    b.settle();
+    if (!threaded) {
+      EXPECT_EQ(b.used_index(0), 2u);
+    }
+    EXPECT_EQ(b.complete(0)->length, 4u);
+  }
+}
+
 TEST(Console, InputHasBackPressure) {
   for (bool threaded : {false, true}) {
     ConsoleBench b(threaded);

@@ -76,6 +76,25 @@ TEST(Console, InputIsHeldUntilTheGuestHasRoom) {
   }
 }
 
+// A guest that takes bytes while they are being delivered does not find the device full, and so has
+// nothing to announce.
+TEST(Console, DeliversUntilTheDeviceIsFull) {
+  Pipe in, out;
+  Uart uart;
+  uart.space = 10;
+  Console console(in.end[0], out.end[1]);
+  Console::Hooks hooks = uart.hooks();
+  hooks.input = [&, input = hooks.input](const uint8_t* p, size_t n) {
+    input(p, n);
+    if (uart.received() < 1000) uart.space += n;
+  };
+  in.write_all(pattern(1000));
+  console.start(std::move(hooks), false);
+  while (uart.received() < 1000) std::this_thread::yield();
+  console.stop();
+  EXPECT_EQ(uart.got, pattern(1000));
+}
+
 TEST(Console, AFullOutputTakesLess) {
   Pipe in, out;
   const size_t before = out.fill('.');
