@@ -67,6 +67,8 @@ struct Machine::Cpu {
   bool restart = false;     // WFI ends in a restart (PSCI power-down suspend)
   // What the debugger lets it do; changes while it is parked.
   DebugGo go = DebugGo::kRun;
+  // Instructions at the crash last reported: a debugger that goes on after it meets it again.
+  uint64_t crash_told_at = ~uint64_t{0};
   std::thread thread;
 };
 
@@ -669,6 +671,7 @@ void Machine::run_in_turn() {
 // --- reports ---
 
 void Machine::crash_report(Cpu& cpu) {
+  if (std::exchange(cpu.crash_told_at, cpu.vcpu.retired()) == cpu.vcpu.retired()) return;
   std::string out = fmt::format(
       "trapline: vcpu {}: the guest is beyond help: 1,000 exceptions in a row at its vectors with "
       "nothing executed\n",

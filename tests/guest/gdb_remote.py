@@ -1,6 +1,7 @@
 """A debugger's end of the GDB remote protocol, and a Trapline to talk to."""
 import socket
 import subprocess
+import tempfile
 import time
 
 import guest_process as guest
@@ -97,11 +98,12 @@ class Machine:
 
     def __init__(self, trapline, binary, *options):
         self.port = free_port()
+        self.output, self.errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [trapline, "run", "--raw", binary, "--gdb", str(self.port), *options],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=self.output,
+            stderr=self.errors,
         )
 
     def __enter__(self):
@@ -118,10 +120,12 @@ class Machine:
     def end(self, status):
         """Waits for the end with this status; standard output and error."""
         try:
-            output, errors = self.process.communicate(timeout=60)
+            self.process.wait(timeout=60)
         except subprocess.TimeoutExpired as late:
             raise guest.Failure("the program does not end") from late
-        errors = errors.decode(errors="replace")
+        for file in (self.output, self.errors):
+            file.seek(0)
+        output, errors = self.output.read(), self.errors.read().decode(errors="replace")
         guest.require(
             self.process.returncode == status, f"status {self.process.returncode}: {errors}"
         )

@@ -74,7 +74,8 @@ def crash_of_all():
                 guest.require(gdb.register(5) == 0x5EED0FCA5E, "x5 as the guest left it")
                 seen.add(thread)
             gdb.send("k")
-            machine.end(0)
+            _, errors = machine.end(0)
+            guest.require(errors.count("beyond help") == 8, "each crash is reported once")
 
 
 def nothing_while_it_runs():
