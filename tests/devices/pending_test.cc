@@ -15,6 +15,7 @@
 #include "devices/pl031.h"
 #include "devices/timer.h"
 #include "devices/virtio/transport.h"
+#include "tests/devices/fake_sink.h"
 #include "tests/devices/gicv3/gic_fixture.h"
 #include "tests/devices/virtio/echo_function.h"
 #include "tests/devices/virtio/harness.h"
@@ -119,7 +120,8 @@ struct Machine {
   GenericTimer timer{clock, 1};
   MemoryMappedTimer frames{clock};
   Pl031 rtc{clock, 1000, &gic.gic.spi(kRtcSpi)};
-  Pl011 uart{nullptr, &gic.gic.spi(kUartSpi)};
+  FakeSink sink;
+  Pl011 uart{sink, &gic.gic.spi(kUartSpi)};
   virtio::test::TestDma dma{1 << 20};
   std::unique_ptr<virtio::Transport> transport;
 };
