@@ -404,6 +404,10 @@ DecodeStatus decode_with_class(uint32_t w, Access& out, Class& cls) {
 
 }  // namespace
 
+bool in_memory_classes(uint32_t word) {
+  return a64::in_loads_and_stores(word) || a64::in_sve_memory(word) || a64::in_sme_memory(word);
+}
+
 DecodeStatus decode(uint32_t word, Access& out) {
   const Row& row = a64::kRows.row[a64::kRowOfKey.row[a64::key_of(word)]];
   const Form form = from_row(word, row, out);

@@ -18,6 +18,13 @@ constexpr Entry kNothing{Row{.access = {},
                              .spare = 0},
                          Class::kUnallocated};
 
+constexpr Entry kElsewhere = [] {
+  Entry e = kNothing;
+  e.cls = Class::kNotMemory;
+  e.row.form = Form::kElsewhere;
+  return e;
+}();
+
 constexpr Entry entry(Class cls, Op op, unsigned size_log2, unsigned count, uint64_t registers,
                       AddressMode mode, Form form = Form::kComplete) {
   Entry e = kNothing;
@@ -338,13 +345,8 @@ constexpr Entry register_other(uint32_t w) {
   return e;
 }
 
+// A word of the group.
 constexpr Entry classify(uint32_t w) {
-  if (!in_loads_and_stores(w)) {
-    Entry e = kNothing;
-    e.cls = Class::kNotMemory;
-    e.row.form = Form::kElsewhere;
-    return e;
-  }
   const bool vector = w >> 26 & 1, bit24 = w >> 24 & 1;
   switch (w >> 28 & 3) {
     case 0b00:
@@ -374,16 +376,42 @@ struct Table {
   unsigned count;
 };
 
+// Few bits of an entry, spread: entries that are equal have the same.
+constexpr unsigned hash_of(const Entry& e) {
+  const Access& a = e.row.access;
+  uint32_t h = static_cast<uint32_t>(a.op) | static_cast<uint32_t>(a.size_log2) << 8 |
+               static_cast<uint32_t>(a.count) << 12 | static_cast<uint32_t>(a.mode) << 16 |
+               static_cast<uint32_t>(e.row.form) << 20 | static_cast<uint32_t>(a.sign) << 26 |
+               static_cast<uint32_t>(a.vector) << 28 | static_cast<uint32_t>(a.acquire) << 29 |
+               static_cast<uint32_t>(a.release) << 30 | static_cast<uint32_t>(a.q) << 31;
+  h ^= static_cast<uint32_t>(e.cls) * 0x85eb'ca6bu ^ static_cast<uint32_t>(e.row.registers >> 20);
+  return h * 0x9e37'79b1u >> 22;
+}
+
+// The compiler runs this, within the steps that every compiler grants a constant by itself: what is
+// outside the group is not classified, and equal entries are found by a hash.
 constexpr Table build() {
+  constexpr unsigned kHashed = 1024;
+  uint16_t hashed[kHashed] = {};  // 0: free; else the entry's number plus 1
   Table t{};
   t.entries[0] = kNothing;
-  t.count = 1;
+  t.entries[1] = kElsewhere;
+  t.count = 2;
+  hashed[hash_of(kNothing)] = 1;
   for (unsigned key = 0; key < kKeys; ++key) {
-    const Entry e = classify(word_of(key));
-    unsigned i = 0;
-    while (i < t.count && !(t.entries[i] == e)) ++i;
-    if (i == t.count) t.entries[t.count++] = e;
-    t.row_of_key[key] = static_cast<uint16_t>(i);
+    const uint32_t word = word_of(key);
+    if (!in_loads_and_stores(word)) {
+      t.row_of_key[key] = 1;
+      continue;
+    }
+    const Entry e = classify(word);
+    unsigned at = hash_of(e);
+    while (hashed[at] != 0 && !(t.entries[hashed[at] - 1u] == e)) at = (at + 1) % kHashed;
+    if (hashed[at] == 0) {
+      t.entries[t.count++] = e;
+      hashed[at] = static_cast<uint16_t>(t.count);
+    }
+    t.row_of_key[key] = static_cast<uint16_t>(hashed[at] - 1u);
   }
   return t;
 }

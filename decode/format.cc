@@ -212,12 +212,39 @@ std::string shown(std::string_view text) {
   return text.size() > 40 ? s + "..." : s;
 }
 
-std::string_view trimmed(std::string_view s) {
-  constexpr std::string_view kBlanks = " \t\r\n\v\f";
-  const size_t first = s.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return s.substr(first, s.find_last_not_of(kBlanks) - first + 1);
-}
+// Words of a stream, apart by blanks, "#" to the line's end left out. Of a word that cannot be one,
+// for it is longer than any, only the beginning: /dev/zero has no end.
+class Words {
+ public:
+  explicit Words(std::istream& in) : in_(in) {}
+
+  uint64_t line() const { return line_; }  // of the last word, from 1 on
+
+  // Empty at the end.
+  std::string next() {
+    constexpr size_t kLongest = 64;
+    constexpr std::string_view kBlanks = " \t\r\n\v\f";
+    std::string word;
+    while (word.size() < kLongest) {
+      const int c = in_.peek();
+      const bool end = c == std::istream::traits_type::eof();
+      const bool blank = !end && kBlanks.find(static_cast<char>(c)) != std::string_view::npos;
+      if (!word.empty() && (end || blank || c == '#')) break;
+      if (end) break;
+      in_.get();
+      if (c == '\n') ++line_;
+      if (c == '#') comment_ = true;
+      if (c == '\n') comment_ = false;
+      if (!blank && !comment_) word += static_cast<char>(c);
+    }
+    return word;
+  }
+
+ private:
+  std::istream& in_;
+  uint64_t line_ = 1;
+  bool comment_ = false;
+};
 
 bool print_word(std::string_view text, const std::string& where, CapstoneDecoder& capstone,
                 std::ostream& out, std::ostream& err) {
@@ -294,14 +321,10 @@ int decode_main(const std::vector<std::string>& args, std::istream& in, std::ost
       if (!print_word(arg, "", capstone, out, err)) return 1;
       continue;
     }
-    std::string line;
-    uint64_t number = 0, words = 0;
-    while (std::getline(in, line)) {
-      ++number;
-      const std::string_view text = trimmed(line);
-      if (text.empty()) continue;
-      ++words;
-      if (!print_word(text, fmt::format("line {}: ", number), capstone, out, err)) return 1;
+    Words input(in);
+    uint64_t words = 0;
+    for (std::string word; !(word = input.next()).empty(); ++words) {
+      if (!print_word(word, fmt::format("line {}: ", input.line()), capstone, out, err)) return 1;
     }
     if (words == 0) {
       err << "trapline decode: no word on standard input\n";

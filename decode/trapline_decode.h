@@ -14,11 +14,15 @@ extern "C" {
 #include <stdint.h>
 #endif
 
-/* What trapline_decode() returns. */
+/*
+ * What trapline_decode() returns. The memory classes are the loads-and-stores group and the memory
+ * parts of SVE and SME; outside them it is not looked at whether a word is allocated, so UDF and
+ * 0xffffffff are both TRAPLINE_NOT_MEMORY.
+ */
 enum trapline_status {
   TRAPLINE_ACCESS = 0,      /* the access is described */
-  TRAPLINE_NOT_MEMORY = 1,  /* an instruction outside the memory classes */
-  TRAPLINE_UNALLOCATED = 2, /* no instruction has this encoding */
+  TRAPLINE_NOT_MEMORY = 1,  /* outside the memory classes: another instruction, or none */
+  TRAPLINE_UNALLOCATED = 2, /* in the memory classes, and no instruction has this encoding */
   TRAPLINE_UNSUPPORTED = 3  /* a memory instruction that is recognised only: SVE, SME, RCW, GCS */
 };
 

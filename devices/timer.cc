@@ -43,8 +43,8 @@ void CompareTimer::set_line(bool level) {
 bool CompareTimer::met(uint64_t now) {
   const bool met = now - offset_ >= compare_;
   if (met && (control_ & (kEnable | kImask)) == kEnable) {
-    set_due(kNever);
     set_line(true);
+    set_due(kNever);
   }
   return met;
 }

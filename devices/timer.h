@@ -63,8 +63,9 @@ class CompareTimer {
   void set_line(bool level);
   // Raises the line if it is due at `now`. True: the condition is met. mutex_ held.
   bool met(uint64_t now);
+  // After the line, if that rises: who finds nothing due finds the interrupt pending.
   void set_due(uint64_t tick) {
-    if (due_ != nullptr) due_->store(tick, std::memory_order_relaxed);
+    if (due_ != nullptr) due_->store(tick, std::memory_order_release);
   }
 
   Clock& clock_;

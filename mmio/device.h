@@ -16,6 +16,9 @@ struct MmioResult {
   bool abort = false;  // the device refuses: a synchronous external abort for the guest
 };
 
+// Gets what a device counts besides its accesses.
+using CounterVisitor = void (*)(void* context, std::string_view name, uint64_t value);
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -54,6 +57,8 @@ class Device {
   virtual std::string_view name() const = 0;
   // The manual's name of the register at `offset`, for the exit profile; empty: print the offset.
   virtual std::string_view register_name(uint64_t /*offset*/) const { return {}; }
+  // Visits each of the device's own counters. Any thread.
+  virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
 };
 
 }  // namespace trapline

@@ -19,9 +19,11 @@ struct Outcome {
     kProgress,     // MOPS: a chunk is done, registers updated, the same instruction runs again
     kFault,        // `fault` goes to the guest; no register, RAM or device was touched
     kUnsupported,  // no such access on a device (LD64B, tags...): the caller aborts and counts
-    kRetry,        // nothing was touched: resume the guest at the same PC
-    kNeedsExit,    // no bus was given and a byte is not RAM: nothing was touched; fault.far, .write
-                   // and `ipa` name the first such byte
+    // Nothing was touched: resume the guest at the same PC. (Of an access to a device and RAM the
+    // device's part may be done, if what led to RAM was invalidated just then.)
+    kRetry,
+    kNeedsExit,  // no bus was given and a byte is not RAM: nothing was touched; fault.far, .write
+                 // and `ipa` name the first such byte
   };
   Status status = Status::kDone;
   GuestFault fault{};

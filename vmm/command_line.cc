@@ -79,8 +79,10 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
                    "F[,ro][,format=raw|qcow2][,backing=yes][,slot=N]: virtio disk; repeatable")
       ->allow_extra_args(false);
   run_command
-      ->add_option("--net", options.nets,
-                   "user[,hostfwd=tcp::2222-:22] or tap,ifname=NAME: virtio network")
+      ->add_option(
+          "--net", options.nets,
+          "user[,hostfwd=tcp::2222-:22][,host-access|,restrict][,flows=512] or tap,ifname=NAME; "
+          "[,mac=M][,slot=N]: virtio network")
       ->allow_extra_args(false);
   run_command->add_flag("--rng", options.rng, "virtio entropy device");
   run_command->add_flag("--virtio-console", options.virtio_console,
@@ -126,7 +128,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
   add_number(run_command, "--gdb", options.gdb_port, 0, 65535,
-             "wait for gdb on this TCP port (loopback); 0: no gdb", "0");
+             "wait for gdb on this TCP port of the loopback interface: every user and process of "
+             "this host that connects controls the guest and its memory; 0: no gdb",
+             "0");
   run_command->add_flag("--kaslr-seed", options.kaslr_seed, "let the kernel randomise its address");
 
   CLI::App* decode_command = app.add_subcommand(

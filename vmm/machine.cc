@@ -65,6 +65,8 @@ struct Machine::Cpu {
   Wait wait = Wait::kNone;  // in WFI or a suspend, or in WFE
   uint64_t wait_until = 0;  // kEvent, in turn: instructions of the clock
   bool restart = false;     // WFI ends in a restart (PSCI power-down suspend)
+  // What the debugger lets it do; changes while it is parked.
+  DebugGo go = DebugGo::kRun;
   std::thread thread;
 };
 
@@ -85,7 +87,8 @@ void Machine::shut_down() {
   for (auto& cpu : cpus_) {
     if (cpu->thread.joinable()) cpu->thread.join();
   }
-  gdb_.reset();                                          // halts, reads and steps vCPUs
+  if (gdb_ != nullptr) gdb_->ended(life_.status());
+  gdb_.reset();                                          // halts, reads and writes vCPUs
   console_.stop();                                       // input to the UART, stops
   if (peripherals_ != nullptr) peripherals_->quiesce();  // disk and network: DMA, interrupts
   if (host_clock_ != nullptr) host_clock_->stop();       // deadlines of timers, RTC and devices
@@ -293,9 +296,50 @@ uint64_t Machine::slice(uint64_t most) const {
 
 Vcpu& Machine::cpu(unsigned index) { return cpus_[index]->vcpu; }
 
-void Machine::halt() {
+bool Machine::read_sysreg(unsigned index, SysregId id, uint64_t& value) {
+  value = cpus_[index]->vcpu.get_sysreg(id);
+  // Those of devices: 0 above. None of what gdb_target names has a side effect.
+  if (timer_->sysreg_read(id, index, value)) return true;
+  if ((id >> 7 & 15) == 12 || id == sysreg_id(3, 0, 4, 6, 0)) {
+    uint64_t of_gic = 0;
+    if (gic_->cpu_interface().sysreg_read(id, index, of_gic)) value = of_gic;
+  }
+  return true;
+}
+
+std::string Machine::cpu_state(unsigned index) {
+  const Cpu& cpu = *cpus_[index];
+  if (cpu.power == Power::kOff) return "off";
+  if (cpu.power == Power::kOnPending) return "is being turned on";
+  switch (cpu.wait) {
+    case Cpu::Wait::kNone:
+      return "runs";
+    case Cpu::Wait::kInterrupt:
+      return "waits for an interrupt";
+    case Cpu::Wait::kEvent:
+      return "waits for an event";
+  }
+  return {};
+}
+
+std::string Machine::device_at(uint64_t ipa) {
+  Bus::Hint hint;
+  const Bus::Region* region = bus_.find(ipa, 1, hint);
+  return region == nullptr ? std::string() : std::string(region->device->name());
+}
+
+std::string Machine::exit_profile() {
+  std::lock_guard lock(report_mutex_);
+  read_clocks();
+  return report_table(report());
+}
+
+// --- the debugger's side: who waits for whom ---
+
+bool Machine::halt() {
   halted_ = true;
   wait_until_parked();
+  return !life_.stopping();
 }
 
 void Machine::pause() {
@@ -317,36 +361,44 @@ void Machine::wait_until_parked() {
   power_changed_.wait(lock, [&] { return (running() && parked_ == threads_) || life_.stopping(); });
 }
 
-void Machine::resume() {
+void Machine::resume(const DebugGo* go) {
   std::lock_guard lock(power_mutex_);
+  for (auto& cpu : cpus_) cpu->go = *go++;
   halted_ = false;
   power_changed_.notify_all();
 }
 
-void Machine::park_if_halted() {
-  if (!halt_wanted()) [[likely]] {
-    return;
+bool Machine::park_if_halted(const Cpu* cpu) {
+  const bool stays = cpu != nullptr && cpu->go == DebugGo::kStay;
+  if (!halt_wanted() && !stays) [[likely]] {
+    return false;
   }
   std::unique_lock lock(power_mutex_);
   ++parked_;
   power_changed_.notify_all();
-  power_changed_.wait(lock, [&] { return !halt_wanted() || !running(); });
+  power_changed_.wait(lock, [&] {
+    return (!halt_wanted() && (cpu == nullptr || cpu->go != DebugGo::kStay)) || !running();
+  });
   --parked_;
+  return true;
 }
 
-void Machine::step_halted(unsigned index) {
-  Cpu& cpu = *cpus_[index];
-  begin_if_turned_on(cpu);
-  if (cpu.power != Power::kOn) return;
-  Exit exit = cpu.vcpu.step();
-  if (exit.kind == ExitKind::kKicked) exit = cpu.vcpu.step();  // the kick that halted it
-  after_exit(cpu, exit);
-}
-
-// A vCPU met a breakpoint or crashed: it stays where it is until the debugger goes on.
-void Machine::debug_stop(Cpu& cpu, int signal) {
+// A vCPU stopped by itself: it stays where it is until the debugger goes on.
+void Machine::debug_stop(Cpu& cpu, const DebugStop& stop) {
   halted_ = true;
-  gdb_->stopped(cpu.index, signal);
+  gdb_->stopped(cpu.index, stop);
+}
+
+// On the CPU's thread. WFI, WFE and suspend are over: a step does not wait.
+void Machine::debug_step(Cpu& cpu) {
+  if (cpu.power == Power::kOn) {
+    if (cpu.wait != Cpu::Wait::kNone) wake(cpu, 0);
+    const Exit exit = cpu.vcpu.step();
+    if (exit.kind == ExitKind::kKicked) return;  // not yet: halted or stopped meanwhile, or again
+    after_exit(cpu, exit);
+    if (exit.kind == ExitKind::kDebug || exit.kind == ExitKind::kCrashed) return;
+  }
+  debug_stop(cpu, {.signal = SIGTRAP, .stepped = true});
 }
 
 // --- PSCI ---
@@ -414,14 +466,21 @@ void Machine::after_exit(Cpu& cpu, const Exit& exit) {
       break;
     case AfterExit::kCrashed:
       crash_report(cpu);
-      if (gdb_ != nullptr) {
-        debug_stop(cpu, SIGSEGV);
+      if (gdb_ != nullptr && gdb_->attached()) {
+        debug_stop(cpu, {.signal = SIGSEGV});
       } else {
         end(kGuestFailed);
       }
       break;
     case AfterExit::kDebug:
-      if (gdb_ != nullptr && !halted_) debug_stop(cpu, SIGTRAP);
+      if (gdb_ != nullptr) {
+        const bool watched = (exit.valid_mask & Exit::kFar) != 0;
+        debug_stop(cpu, {.signal = SIGTRAP,
+                         .stepped = cpu.go == DebugGo::kStep && !watched,
+                         .watched = watched,
+                         .address = exit.far,
+                         .is_write = DataAbort{exit.esr}.write()});
+      }
       break;
     case AfterExit::kFailed:
       message(fmt::format("trapline: vcpu {}: the backend cannot go on\n", cpu.index));
@@ -508,7 +567,12 @@ void Machine::cpu_thread(Cpu& cpu) {
   constexpr uint64_t kLongWait = 1'000'000'000;  // ns
   while (running()) {
     begin_if_turned_on(cpu);
-    park_if_halted();
+    if (park_if_halted(&cpu)) continue;
+    if (cpu.go == DebugGo::kStep) [[unlikely]] {
+      if (slice(1) == 0) return limit_reached();
+      debug_step(cpu);
+      continue;
+    }
     if (cpu.power != Power::kOn) {
       std::unique_lock lock(power_mutex_);
       power_changed_.wait(lock,
@@ -533,17 +597,33 @@ void Machine::run_in_turn() {
   constexpr int kIdlePollMs = 10;
   while (running()) {
     for (auto& cpu : cpus_) begin_if_turned_on(*cpu);
-    park_if_halted();
+    if (park_if_halted(nullptr)) continue;
     console_.poll(0);
     bool ran = false;
     for (auto& each : cpus_) {
       Cpu& cpu = *each;
       uint64_t left = kQuantum;
-      while (left != 0 && running() && !halt_wanted() && cpu.power != Power::kOff) {
+      while (left != 0 && running()) {
+        // A debugger halts the turn, and it goes on with what is left of it: else a breakpoint that
+        // the first CPU meets often would keep the others from ever running.
+        if (park_if_halted(nullptr)) continue;
         if (console_.held()) {  // the turn goes on where it was: the guest sees nothing of it
           console_.wait_while_held(kHeldMs);
           continue;
         }
+        if (cpu.go == DebugGo::kStay) break;
+        if (cpu.go == DebugGo::kStep) [[unlikely]] {
+          icount_clock_->fire_due();
+          begin_if_turned_on(cpu);
+          ran = true;
+          if (slice(1) == 0) {
+            limit_reached();
+            break;
+          }
+          debug_step(cpu);
+          continue;
+        }
+        if (cpu.power == Power::kOff) break;
         if (console_.input_due()) console_.poll(0);
         icount_clock_->fire_due();
         if (cpu.wait != Cpu::Wait::kNone) {
@@ -558,10 +638,12 @@ void Machine::run_in_turn() {
         }
         uint64_t before = cpu.vcpu.retired();
         begin_if_turned_on(cpu);
-        after_exit(cpu, cpu.vcpu.run(budget));
+        ran = true;
+        const Exit exit = cpu.vcpu.run(budget);
+        after_exit(cpu, exit);
+        if (exit.kind == ExitKind::kCrashed) break;
         uint64_t executed = cpu.vcpu.retired() - before;
         left -= std::min(left, executed == 0 ? 1 : executed);
-        ran = true;
       }
     }
     if (ran) continue;
@@ -570,6 +652,7 @@ void Machine::run_in_turn() {
     uint64_t wfe_left = ~uint64_t{0};
     for (const auto& cpu : cpus_) {
       if (cpu->power == Power::kOff || cpu->wait != Cpu::Wait::kEvent) continue;
+      if (cpu->go == DebugGo::kStay) continue;
       wfe_left = std::min(wfe_left, cpu->wait_until - icount_clock_->instructions());
     }
     if (console_.interactive() && wfe_left == ~uint64_t{0}) console_.poll(kIdlePollMs);
@@ -626,6 +709,7 @@ std::optional<RunReport> Machine::report_now() {
   pause();
   std::optional<RunReport> result;
   if (!life_.stopping()) {
+    std::lock_guard lock(report_mutex_);
     read_clocks();
     result = report();
   }

@@ -18,6 +18,7 @@
 #include "vmm/boot.h"
 #include "vmm/clocks.h"
 #include "vmm/console.h"
+#include "vmm/debuggee.h"
 #include "vmm/exit.h"
 #include "vmm/gdb_server.h"
 #include "vmm/guest_memory.h"
@@ -66,9 +67,13 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   unsigned cpus() const override { return options_.cpus; }
   Vcpu& cpu(unsigned index) override;
   GuestMemory& guest_memory() override { return memory_; }
-  void halt() override;
-  void resume() override;
-  void step_halted(unsigned index) override;
+  const Stage2& stage2() const override { return stage2_; }
+  bool read_sysreg(unsigned index, SysregId id, uint64_t& value) override;
+  std::string cpu_state(unsigned index) override;
+  std::string device_at(uint64_t ipa) override;
+  std::string exit_profile() override;
+  bool halt() override;
+  void resume(const DebugGo* go) override;
   void kill() override { stop(kPoweredOff); }
 
  private:
@@ -96,8 +101,10 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   // The host refused what a run needs: said in one line, and the end.
   void give_up(const std::string& why);
   void wake_all();
-  // While a debugger or a report halts the machine: where the threads that run vCPUs wait.
-  void park_if_halted();
+  // While a debugger or a report halts the machine, or a debugger this vCPU (null: all are run by
+  // one thread): where the threads that run vCPUs wait. True: they did, and all is to be looked at
+  // again.
+  bool park_if_halted(const Cpu* cpu);
   bool halt_wanted() const {
     return halted_.load(std::memory_order_relaxed) || pauses_.load(std::memory_order_relaxed) != 0;
   }
@@ -109,7 +116,8 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void look_for_dead_end(Cpu& cpu, uint64_t pc);
   void tell_dead_end();
   void read_clocks();
-  void debug_stop(Cpu& cpu, int signal);
+  void debug_stop(Cpu& cpu, const DebugStop& stop);
+  void debug_step(Cpu& cpu);
   bool running() const { return life_.running(); }
   uint64_t instructions() const;
   void crash_report(Cpu& cpu);
@@ -144,6 +152,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   IdleWatch idle_watch_;
   std::chrono::steady_clock::time_point start_;
   uint64_t start_cycles_ = 0;
+  std::mutex report_mutex_;  // of the next two, while the machine is there to be asked
   double wall_seconds_ = 0;
   uint64_t cycles_ = 0;
 };

@@ -186,10 +186,11 @@ std::string Peripherals::add_disk(const std::string& text, std::optional<unsigne
 std::string Peripherals::add_net(const std::string& text, std::optional<unsigned> slot) {
   virtio::NetOptions options;
   if (std::string error = virtio::parse_net(text, options); !error.empty()) return error;
+  options.name = fmt::format("virtio-net{}", virtio_.size());
   virtio::NetBackendResult made = virtio::make_net_backend(options);
   if (made.backend == nullptr) return made.error;
-  return add_transport(fmt::format("virtio-net{}", virtio_.size()),
-                       virtio::make_net(std::move(made.backend), options.mac), true, slot);
+  return add_transport(options.name, virtio::make_net(std::move(made.backend), options.mac), true,
+                       slot);
 }
 
 // --- as a whole ---

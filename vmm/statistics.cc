@@ -280,6 +280,12 @@ nlohmann::json report_json(const RunReport& report) {
     for (const auto& [name, count] : device_counts(report)) {
       devices[name] = {{"reads", count.reads}, {"writes", count.writes}};
     }
+    for (const Bus::Region& region : report.bus->regions()) {
+      const auto add = [](void* entry, std::string_view counter, uint64_t value) {
+        (*static_cast<json*>(entry))[std::string(counter)] = value;
+      };
+      region.device->counters(add, &devices[std::string(region.device->name())]);
+    }
   }
   for (const Row& row : register_rows(report)) {
     devices[row.device]["registers"][row.name] = {{"reads", row.reads}, {"writes", row.writes}};

@@ -101,7 +101,7 @@ bool is_zboot(const uint8_t (&head)[kMagicBytes]) {
 
 Result<BootFile> unpack_gzip(const BootFile& file, uint64_t limit) {
   if (file.size() > limit) {
-    return Error{file.path() + ": compressed, " + needs_but_has(file.size(), limit) +
+    return Error{file.path() + ": compressed, it alone needs " + needs_but_has(file.size(), limit) +
                  " (--memory)"};
   }
   auto in = file.read(0, file.size());
@@ -131,8 +131,8 @@ Result<BootFile> unpack_zboot(const BootFile& file, uint64_t limit) {
     return Error{file.path() + ": truncated EFI zboot kernel"};
   }
   if (header.payload_size > limit) {
-    return Error{file.path() + ": compressed, " + needs_but_has(header.payload_size, limit) +
-                 " (--memory)"};
+    return Error{file.path() + ": compressed, it alone needs " +
+                 needs_but_has(header.payload_size, limit) + " (--memory)"};
   }
   auto in = file.read(header.payload_offset, header.payload_size);
   if (!in) return Error{in.error()};

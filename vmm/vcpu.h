@@ -23,7 +23,8 @@ enum class ExitKind : uint8_t {
   kWfi,            // nothing pending: wait. The PC is already past it
   kWfe,
   kCrashed,   // beyond help: 1,000 consecutive exceptions at the vectors, nothing retired
-  kDebug,     // gdb breakpoint or a finished single step; the PC is on the next instruction
+  kDebug,     // gdb breakpoint, watchpoint or a finished single step; the PC is on the next
+              // instruction. Of a watchpoint: far as valid_mask says, and esr's WnR
   kShutdown,  // the backend's own PSCI (KVM system event)
   kReset,
   kFailed,  // the backend cannot go on (KVM FAIL_ENTRY, INTERNAL_ERROR)
@@ -80,6 +81,14 @@ struct Fetched {
 // Register names for batches. x0-x30 are 0..30.
 enum RegisterIndex : unsigned { kRegSp = 31, kRegPc = 32, kRegPstate = 33 };
 
+// A debugger's watchpoint: of bytes at [va, va + size), for accesses that read, write, or either.
+struct Watchpoint {
+  uint64_t va;
+  uint64_t size;
+  bool read, write;
+  bool operator==(const Watchpoint&) const = default;
+};
+
 // The machine-wide side of a backend.
 class Backend {
  public:
@@ -125,10 +134,15 @@ class Vcpu {
   // Runs until an exit, but at most `budget` instructions (a backend that cannot count ignores the
   // budget). Only on the vCPU's own thread, like everything here that does not say otherwise.
   virtual Exit run(uint64_t budget) = 0;
-  // One instruction, then kDebug (or the exit it caused): gdb, and exclusive forwarding on KVM.
+  // One instruction, then kDebug (or the exit it caused): gdb, and exclusive forwarding on KVM. No
+  // interrupt is taken, so that a step stays where its user looks.
   virtual Exit step() = 0;
   // gdb software breakpoints that leave guest memory alone: the PCs at which run() returns kDebug.
   virtual void set_breakpoints(const uint64_t* pcs, unsigned count) = 0;
+  // run() and step() return kDebug before the access, whatever the guest's own debug registers say;
+  // the next run() from there goes on past it. False: the backend cannot watch so much, and watches
+  // nothing.
+  virtual bool set_watchpoints(const Watchpoint* /*list*/, unsigned count) { return count == 0; }
 
   // --- data aborts -------------------------------------------------------------------------
   // A backend that gets no syndrome for simple accesses (KVM_EXIT_MMIO) synthesises one: ISV=1,
@@ -189,6 +203,8 @@ class Vcpu {
   virtual Vreg get_vector(unsigned index) = 0;  // 0..31
   virtual void set_vector(unsigned index, Vreg value) = 0;
   virtual uint64_t get_sysreg(SysregId id) = 0;  // for register dumps and gdb; 0 if unknown
+  // With what a guest's write means for the rest of the CPU. False: nothing that can be written.
+  virtual bool set_sysreg(SysregId /*id*/, uint64_t /*value*/) { return false; }
   // Instructions retired since creation; 0 on a backend that cannot count.
   virtual uint64_t retired() const = 0;
   virtual void save(StateWriter& out) = 0;

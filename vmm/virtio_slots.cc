@@ -6,9 +6,26 @@
 
 namespace trapline {
 
+namespace {
+
+constexpr std::string_view kWord = ",slot=";
+
+// A comma that is written twice belongs to a file's name.
+size_t find_slot(const std::string& text) {
+  size_t at = text.find(kWord);
+  while (at != std::string::npos) {
+    size_t commas = 1;
+    while (commas <= at && text[at - commas] == ',') ++commas;
+    if (commas % 2 == 1) break;
+    at = text.find(kWord, at + 1);
+  }
+  return at;
+}
+
+}  // namespace
+
 Result<std::optional<unsigned>> take_slot(std::string& text) {
-  static constexpr std::string_view kWord = ",slot=";
-  const size_t at = text.find(kWord);
+  const size_t at = find_slot(text);
   if (at == std::string::npos) return std::optional<unsigned>();
   const size_t digits = at + kWord.size(), end = std::min(text.find(',', digits), text.size());
   unsigned slot = 0;
@@ -19,7 +36,7 @@ Result<std::optional<unsigned>> take_slot(std::string& text) {
                              platform::kVirtioSlots - 1)};
   }
   text.erase(at, end - at);
-  if (text.find(kWord) != std::string::npos) return Error{"slot= is given twice"};
+  if (find_slot(text) != std::string::npos) return Error{"slot= is given twice"};
   return std::optional<unsigned>(slot);
 }
 

@@ -7,7 +7,7 @@
 #define GICD 0x08000000
 #define GICR 0x080a0000
 #define UART 0x09000000
-#define VIRTIO 0x0a000000  // the first transport: MagicValue, Version
+#define VIRTIO 0x0a000000  // the lowest slot, empty: MagicValue, Version
 #define RAM 0x40000000ul
 #define RAM_MAPPED 0x4000000ul  // 64 MiB
 #define PROGRAM 0x41000000ul

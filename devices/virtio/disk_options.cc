@@ -70,8 +70,9 @@ std::string set_word(std::string_view item, DiskOptions& options) {
     }
     return quoted + ": give " + spelled(word);
   }
+  // The machine takes slot=N out before.
   return "unknown option " + quoted + "; there are " + all_words() +
-         " (a comma in a file's name is written twice)";
+         ", slot=N (a comma in a file's name is written twice)";
 }
 
 }  // namespace

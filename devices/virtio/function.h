@@ -8,6 +8,7 @@
 #include "devices/virtio/dma.h"
 #include "devices/virtio/queue.h"
 #include "devices/virtio/report.h"
+#include "mmio/device.h"
 #include "mmio/state.h"
 
 namespace trapline::virtio {
@@ -73,6 +74,9 @@ class Function {
   // With `block` false only looks. `running` false: parking; start nothing new. Must consume
   // kick_fd when it is readable. The default knows no other work.
   virtual void wait(int kick_fd, bool block, bool running);
+
+  // For statistics; any thread.
+  virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
 
   virtual void save(StateWriter& /*out*/) const {}
   virtual bool load(StateReader& /*in*/) { return true; }

@@ -64,6 +64,9 @@ class Net final : public Function {
   void reset() override;
   bool process(unsigned queue) override;
   void wait(int kick_fd, bool block, bool running) override;
+  void counters(CounterVisitor visit, void* context) const override {
+    backend_->counters(visit, context);
+  }
   void save(StateWriter& out) const override;
   bool load(StateReader& in) override;
 

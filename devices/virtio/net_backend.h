@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "devices/virtio/net_options.h"
+#include "mmio/device.h"
 
 namespace trapline::virtio {
 
@@ -47,6 +48,8 @@ class NetBackend {
   virtual void dispatch(const std::vector<pollfd>& fds, size_t first) = 0;
   // The guest has room again after a refused receive.
   virtual void ready() {}
+  // For statistics; any thread.
+  virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
 
   static constexpr size_t kMaxFrame = 65550 + 14 + 4;  // a 64 KiB TSO packet, Ethernet, VLAN
 

@@ -59,6 +59,12 @@ bool parse_forward(std::string_view text, HostForward& forward) {
          parse_port(guest, forward.guest_port);
 }
 
+bool parse_flows(std::string_view text, unsigned& flows) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), flows);
+  return error == std::errc{} && end == text.data() + text.size() && flows >= 1 &&
+         flows <= NetOptions::kMaxFlows;
+}
+
 }  // namespace
 
 std::string parse_net(std::string_view text, NetOptions& options) {
@@ -86,14 +92,31 @@ std::string parse_net(std::string_view text, NetOptions& options) {
                "; it is hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT";
       }
       options.forwards.push_back(forward);
+    } else if (item == "host-access" && options.kind == NetOptions::Kind::kUser) {
+      options.host_access = true;
+    } else if (item == "restrict" && options.kind == NetOptions::Kind::kUser) {
+      options.restricted = true;
+    } else if (key == "flows" && options.kind == NetOptions::Kind::kUser) {
+      if (!parse_flows(value, options.flows)) {
+        return "--net: " + quoted(item) + ": give flows=N, from 1 to " +
+               std::to_string(NetOptions::kMaxFlows);
+      }
     } else if (key == "ifname" && options.kind == NetOptions::Kind::kTap) {
       if (value.empty() || value.size() > 15 || value.find('/') != std::string_view::npos) {
         return "--net: bad interface name in " + quoted(item);
       }
       options.interface = value;
     } else {
-      return "--net: unknown option " + quoted(item) + " for " + std::string(kind);
+      return "--net: unknown option " + quoted(item) + " for " + std::string(kind) +
+             "; there are " +
+             (options.kind == NetOptions::Kind::kUser
+                  ? "hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT, "
+                    "host-access, restrict, flows=N, mac=M, slot=N"
+                  : "ifname=NAME, mac=M, slot=N");
     }
+  }
+  if (options.host_access && options.restricted) {
+    return "--net: host-access and restrict exclude each other";
   }
   if (options.kind == NetOptions::Kind::kTap && options.interface.empty()) {
     return "--net: tap needs ifname=NAME";

@@ -21,15 +21,22 @@ struct HostForward {
 };
 
 struct NetOptions {
+  static constexpr unsigned kMaxFlows = 65536;
+
   enum class Kind : uint8_t { kUser, kTap };
   Kind kind = Kind::kUser;
+  std::string name = "net";  // of the device, for messages
   MacAddress mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
   std::vector<HostForward> forwards;  // user
+  bool host_access = false;           // user: the host's own addresses are open to the guest
+  bool restricted = false;            // user: nothing is
+  unsigned flows = 512;               // user: sockets at once
   std::string interface;              // tap
 };
 
-// `user[,hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT]*[,mac=M]` or `tap,ifname=NAME[,mac=M]`. Returns
-// an error text that quotes what it did not understand; empty on success.
+// `user[,hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT]*[,host-access|,restrict][,flows=N][,mac=M]` or
+// `tap,ifname=NAME[,mac=M]`. Returns an error text that quotes what it did not understand; empty on
+// success.
 std::string parse_net(std::string_view text, NetOptions& options);
 
 }  // namespace trapline::virtio

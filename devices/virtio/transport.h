@@ -63,6 +63,10 @@ class Transport final : public Device, private Host {
   bool load(StateReader& in) override;
   std::string_view name() const override { return options_.name; }
   std::string_view register_name(uint64_t offset) const override;
+  void counters(CounterVisitor visit, void* context) const override {
+    visit(context, "errors", errors());
+    function_->counters(visit, context);
+  }
 
   Function& function() { return *function_; }
   // Violations by the guest, and host errors, so far.

@@ -58,6 +58,25 @@ TEST(DecodeMain, Words) {
   EXPECT_EQ(piped.out, plain.out);
 }
 
+TEST(DecodeMain, SeveralWordsALineAndComments) {
+  const Outcome plain = run({"f9400841", "0xDC000001", "0", "ffffffff"});
+  const Outcome piped =
+      run({"-"}, "# words\n\n f9400841 0xDC000001\t0# the rest is not read: xyz\n  # \nffffffff");
+  EXPECT_EQ(piped.status, 0);
+  EXPECT_EQ(piped.err, "");
+  EXPECT_EQ(piped.out, plain.out);
+  const Outcome bad = run({"-"}, "f9400841\n0 xyz 1\n");
+  EXPECT_EQ(bad.status, 1);
+  EXPECT_EQ(bad.err, "trapline decode: line 2: 'xyz' is not hexadecimal\n");
+  const Outcome endless = run({"-"}, "1 2\n\n" + std::string(1'000'000, 'f'));
+  EXPECT_EQ(endless.status, 1);
+  EXPECT_LT(endless.err.size(), 150u);
+  EXPECT_EQ(endless.err.find("trapline decode: line 3: 'fff"), 0u) << endless.err;
+  const Outcome none = run({"-"}, "# nothing\n");
+  EXPECT_EQ(none.status, 1);
+  EXPECT_EQ(none.err, "trapline decode: no word on standard input\n");
+}
+
 TEST(DecodeMain, BadInput) {
   struct Row {
     std::vector<std::string> args;

@@ -4,6 +4,7 @@ standard output.
 
 bad_input_test.py TRAPLINE [NAME]        only the row of that name, or all
 """
+import gzip
 import os
 import struct
 import sys
@@ -48,6 +49,40 @@ def table(path):
         ("an initrd larger than memory",
          ["--kernel", good, "--initrd", path("large"), "--memory", "64M"], "large"),
         ("a kernel larger than memory", ["--kernel", path("huge"), "--memory", "64M"], "huge"),
+        ("a named pipe as kernel", ["--kernel", path("fifo")], "fifo: not a regular file"),
+        ("a named pipe as initrd", ["--kernel", good, "--initrd", path("fifo")],
+         "fifo: not a regular file"),
+        ("a named pipe as raw binary", ["--raw", path("fifo")], "fifo: not a regular file"),
+        ("a named pipe as firmware", ["--firmware", path("fifo")], "fifo: not a regular file"),
+        ("a named pipe for variables", ["--firmware", good, "--vars", path("fifo")], "fifo"),
+        ("endless zeroes as kernel", ["--kernel", "/dev/zero"], "/dev/zero: not a regular file"),
+        ("endless zeroes as initrd", ["--kernel", good, "--initrd", "/dev/zero"], "/dev/zero"),
+        ("endless zeroes as raw binary", ["--raw", "/dev/zero"], "/dev/zero"),
+        ("endless zeroes as firmware", ["--firmware", "/dev/zero"], "/dev/zero"),
+        ("endless zeroes for variables", ["--firmware", good, "--vars", "/dev/zero"], "/dev/zero"),
+        ("a terminal as kernel", ["--kernel", "/dev/tty"], "/dev/tty"),
+        ("6 GB of Image", ["--kernel", path("sparse")], "sparse: needs"),
+        ("6 GB of gzip", ["--kernel", path("sparse.gz")], "sparse.gz: compressed"),
+        ("6 GB of initrd", ["--kernel", good, "--initrd", path("sparse")], "sparse: needs"),
+        ("6 GB of raw binary", ["--raw", path("sparse.raw")], "sparse.raw: needs"),
+        ("6 GB of firmware", ["--firmware", path("sparse")], "sparse: 6442450944 bytes"),
+        ("6 GB of variables", ["--firmware", good, "--vars", path("sparse")], "sparse"),
+        ("a gzip bomb", ["--kernel", path("bomb.gz"), "--memory", "64M"], "bomb.gz: larger"),
+        ("a kernel for another machine", ["--kernel", path("x86.elf")], "x86.elf"),
+        ("a bare binary as kernel", ["--kernel", path("text")], "--raw"),
+        ("an ELF file as raw binary", ["--raw", path("x86.elf")], "--kernel"),
+        ("an Image as raw binary", ["--raw", good], "--kernel"),
+        ("memory that ends in letters", ["--kernel", good, "--memory", "512Mx"], "--memory 512Mx"),
+        ("a fraction of a byte", ["--kernel", good, "--memory", "0.1G"], "--memory 0.1G"),
+        ("memory beyond 64 bits", ["--kernel", good, "--memory", "0x10000000000000000"],
+         "--memory 0x1"),
+        ("CPUs beyond 32 bits", ["--kernel", good, "--cpus", "4294967297"], "--cpus 4294967297"),
+        ("a limit beyond 64 bits", ["--kernel", good, "--max-insns", "18446744073709551617"],
+         "--max-insns 18446744073709551617"),
+        ("a port beyond 32 bits for gdb", ["--kernel", good, "--gdb", "4294967297"],
+         "--gdb 4294967297"),
+        ("too little memory for an Image", ["--kernel", good, "--memory", "1M"],
+         "KiB of memory, but the guest has 1024 KiB"),
         ("no memory", ["--kernel", good, "--memory", "0"], "--memory"),
         ("negative memory", ["--kernel", good, "--memory", "-1"], "--memory"),
         ("memory in words", ["--kernel", good, "--memory", "lots"], "--memory"),
@@ -118,6 +153,11 @@ def write_files(path):
         "truncated": truncated_image(),
         "short.gz": b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c",
         "huge": arm64_image(0x40000000, 0x10000),
+        "sparse": arm64_image(0x10000, 0x10000),
+        "sparse.gz": b"\x1f\x8b\x08\0",
+        "sparse.raw": b"\x1f\x20\x03\xd5",  # NOP
+        "bomb.gz": gzip.compress(bytes(128 << 20), 1),
+        "x86.elf": b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + b"\x3e" + bytes(45),
     }
     for name, data in contents.items():
         with open(path(name), "wb") as file:
@@ -128,10 +168,14 @@ def write_files(path):
     with open(path("flash"), "wb") as file:
         file.truncate(1 << 20)
     os.mkdir(path("directory"))
+    os.mkfifo(path("fifo"))  # without a writer
+    for name in ("sparse", "sparse.gz", "sparse.raw"):
+        os.truncate(path(name), 6 << 30)
 
 
 def test():
     trapline = sys.argv[1]
+    guest.limit_memory(trapline, 3 << 30)  # nothing wrong takes more
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         def path(name):

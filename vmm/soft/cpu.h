@@ -123,10 +123,10 @@ struct Cpu {
 
 // --- system: vmm/soft/wait.cc --------------------------------------------------------------------
 
-// A timer is due that has not raised its interrupt.
+// A timer is due that has not raised its interrupt. If it has, `attention` shows it afterwards.
 inline bool timer_is_due(const Cpu& cpu, uint64_t now) {
-  return now >= cpu.timers_due[0].load(std::memory_order_relaxed) ||
-         now >= cpu.timers_due[1].load(std::memory_order_relaxed);
+  return now >= cpu.timers_due[0].load(std::memory_order_acquire) ||
+         now >= cpu.timers_due[1].load(std::memory_order_acquire);
 }
 
 // Sets attention bits from any thread (SEV's kEvent too) and wakes the CPU if it sleeps.

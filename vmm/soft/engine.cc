@@ -31,6 +31,7 @@ bool look_around(Cpu& cpu, EngineState& e, Exit& exit) {
     simple_exit(cpu, ExitKind::kKicked, exit);
     return true;
   }
+  if (e.stop_after_exception) return false;  // a debugger's step
   if ((attention & Cpu::kFiq) != 0 && (cpu.ps.daif & 1) == 0) {
     take_interrupt(cpu, VectorKind::kFiq);
     note_exception(cpu, e);
@@ -73,16 +74,14 @@ void resolve_link(EngineState& e, Block* b) {
 // `exit` arrives as an empty one.
 void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
   for (;;) {
+    update_attention_mask(cpu, e);  // an exception's return may have changed PSTATE
     // Exceptions and ERET synchronise and come by here; see op_isb().
     std::atomic_thread_fence(std::memory_order_acquire);
     if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) != 0) {
       if (look_around(cpu, e, exit)) return;
-      if (e.stop_after_exception && e.leave == Leave::kException) {
-        return simple_exit(cpu, ExitKind::kDebug, exit);
-      }
+      update_attention_mask(cpu, e);
     }
     if (e.context_dirty) tlb_update_context(cpu);
-    update_attention_mask(cpu, e);
     if (e.icount <= 0) return simple_exit(cpu, ExitKind::kBudget, exit);
     uint64_t limit = static_cast<uint64_t>(e.icount);
 
@@ -201,7 +200,7 @@ void engine_reset(Cpu& cpu) {
   blocks_flush(e);
   tlb_flush_all(e);
   debug_context_changed(cpu);
-  e.skip_breakpoint_pc = ~uint64_t{0};
+  e.skip_breakpoint_pc = e.skip_watchpoint_pc = ~uint64_t{0};
   e.context_dirty = true;
 }
 

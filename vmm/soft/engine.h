@@ -27,7 +27,8 @@ void engine_reset(Cpu& cpu);
 Exit engine_run(Cpu& cpu, uint64_t budget);
 // `view`: of `cpu`, for the sink; outlives the sink.
 void engine_set_exit_sink(Cpu& cpu, ExitSink* sink, SoftView& view);
-// One instruction (or one exception entry), then kDebug, unless it exits by itself.
+// One instruction (or one synchronous exception entry), then kDebug, unless it exits by itself. No
+// interrupt is taken.
 Exit engine_step(Cpu& cpu);
 // An instruction that exited was completed from outside (a data abort emulated, a system register
 // read): steps past it and counts it.
@@ -36,6 +37,8 @@ void engine_finish_instruction(Cpu& cpu);
 // run() returns kDebug with pc on the breakpoint, before its instruction. The next run() from
 // there goes on past it.
 void engine_set_breakpoints(Cpu& cpu, const uint64_t* pcs, unsigned count);
+// Likewise before an access that a watchpoint covers, far being its first byte that is watched.
+void engine_set_watchpoints(Cpu& cpu, const Watchpoint* list, unsigned count);
 
 // Drops the predecoded block at `pc` and the TLB entries that led to `far`: the retry of a
 // disagreeing exit (design, rule 1).

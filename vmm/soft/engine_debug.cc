@@ -1,5 +1,6 @@
 // Breakpoints and watchpoints: gdb's, and the guest's own debug registers (D2.8 to D2.12).
 #include <algorithm>
+#include <utility>
 
 #include "vmm/soft/engine_state.h"
 #include "vmm/soft/exception.h"
@@ -77,6 +78,10 @@ Watched watched_bytes(uint64_t value, uint64_t control) {
 
 constexpr uint64_t kCompared = (uint64_t{1} << 49) - 1;
 
+bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) {
+  return a < b + b_size && b < a + a_size;
+}
+
 }  // namespace
 
 void debug_context_changed(Cpu& cpu) {
@@ -92,6 +97,7 @@ void debug_context_changed(Cpu& cpu) {
       e.hw_watchpoints |= (cpu.sys.dbgwcr[i] & 1) != 0;
     }
   }
+  e.watching = e.hw_watchpoints || !e.watchpoints.empty();
   // Called at every change of EL, too: only the registers themselves make anything stale.
   uint64_t sum = 0;
   for (unsigned i = 0; i < 16; ++i) {
@@ -139,12 +145,16 @@ bool debug_check(Cpu& cpu, EngineState& e, bool& exits) {
 }
 
 bool debug_page_watched(const Cpu& cpu, uint64_t va_page) {
-  if (!cpu.engine->hw_watchpoints) return false;
+  if (!cpu.engine->watching) return false;
   const uint64_t page = va_page & kCompared & ~kPageMask;
+  for (const Watchpoint& w : cpu.engine->watchpoints) {
+    if (overlap(w.va & kCompared, w.size, page, kPageSize)) return true;
+  }
+  if (!cpu.engine->hw_watchpoints) return false;
   for (unsigned i = 0; i < id::kWatchpoints; ++i) {
     if ((cpu.sys.dbgwcr[i] & 1) == 0) continue;
     const Watched w = watched_bytes(cpu.sys.dbgwvr[i] & kCompared, cpu.sys.dbgwcr[i]);
-    if (w.size != 0 && w.base < page + kPageSize && page < w.base + w.size) return true;
+    if (w.size != 0 && overlap(w.base, w.size, page, kPageSize)) return true;
   }
   return false;
 }
@@ -160,7 +170,7 @@ bool debug_watchpoint(Cpu& cpu, uint64_t va, uint64_t size, bool read, bool writ
     if ((control >> 20 & 1) != 0 && !link_matches(cpu, control)) continue;  // WT
     const bool wanted = (read && (control >> 3 & 1) != 0) || (write && (control >> 4 & 1) != 0);
     const Watched w = watched_bytes(cpu.sys.dbgwvr[i] & kCompared, control);
-    if (!wanted || w.size == 0 || w.base >= start + size || start >= w.base + w.size) continue;
+    if (!wanted || w.size == 0 || !overlap(w.base, w.size, start, size)) continue;
     // FAR: an address within the access, at or above the watched one.
     const uint64_t far = w.base > start ? va + (w.base - start) : va;
     const bool by_write = write && !(read && (control >> 3 & 1) != 0);
@@ -170,11 +180,48 @@ bool debug_watchpoint(Cpu& cpu, uint64_t va, uint64_t size, bool read, bool writ
   return false;
 }
 
+// gdb's: by address in whatever address space, as the guest's are, but at any EL and whether debug
+// exceptions are enabled or not.
+bool debug_gdb_watchpoint(Cpu& cpu, EngineState& e, uint64_t va, uint64_t size, bool read,
+                          bool write) {
+  const uint64_t start = va & kCompared;
+  for (const Watchpoint& w : e.watchpoints) {
+    const uint64_t base = w.va & kCompared;
+    if (!((read && w.read) || (write && w.write)) || !overlap(base, w.size, start, size)) continue;
+    if (e.skip_watchpoint_pc == cpu.pc && e.skip_watchpoint_retired == cpu.retired) return false;
+    e.skip_watchpoint_pc = cpu.pc;
+    e.skip_watchpoint_retired = cpu.retired;
+    Exit& exit = *e.out;
+    exit = Exit{};
+    exit.kind = ExitKind::kDebug;
+    exit.vcpu = static_cast<uint8_t>(cpu.index);
+    exit.pc = cpu.pc;
+    exit.valid_mask = Exit::kEsr | Exit::kFar;
+    exit.esr = make_esr(Ec::kWatchpointLower, kFscDebug | (write && w.write ? 1u << 6 : 0));
+    exit.far = w.va + (start > base ? start - base : 0);  // without the access's tag
+    e.leave = Leave::kExitReady;
+    return true;
+  }
+  return false;
+}
+
+// A debugger takes its breakpoints away and puts them back at each stop: what does not change costs
+// nothing.
 void engine_set_breakpoints(Cpu& cpu, const uint64_t* pcs, unsigned count) {
   EngineState& e = *cpu.engine;
-  e.breakpoints.assign(pcs, pcs + count);
-  std::sort(e.breakpoints.begin(), e.breakpoints.end());
+  std::vector<uint64_t> sorted(pcs, pcs + count);
+  std::sort(sorted.begin(), sorted.end());
+  if (sorted == e.breakpoints) return;
+  e.breakpoints = std::move(sorted);
   e.blocks_stale = true;
+}
+
+void engine_set_watchpoints(Cpu& cpu, const Watchpoint* list, unsigned count) {
+  EngineState& e = *cpu.engine;
+  if (std::equal(list, list + count, e.watchpoints.begin(), e.watchpoints.end())) return;
+  e.watchpoints.assign(list, list + count);
+  e.watching = e.hw_watchpoints || count != 0;
+  tlb_flush_all(e);
 }
 
 }  // namespace trapline::soft

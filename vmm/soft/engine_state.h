@@ -194,7 +194,13 @@ struct EngineState {
   std::vector<uint64_t> breakpoints;  // gdb
   uint64_t skip_breakpoint_pc = ~uint64_t{0};
   uint64_t skip_breakpoint_retired = 0;
+  std::vector<Watchpoint> watchpoints;  // gdb
+  uint64_t skip_watchpoint_pc = ~uint64_t{0};
+  uint64_t skip_watchpoint_retired = 0;
   bool hw_breakpoints = false, hw_watchpoints = false;
+  // Some access may be watched, for gdb or the guest: its page is on the slow path, and no short cut
+  // is taken there.
+  bool watching = false;
   bool blocks_stale = false;  // built for other breakpoints, or no room for more host code
   uint64_t debug_sum = 0;     // of the debug registers last seen
 
@@ -223,6 +229,10 @@ inline void retire_one(Cpu* cpu, EngineState* e) {
 // The bits of Cpu::attention that interrupt a block, given PSTATE.DAIF.
 inline void update_attention_mask(Cpu& cpu, EngineState& e) {
   uint32_t mask = Cpu::kKick | Cpu::kMaintenance | Cpu::kStop;
+  if (e.stop_after_exception) {  // engine_step()
+    e.attention_mask = mask;
+    return;
+  }
   if ((cpu.ps.daif & 2) == 0) mask |= Cpu::kIrq;
   if ((cpu.ps.daif & 1) == 0) mask |= Cpu::kFiq;
   e.attention_mask = mask;
@@ -310,6 +320,9 @@ inline bool sink_is_open(const Cpu& cpu, const EngineState& e) {
 bool debug_needs_breakpoint(const Cpu& cpu, const EngineState& e, uint64_t pc);
 bool debug_watchpoint(Cpu& cpu, uint64_t va, uint64_t size, bool read, bool write,
                       bool unprivileged);
+// One of gdb's is met: *EngineState::out is the exit.
+bool debug_gdb_watchpoint(Cpu& cpu, EngineState& e, uint64_t va, uint64_t size, bool read,
+                          bool write);
 bool debug_page_watched(const Cpu& cpu, uint64_t va_page);
 // Before an instruction: true if an exception was taken or run() must return instead.
 bool debug_check(Cpu& cpu, EngineState& e, bool& exits);

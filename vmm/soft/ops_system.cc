@@ -102,23 +102,23 @@ bool wait_trapped(Cpu* cpu, EngineState* e, unsigned sctlr_bit, uint32_t iss) {
   e->leave = Leave::kException;
   return true;
 }
-// A wait that is over before it began: an interrupt that PSTATE lets through is taken here, as it
-// would be if it came a moment later, and not where the block happens to end.
-#define TL_NEXT_AFTER_WAIT                                           \
+// After an instruction that may have waited for an interrupt, or shows that it is there: if PSTATE
+// lets it through it is taken now, and not where the block happens to end.
+#define TL_NEXT_AFTER_LOOK                                           \
   do {                                                               \
     if (TL_UNLIKELY(!block_goes_on(*cpu, *e))) TL_GOTO(leave_after); \
     TL_NEXT;                                                         \
   } while (0)
 
 TL_OP(op_wfi) {
-  if ((cpu->attention.load() & (Cpu::kIrq | Cpu::kFiq)) != 0) TL_NEXT_AFTER_WAIT;
+  if ((cpu->attention.load() & (Cpu::kIrq | Cpu::kFiq)) != 0) TL_NEXT_AFTER_LOOK;
   suspend_at(cpu, op, icount, e);
   if (!wait_trapped(cpu, e, 16, 0)) wait_exit(cpu, e, ExitKind::kWfi);
 }
 TL_OP(op_wfe) {
   if (event_pending(*cpu)) {
     clear_event(*cpu);
-    TL_NEXT_AFTER_WAIT;
+    TL_NEXT_AFTER_LOOK;
   }
   suspend_at(cpu, op, icount, e);
   if (!wait_trapped(cpu, e, 18, 1)) wait_exit(cpu, e, ExitKind::kWfe);
@@ -236,7 +236,7 @@ TL_OP(op_mrs_cntvct) {
   if (TL_UNLIKELY(cpu->ps.el == 0 && (cpu->sys.cntkctl_el1 & 2) == 0)) TL_GOTO(op_system);
   suspend_at(cpu, op, icount, e);  // the icount clock reads the retired count
   if (TL_UNLIKELY(!read_counter(cpu, op))) TL_GOTO(op_device_register);
-  TL_NEXT;
+  TL_NEXT_AFTER_LOOK;
 }
 
 // --- predecoding ---------------------------------------------------------------------------------

@@ -292,17 +292,19 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word) {
     if (io && !exclusive_store && !refused) {
       // A read-modify-write that could not even read is reported as a read (D17.2.37, WnR).
       const bool write = !(reads && t.read_tag == (page | kTlbIo));
-      if (!e.hw_watchpoints) return device_exit(cpu, e, t, va, word, write);
+      if (!e.watching) return device_exit(cpu, e, t, va, word, write);
     }
     if (writes && !io && t.write_tag == (page | kTlbSlow) && promote_write(cpu, t, va)) {
       return SlowResult::kAgain;
     }
   }
-  if (e.hw_watchpoints && !sp_fault && !stage1_refuses(cpu, access, va, size, dir, alignment) &&
-      debug_watchpoint(cpu, va, size, reads, writes, access.unprivileged)) {
-    note_exception(cpu, e);
-    e.leave = Leave::kException;
-    return SlowResult::kLeave;
+  if (e.watching && !sp_fault && !stage1_refuses(cpu, access, va, size, dir, alignment)) {
+    if (debug_gdb_watchpoint(cpu, e, va, size, reads, writes)) return SlowResult::kLeave;
+    if (e.hw_watchpoints && debug_watchpoint(cpu, va, size, reads, writes, access.unprivileged)) {
+      note_exception(cpu, e);
+      e.leave = Leave::kException;
+      return SlowResult::kLeave;
+    }
   }
   return emulate_access(cpu, e, word, access, va);
 }
@@ -324,7 +326,7 @@ struct DeviceAbort {
   const TlbEntry& t = tlb[va >> kPageLog2 & (kTlbEntries - 1)];
   const uint64_t tag = load ? t.read_tag : t.write_tag;
   if (tag != ((va & ~kPageMask) | kTlbIo) || (va & ((1u << size) - 1)) != 0 ||
-      (rn == 31 && (cpu->r.x[kSlotSp] & 15) != 0) || e->hw_watchpoints) {
+      (rn == 31 && (cpu->r.x[kSlotSp] & 15) != 0) || e->watching) {
     return false;
   }
   const uint8_t fsc = tlb_fault_status(t.meta);

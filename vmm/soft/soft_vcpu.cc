@@ -52,6 +52,11 @@ void SoftVcpu::set_breakpoints(const uint64_t* pcs, unsigned count) {
   engine_set_breakpoints(cpu_, pcs, count);
 }
 
+bool SoftVcpu::set_watchpoints(const Watchpoint* list, unsigned count) {
+  engine_set_watchpoints(cpu_, list, count);
+  return true;
+}
+
 // --- data aborts -----------------------------------------------------------------------------
 
 CpuView& SoftVcpu::view(const Exit& exit, const Access&) {
@@ -150,10 +155,40 @@ void SoftVcpu::complete_sysreg(const Exit& exit, uint64_t value) {
   engine_finish_instruction(cpu_);
 }
 
+namespace {
+
+// The stack pointers: the current one lives elsewhere, and SP_EL1 no EL1 instruction names.
+constexpr SysregId kSpEl0 = sysreg_id(3, 0, 4, 1, 0), kSpEl1 = sysreg_id(3, 4, 4, 1, 0);
+
+uint64_t* stack_pointer(Cpu& cpu, SysregId id) {
+  const bool el1h = cpu.ps.el == 1 && cpu.ps.sp_sel == 1;
+  if (id == kSpEl0) return el1h ? &cpu.sys.sp_el0 : &cpu.r.x[kSlotSp];
+  if (id == kSpEl1) return el1h ? &cpu.r.x[kSlotSp] : &cpu.sys.sp_el1;
+  return nullptr;
+}
+
+}  // namespace
+
 uint64_t SoftVcpu::get_sysreg(SysregId id) {
+  if (const uint64_t* sp = stack_pointer(cpu_, id)) return *sp;
   uint64_t value = 0;
   read_sysreg_raw(cpu_, id, value);
   return value;
+}
+
+bool SoftVcpu::set_sysreg(SysregId id, uint64_t value) {
+  if (uint64_t* sp = stack_pointer(cpu_, id)) {
+    *sp = value;
+    return true;
+  }
+  const SysregRow* row = find_sysreg(id);
+  if (row == nullptr || (row->access & kEl1Write) == 0 || row->effect == SysregEffect::kDevice) {
+    return false;
+  }
+  set_sysreg_value(cpu_, *row, value);
+  if (row->effect == SysregEffect::kTranslation) translation_context_changed(cpu_);
+  debug_context_changed(cpu_);  // cheap, and right for any that remains
+  return true;
 }
 
 }  // namespace trapline::soft

@@ -23,6 +23,7 @@ class SoftVcpu final : public Vcpu {
   Exit run(uint64_t budget) override;
   Exit step() override;
   void set_breakpoints(const uint64_t* pcs, unsigned count) override;
+  bool set_watchpoints(const Watchpoint* list, unsigned count) override;
 
   CpuView& view(const Exit& exit, const Access& access) override;
   void complete(const Exit& exit, const Access& access, const Outcome& outcome) override;
@@ -52,6 +53,7 @@ class SoftVcpu final : public Vcpu {
   Vreg get_vector(unsigned index) override;
   void set_vector(unsigned index, Vreg value) override;
   uint64_t get_sysreg(SysregId id) override;
+  bool set_sysreg(SysregId id, uint64_t value) override;
   // Exact outside run() and in whatever run() calls back (the clock behind CNTVCT_EL0). On another
   // thread while the vCPU runs: what it was at some exit or exception, or at the last look around.
   uint64_t retired() const override;

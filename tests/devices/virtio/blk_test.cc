@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <thread>
 
 #include "tests/devices/virtio/harness.h"
@@ -520,6 +522,83 @@ TEST(Blk, FlushedWritesSurviveSigkill) {
       ASSERT_EQ(bytes[512 * i], static_cast<uint8_t>(i + 1)) << round << ' ' << i;
       ASSERT_EQ(bytes[512 * i + 511], static_cast<uint8_t>(i + 1)) << round << ' ' << i;
     }
+  }
+}
+
+// A limit of this process, lowered for a while.
+class Limited {
+ public:
+  Limited(decltype(RLIMIT_FSIZE) what, rlim_t value) : what_(what) {
+    getrlimit(what_, &before_);
+    const rlimit lower = {value, before_.rlim_max};
+    EXPECT_EQ(setrlimit(what_, &lower), 0);
+  }
+  ~Limited() { setrlimit(what_, &before_); }
+
+ private:
+  const decltype(RLIMIT_FSIZE) what_;
+  rlimit before_;
+};
+
+TEST(Blk, FileSizeLimitIsAnIoError) {
+  const auto before = signal(SIGXFSZ, SIG_IGN);  // as main() has it
+  for (Way way : kWays) {
+    TempFile disk(1 << 20);
+    BlkBench b(open(disk.path), way);
+    b.start(kFeatures, 1, 16);
+    {
+      Limited size(RLIMIT_FSIZE, 512 << 10);
+      EXPECT_EQ(b.request(1, 1023, 512, false), kOk);
+      EXPECT_EQ(b.request(1, 1024, 512, false), kIoErr);
+      EXPECT_EQ(b.request(1, 1020, 4096, false), kIoErr);  // half of it fits
+      EXPECT_EQ(b.device.errors(), 2u);
+      EXPECT_EQ(b.request(0, 1024, 512, true), kOk);
+      EXPECT_EQ(b.request(4, 0, 0, false), kOk);
+    }
+    EXPECT_EQ(b.request(1, 1024, 512, false), kOk);
+  }
+  signal(SIGXFSZ, before);
+}
+
+TEST(Blk, WorksWithoutDescriptorsForAnEngine) {
+  for (Way way : {Way::kUring, Way::kThreads}) {
+    TempFile disk(disk_bytes());
+    BlkBench b(open(disk.path), way);
+    std::vector<int> all;
+    {
+      Limited files(RLIMIT_NOFILE, 256);
+      for (int fd; (fd = dup(STDERR_FILENO)) >= 0;) all.push_back(fd);
+      ASSERT_EQ(errno, EMFILE);
+      b.start(kFeatures, 1, 16);
+    }
+    for (int fd : all) close(fd);
+    EXPECT_GE(b.device.errors(), 1u);
+    EXPECT_EQ(b.request(0, 3, 512, true), kOk);
+    EXPECT_EQ(b.dma.get<uint8_t>(kPayload + 5), disk_bytes()[3 * 512 + 5]);
+    b.dma.put(kPayload, uint64_t{0x1122334455667788});
+    EXPECT_EQ(b.request(1, 3, 512, false), kOk);
+    EXPECT_EQ(b.request(4, 0, 0, false), kOk);
+    EXPECT_EQ(disk.read()[3 * 512], 0x88);
+  }
+}
+
+// An image that runs out of memory, as a qcow2 image's tables may.
+class StarvedImage final : public Image {
+ public:
+  StarvedImage() { bytes_ = 1 << 20; }
+  int readv(const iovec*, unsigned, uint64_t) override { throw std::bad_alloc(); }
+  int writev(const iovec*, unsigned, uint64_t, bool) override { return -EROFS; }
+  int flush() override { return 0; }
+  int discard(uint64_t, uint64_t) override { return 0; }
+  int write_zeroes(uint64_t, uint64_t, bool) override { return 0; }
+};
+
+TEST(Blk, OutOfMemoryIsAnIoError) {
+  for (Way way : {Way::kDeterministic, Way::kThreads}) {
+    BlkBench b(std::make_unique<StarvedImage>(), way);
+    b.start(kVersion1, 1, 16);
+    EXPECT_EQ(b.request(0, 0, 512, true), kIoErr);
+    EXPECT_EQ(b.device.errors(), 1u);
   }
 }
 

@@ -1,16 +1,13 @@
 #include "devices/virtio/net.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <deque>
 
 #include "devices/virtio/net_features.h"
 #include "tests/devices/virtio/harness.h"
+#include "tests/devices/virtio/net_peer.h"
 
 namespace trapline::virtio::test {
 namespace {
@@ -35,6 +32,14 @@ TEST(NetOptions, Parses) {
   EXPECT_EQ(o.forwards[1].host_address, 0x7f000001u);
   EXPECT_EQ(o.forwards[1].guest_address, 0u);
   EXPECT_EQ(o.mac, (MacAddress{0x52, 0x54, 0, 0xaa, 0xbb, 0x0c}));
+  EXPECT_FALSE(o.host_access || o.restricted);
+  EXPECT_EQ(o.flows, 512u);
+  EXPECT_EQ(parse_net("user,host-access,flows=65536", o), "");
+  EXPECT_TRUE(o.host_access);
+  EXPECT_EQ(o.flows, 65536u);
+  EXPECT_EQ(parse_net("user,restrict,flows=1", o), "");
+  EXPECT_TRUE(o.restricted && !o.host_access);
+  EXPECT_EQ(o.flows, 1u);
   EXPECT_EQ(parse_net("tap,ifname=tap0", o), "");
   EXPECT_EQ(o.kind, NetOptions::Kind::kTap);
   EXPECT_EQ(o.interface, "tap0");
@@ -59,6 +64,17 @@ TEST(NetOptions, RefusesInOneLine) {
                            "user,hostfwd=tcp::-1-:22",
                            "user,hostfwd=tcp:localhost:22-:22",
                            "user,hostfwd=tcp::22",
+                           "user,host-access=yes",
+                           "user,host-access,restrict",
+                           "user,restrict,host-access",
+                           "user,flows",
+                           "user,flows=",
+                           "user,flows=0",
+                           "user,flows=-1",
+                           "user,flows=65537",
+                           "user,flows=10x",
+                           "user,flows=99999999999999999999",
+                           "tap,ifname=t,host-access",
                            "user,mac=52:54:00:00:00",
                            "user,mac=52-54-00-00-00-01",
                            "user,mac=53:54:00:00:00:01",
@@ -99,7 +115,6 @@ class FakeBackend final : public NetBackend {
   std::vector<std::vector<uint8_t>> sent;
 };
 
-constexpr MacAddress kMac = {0x52, 0x54, 0x00, 1, 2, 3};
 constexpr uint64_t kMergeable = net::kMergeableBuffers;
 constexpr uint64_t kBase = kVersion1 | net::kMac;
 
@@ -274,157 +289,6 @@ TEST(Net, ControlCommands) {
   EXPECT_EQ(b.device.read(0x100, 4, 0).value, 0x07080952u);
   b.write(reg::kStatus, 0);
   EXPECT_EQ(b.device.read(0x100, 4, 0).value, 0x01005452u);
-}
-
-// --- libslirp ------------------------------------------------------------------------------------
-
-// A small host in the guest: builds frames, answers ARP.
-class Peer {
- public:
-  explicit Peer(NetBackend& backend) : backend_(backend) {
-    backend.set_receive([this](const NetHeader&, const uint8_t* frame, size_t size) {
-      frames.emplace_back(frame, frame + size);
-      return true;
-    });
-  }
-  // Lets the backend work until `wanted` finds a frame, 3 s at most.
-  template <typename Wanted>
-  std::vector<uint8_t> wait(Wanted wanted) {
-    for (int i = 0; i < 300; ++i) {
-      while (!frames.empty()) {
-        auto frame = std::move(frames.front());
-        frames.pop_front();
-        if (wanted(frame)) return frame;
-        answer_arp(frame);
-      }
-      std::vector<pollfd> fds;
-      int timeout = 10;
-      backend_.fill(fds, timeout);
-      poll(fds.data(), fds.size(), std::min(timeout, 10));
-      backend_.dispatch(fds, 0);
-    }
-    return {};
-  }
-  void send(std::vector<uint8_t> frame, const NetHeader& header = {}) {
-    backend_.send(header, frame.data(), frame.size());
-  }
-  void answer_arp(const std::vector<uint8_t>& f) {
-    if (f.size() < 42 || f[12] != 8 || f[13] != 6 || f[21] != 1) return;
-    std::vector<uint8_t> reply(42);
-    std::memcpy(&reply[0], &f[6], 6);
-    std::memcpy(&reply[6], kMac.data(), 6);
-    std::memcpy(&reply[12], &f[12], 8);
-    reply[21] = 2;
-    std::memcpy(&reply[22], kMac.data(), 6);
-    std::memcpy(&reply[28], &f[38], 4);
-    std::memcpy(&reply[32], &f[22], 10);
-    send(reply);
-  }
-  static uint16_t checksum(const uint8_t* p, size_t n, uint32_t sum = 0) {
-    for (size_t i = 0; i + 1 < n; i += 2) sum += p[i] << 8 | p[i + 1];
-    if (n % 2 != 0) sum += p[n - 1] << 8;
-    while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<uint16_t>(sum);
-  }
-  // Ethernet, IPv4 and UDP around a payload; the UDP checksum is left to the device.
-  static std::vector<uint8_t> udp(uint32_t from, uint16_t from_port, uint32_t to, uint16_t to_port,
-                                  const std::vector<uint8_t>& payload) {
-    std::vector<uint8_t> f(42 + payload.size());
-    std::fill_n(f.begin(), 6, 0xff);
-    if (to != 0xffffffff) f[0] = 0x52, f[1] = 0x55, f[2] = 10, f[3] = 0, f[4] = 2, f[5] = 2;
-    std::memcpy(&f[6], kMac.data(), 6);
-    f[12] = 8;
-    const auto put16 = [&](size_t at, size_t v) {
-      f[at] = static_cast<uint8_t>(v >> 8);
-      f[at + 1] = static_cast<uint8_t>(v);
-    };
-    f[14] = 0x45;
-    put16(16, 28 + payload.size());
-    f[22] = 64;
-    f[23] = 17;
-    put16(26, from >> 16), put16(28, from), put16(30, to >> 16), put16(32, to);
-    put16(24, static_cast<uint16_t>(~checksum(&f[14], 20)));
-    put16(34, from_port), put16(36, to_port), put16(38, 8 + payload.size());
-    put16(40, checksum(&f[26], 8, static_cast<uint32_t>(17 + 8 + payload.size())));
-    std::copy(payload.begin(), payload.end(), f.begin() + 42);
-    return f;
-  }
-  static constexpr NetHeader kPartial = {.flags = 1, .csum_start = 34, .csum_offset = 6};
-  std::deque<std::vector<uint8_t>> frames;
-
- private:
-  NetBackend& backend_;
-};
-
-bool is_udp_to(const std::vector<uint8_t>& f, uint16_t port) {
-  return f.size() >= 42 && f[12] == 8 && f[13] == 0 && f[23] == 17 && (f[36] << 8 | f[37]) == port;
-}
-
-TEST(UserNet, HandsOutAnAddressByDhcp) {
-  NetOptions options;
-  auto made = make_user_backend(options);
-  ASSERT_NE(made.backend, nullptr) << made.error;
-  Peer peer(*made.backend);
-  std::vector<uint8_t> discover(300);
-  discover[0] = 1, discover[1] = 1, discover[2] = 6;
-  discover[4] = 0x12, discover[7] = 0x34;
-  std::memcpy(&discover[28], kMac.data(), 6);
-  const uint8_t magic[] = {0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255};
-  std::memcpy(&discover[236], magic, sizeof magic);
-  peer.send(Peer::udp(0, 68, 0xffffffff, 67, discover), Peer::kPartial);
-  const auto offer = peer.wait([](const auto& f) { return is_udp_to(f, 68); });
-  ASSERT_GE(offer.size(), 42u + 240);
-  EXPECT_EQ(offer[42 + 16], 10);
-  EXPECT_EQ(offer[42 + 19], 15);
-}
-
-TEST(UserNet, ForwardsUdpBothWays) {
-  // A free port, briefly ours to find its number.
-  const int probe = socket(AF_INET, SOCK_DGRAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  ASSERT_EQ(bind(probe, reinterpret_cast<sockaddr*>(&address), length), 0);
-  getsockname(probe, reinterpret_cast<sockaddr*>(&address), &length);
-  close(probe);
-
-  NetOptions options;
-  ASSERT_EQ(
-      parse_net("user,hostfwd=udp::" + std::to_string(ntohs(address.sin_port)) + "-:7", options),
-      "");
-  auto made = make_user_backend(options);
-  ASSERT_NE(made.backend, nullptr) << made.error;
-  EXPECT_NE(make_user_backend(options).error.find("cannot forward host port"), std::string::npos);
-
-  Peer peer(*made.backend);
-  // libslirp learns our address from any frame.
-  peer.send(Peer::udp(0x0a00020f, 9, 0x0a000202, 9, {0}), Peer::kPartial);
-  const int client = socket(AF_INET, SOCK_DGRAM, 0);
-  timeval patience = {.tv_sec = 3, .tv_usec = 0};
-  setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  sendto(client, "hello", 5, 0, reinterpret_cast<sockaddr*>(&address), sizeof address);
-  const auto frame = peer.wait([](const auto& f) { return is_udp_to(f, 7); });
-  ASSERT_EQ(frame.size(), 47u);
-  EXPECT_EQ(std::memcmp(&frame[42], "hello", 5), 0);
-  // The answer goes back to where it came from.
-  const auto port = static_cast<uint16_t>(frame[34] << 8 | frame[35]);
-  const uint32_t from = uint32_t{frame[26]} << 24 | frame[27] << 16 | frame[28] << 8 | frame[29];
-  peer.send(Peer::udp(0x0a00020f, 7, from, port, {'w', 'o', 'r', 'l', 'd', '!'}), Peer::kPartial);
-  peer.wait([](const auto&) { return true; });
-  char buffer[16];
-  EXPECT_EQ(recv(client, buffer, sizeof buffer, 0), 6);
-  EXPECT_EQ(std::memcmp(buffer, "world!", 6), 0);
-  close(client);
-}
-
-TEST(UserNet, ChecksumBeyondTheFrameIsDropped) {
-  auto made = make_user_backend({});
-  Peer peer(*made.backend);
-  for (uint16_t start : {uint16_t{0}, uint16_t{60}, uint16_t{0xffff}}) {
-    peer.send(std::vector<uint8_t>(60), {.flags = 1, .csum_start = start, .csum_offset = 0xfffe});
-  }
-  SUCCEED();
 }
 
 TEST(UserNet, UnderTheDevice) {

@@ -94,7 +94,7 @@ def test():
         port = free_port()
         command = shells.linux(
             trapline, directory, "--disk", disk, "--disk", second + ",ro", "--net",
-            f"user,hostfwd=tcp:127.0.0.1:{port}-:80", "--rng", "--stats", stats, *options)
+            f"user,host-access,hostfwd=tcp:127.0.0.1:{port}-:80", "--rng", "--stats", stats, *options)
         with shells.running(command) as terminal:
             shell = shells.busybox(terminal)
             guest.require(shell.run("nproc").strip() == cpus, "not all CPUs are there")

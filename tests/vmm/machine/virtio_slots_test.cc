@@ -17,6 +17,10 @@ TEST(TakeSlot, FindsTheWord) {
                        {"disk,ro,slot=7", "disk,ro", 7u},
                        {"user,slot=12,hostfwd=tcp::1-:2", "user,hostfwd=tcp::1-:2", 12u},
                        {"slot=3", "slot=3", {}},  // a file's name
+                       {"a,,slot=3", "a,,slot=3", {}},
+                       {",,slot=3", ",,slot=3", {}},
+                       {"a,,,slot=3,ro", "a,,,ro", 3u},
+                       {"a,,slot=3,slot=4", "a,,slot=3", 4u},
                        {"a,slots=3", "a,slots=3", {}}}) {
     std::string text = r.text;
     auto slot = take_slot(text);

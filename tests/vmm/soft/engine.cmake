@@ -1,4 +1,5 @@
-trapline_test(engine_test SOURCES engine_fixture.cc engine_exit_test.cc engine_inside_test.cc engine_order_test.cc engine_run_test.cc
+trapline_test(engine_test SOURCES engine_fixture.cc engine_exit_test.cc engine_inside_test.cc engine_interrupt_test.cc
+              engine_order_test.cc engine_run_test.cc
               translate_test.cc unshown_test.cc
               LIBS trapline_soft)
 # The same on host code from a block's first run, and without any.

@@ -3,6 +3,7 @@
 #define TRAPLINE_TESTS_VMM_SOFT_ENGINE_FIXTURE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -15,6 +16,7 @@ namespace trapline::soft {
 class RetiredClock final : public Clock {
  public:
   uint64_t now() override {
+    if (meanwhile) meanwhile();
     uint64_t sum = 0;
     for (const Cpu* cpu : cpus) sum += cpu->retired;
     return sum;
@@ -22,6 +24,7 @@ class RetiredClock final : public Clock {
   Handle at(uint64_t, std::function<void()>) override { return 0; }
   void cancel(Handle) override {}
   std::vector<Cpu*> cpus;
+  std::function<void()> meanwhile;
 };
 
 inline constexpr uint64_t kRam = 0x4000'0000;

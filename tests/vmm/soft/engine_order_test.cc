@@ -245,13 +245,17 @@ TEST(OrderOfTwo, WithoutAnyBarrierADeviceIsWaitedFor) {
 
 // Either the builder sees the new word, or the writer sees the flag: what runs afterwards is new.
 TEST(OrderOfTwo, ADeviceWritesWhatIsBeingPredecoded) {
-  constexpr unsigned kRounds = 20'000;
+  constexpr unsigned kRounds = 5'000;
   Bench bench(1);
   bench.put(kCode, {0xd2800001, kHvc0});  // mov x1, #0
   std::atomic<unsigned> round{0}, done{0};
   std::thread device([&] {
     for (unsigned i = 1; i <= kRounds; ++i) {
       while (round.load(std::memory_order_acquire) != i) {
+      }
+      // At every moment of what the CPU does.
+      for (unsigned wait = i % 2048; wait != 0; --wait) {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
       }
       const uint32_t word = 0xd2800001 | (i & 0xffff) << 5;  // mov x1, #i
       bench.memory.write(kCode, &word, sizeof word);

@@ -490,6 +490,107 @@ TEST(EngineDebug, BreakpointsAndSteps) {
   EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kBudget);
 }
 
+// A debugger's watchpoint stops before the access, once, whatever kind of access it is and whatever
+// translated code, TLB entries and the guest's own debug registers say.
+TEST(EngineDebug, WatchpointsOfADebugger) {
+  constexpr uint64_t kAt = kData + 0x40;
+  constexpr bool kReads = true, kWrites = true;
+  const struct {
+    const char* text;
+    uint32_t word;
+    uint64_t base;  // x1
+    bool reads, writes;
+    uint64_t far;  // 0: the watched bytes are not touched
+  } kCases[] = {
+      {"ldr x0, [x1]", 0xf9400020, kAt, kReads, !kWrites, kAt},
+      {"str x0, [x1]", 0xf9000020, kAt, !kReads, kWrites, kAt},
+      {"strb w0, [x1]", 0x39000020, kAt + 7, !kReads, kWrites, kAt + 7},
+      {"strb w0, [x1]", 0x39000020, kAt + 8, !kReads, kWrites, 0},
+      {"str x0, [x1]", 0xf9000020, kAt - 8, !kReads, kWrites, 0},
+      {"str x0, [x1]", 0xf9000020, kAt - 4, !kReads, kWrites, kAt},
+      {"str x0, [x1]", 0xf9000020, kAt + 0x800, !kReads, kWrites, 0},
+      {"ldr x0, [x1], #8", 0xf8408420, kAt, kReads, !kWrites, kAt},
+      {"ldp x2, x3, [x1]", 0xa9400c22, kAt - 8, kReads, !kWrites, kAt},
+      {"stp x2, x3, [x1]", 0xa9000c22, kAt - 8, !kReads, kWrites, kAt},
+      {"ldr q0, [x1]", 0x3dc00020, kAt - 8, kReads, !kWrites, kAt},
+      {"ld1 {v0.16b}, [x1]", 0x4c407020, kAt - 8, kReads, !kWrites, kAt},
+      {"st1 {v0.16b}, [x1]", 0x4c007020, kAt - 8, !kReads, kWrites, kAt},
+      {"ldar x0, [x1]", 0xc8dffc20, kAt, kReads, !kWrites, kAt},
+      {"stlr x0, [x1]", 0xc89ffc20, kAt, !kReads, kWrites, kAt},
+      {"ldxr x0, [x1]", 0xc85f7c20, kAt, kReads, !kWrites, kAt},
+      {"ldadd x2, x0, [x1]", 0xf8220020, kAt, kReads, kWrites, kAt},
+      {"cas x2, x0, [x1]", 0xc8a27c20, kAt, kReads, kWrites, kAt},
+      {"ldtr x0, [x1]", 0xf8400820, kAt, kReads, !kWrites, kAt},
+      {"dc zva, x1", 0xd50b7421, kAt + 8, !kReads, kWrites, kAt},
+      {"prfm pldl1keep, [x1]", 0xf9800020, kAt, !kReads, !kWrites, 0},
+  };
+  for (const auto& c : kCases) {
+    const bool moves = c.word == 0xf8408420;  // its base: once round only
+    for (const unsigned watched : {0u, 1u, 2u, 3u}) {
+      SCOPED_TRACE(testing::Message() << c.text << " watched for " << watched);
+      const bool watch_read = (watched & 1) != 0, watch_write = (watched & 2) != 0;
+      Bench bench;
+      bench.enable_mmu();
+      *bench.descriptor(kData) |= kUser;                          // for LDTR
+      bench.put(kCode, {c.word, 0xd1000484, 0xb5ffffc4, kHvc0});  // sub x4, x4, #1; cbnz x4, .-8
+      auto prepare = [&](uint64_t rounds) {
+        bench.cpu().r.x[1] = c.base;
+        bench.cpu().r.x[4] = rounds;
+      };
+      prepare(moves ? 1 : 100);  // known to the TLB, and translated
+      ASSERT_EQ(bench.run().kind, ExitKind::kHvc);
+      const Watchpoint watch{kAt, 8, watch_read, watch_write};
+      bench.vcpu().set_watchpoints(&watch, 1);
+      prepare(moves ? 1 : 2);
+      Exit exit = bench.run();
+      if (c.far == 0 || !((watch_read && c.reads) || (watch_write && c.writes))) {
+        EXPECT_EQ(exit.kind, ExitKind::kHvc);
+        continue;
+      }
+      ASSERT_EQ(exit.kind, ExitKind::kDebug);
+      EXPECT_EQ(exit.valid_mask & Exit::kFar, Exit::kFar);
+      EXPECT_EQ(exit.far, c.far);
+      EXPECT_EQ(exit.pc, kCode);
+      EXPECT_EQ((exit.esr >> 6 & 1) != 0, watch_write && c.writes);
+      EXPECT_EQ(bench.cpu().r.x[1], c.base);
+      exit = bench.vcpu().run(100'000);  // past it, to its next time round
+      EXPECT_EQ(exit.kind, moves ? ExitKind::kHvc : ExitKind::kDebug);
+      EXPECT_EQ(bench.cpu().r.x[4], moves ? 0u : 1u);
+      bench.vcpu().set_watchpoints(nullptr, 0);
+      EXPECT_EQ(bench.vcpu().run(100'000).kind, ExitKind::kHvc);
+    }
+  }
+}
+
+// Of a device, too: the stop is there before the exit.
+TEST(EngineDebug, WatchpointOfADevice) {
+  Bench bench;
+  bench.put(kCode, {0xb9400020, kHvc0});  // ldr w0, [x1]
+  bench.cpu().r.x[1] = kDevice;
+  EXPECT_EQ(bench.run().kind, ExitKind::kDataAbort);
+  const Watchpoint watch{kDevice, 4, true, false};
+  bench.vcpu().set_watchpoints(&watch, 1);
+  EXPECT_EQ(bench.run().kind, ExitKind::kDebug);
+  const Exit exit = bench.vcpu().run(100);
+  EXPECT_EQ(exit.kind, ExitKind::kDataAbort);
+  EXPECT_NE(exit.esr >> 24 & 1, 0u) << "with its syndrome";
+}
+
+// A debugger's step shows its user the next instruction, not an interrupt's handler.
+TEST(EngineDebug, AStepTakesNoInterrupt) {
+  Bench bench;
+  bench.put(kCode, {0x91000400, 0x91000400, 0x17fffffe});  // add x0, x0, #1; add; b .-8
+  bench.cpu().pc = kCode;
+  bench.cpu().ps.daif = 0;
+  bench.vcpu().set_irq(true);
+  bench.vcpu().set_fiq(true);
+  for (unsigned i = 1; i < 10; ++i) {
+    EXPECT_EQ(bench.vcpu().step().kind, ExitKind::kDebug);
+    EXPECT_EQ(bench.cpu().pc, kCode + i % 3 * 4);
+  }
+  EXPECT_EQ(bench.cpu().r.x[0], 6u);
+}
+
 TEST(EngineDebug, SoftwareStepTrapsAfterOneInstruction) {
   Bench bench;
   bench.put(kCode, {

@@ -60,6 +60,7 @@ void engine_finish_instruction(Cpu& cpu) {
 }
 void engine_set_exit_sink(Cpu&, ExitSink*, SoftView&) {}
 void engine_set_breakpoints(Cpu&, const uint64_t*, unsigned) {}
+void engine_set_watchpoints(Cpu&, const Watchpoint*, unsigned) {}
 void engine_drop(Cpu&, uint64_t pc, uint64_t far) {
   record("drop %#llx %#llx", static_cast<unsigned long long>(pc),
          static_cast<unsigned long long>(far));
