@@ -18,6 +18,8 @@
 #include <system_error>
 #include <utility>
 
+#include "vmm/messages.h"
+
 namespace trapline {
 namespace {
 
@@ -37,7 +39,7 @@ void tell(const std::string& text) {
   }
   if (left == 0) return;
   --left;
-  std::fprintf(stderr, "trapline: gdb: %s\n", text.c_str());
+  message("trapline: gdb: " + text + "\n");
 }
 
 // What was sent is not lost: closing a socket with unread input resets the connection.
