@@ -371,21 +371,26 @@ void Pflash::commit(uint64_t offset, const uint8_t* data, uint64_t size, uint8_t
 
 void Pflash::enter(Mode mode) {
   mode_ = mode;
-  array_mode_.store(mode == Mode::kArray, std::memory_order_release);
+  array_mode_.store(mode == Mode::kArray, std::memory_order_seq_cst);
 }
 
 // Tells the machine of a new mode without holding the lock: mapping waits for the other vCPUs, and
 // one of them may wait for the lock. If two change the mode at once, one of them reports for both.
+//
+// Who leaves it to the other has stored its mode (enter()) and then seen `announcing_`; who
+// announces clears that and then looks at the mode again. All four are seq_cst, so that in their
+// one order the mode comes before the exchange, that before the clearing, and that before the last
+// look. With less, an x86 host looks while the clearing is in its store buffer, and a mode is lost.
 void Pflash::announce() {
   for (;;) {
-    if (announcing_.exchange(true, std::memory_order_acquire)) return;
+    if (announcing_.exchange(true, std::memory_order_seq_cst)) return;
     const bool mode = array_mode();
     if (mode != announced_) {
       announced_ = mode;
       if (options_.on_mode) options_.on_mode(mode);
     }
-    announcing_.store(false, std::memory_order_release);
-    if (array_mode() == mode) return;
+    announcing_.store(false, std::memory_order_seq_cst);
+    if (array_mode_.load(std::memory_order_seq_cst) == mode) return;
   }
 }
 

@@ -6,6 +6,15 @@
 
 namespace trapline {
 
+// The order of a plain load or store of guest memory: none, the guest's barriers are the host's.
+// ThreadSanitizer knows no fences, so for it each access orders, as the guest meant some of them
+// to: the guest's own races are not its business, those with a device's plain accesses are.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr int kRamLoad = __ATOMIC_ACQUIRE, kRamStore = __ATOMIC_RELEASE;
+#else
+inline constexpr int kRamLoad = __ATOMIC_RELAXED, kRamStore = __ATOMIC_RELAXED;
+#endif
+
 // After an atomic read-modify-write of guest memory. One of the guest's with acquire and release
 // (LDADDAL, CASAL, SWPAL) orders everything before it with everything after it (B2.3.3, "barrier-
 // ordered-before"), a later load with an earlier store too; Linux relies on it. A seq_cst operation

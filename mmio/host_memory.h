@@ -62,13 +62,13 @@ inline uint64_t ram_load(uint8_t* p, unsigned size) {
   if (!aligned(p, size)) return load_image(p, size);
   switch (size) {
     case 1:
-      return __atomic_load_n(p, __ATOMIC_RELAXED);
+      return __atomic_load_n(p, kRamLoad);
     case 2:
-      return __atomic_load_n(as<uint16_t>(p), __ATOMIC_RELAXED);
+      return __atomic_load_n(as<uint16_t>(p), kRamLoad);
     case 4:
-      return __atomic_load_n(as<uint32_t>(p), __ATOMIC_RELAXED);
+      return __atomic_load_n(as<uint32_t>(p), kRamLoad);
     default:
-      return __atomic_load_n(as<uint64_t>(p), __ATOMIC_RELAXED);
+      return __atomic_load_n(as<uint64_t>(p), kRamLoad);
   }
 }
 
@@ -76,13 +76,13 @@ inline void ram_store(uint8_t* p, uint64_t value, unsigned size) {
   if (!aligned(p, size)) return store_image(p, value, size);
   switch (size) {
     case 1:
-      return __atomic_store_n(p, static_cast<uint8_t>(value), __ATOMIC_RELAXED);
+      return __atomic_store_n(p, static_cast<uint8_t>(value), kRamStore);
     case 2:
-      return __atomic_store_n(as<uint16_t>(p), static_cast<uint16_t>(value), __ATOMIC_RELAXED);
+      return __atomic_store_n(as<uint16_t>(p), static_cast<uint16_t>(value), kRamStore);
     case 4:
-      return __atomic_store_n(as<uint32_t>(p), static_cast<uint32_t>(value), __ATOMIC_RELAXED);
+      return __atomic_store_n(as<uint32_t>(p), static_cast<uint32_t>(value), kRamStore);
     default:
-      return __atomic_store_n(as<uint64_t>(p), value, __ATOMIC_RELAXED);
+      return __atomic_store_n(as<uint64_t>(p), value, kRamStore);
   }
 }
 

@@ -10,8 +10,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 else()
   target_sources(trapline_soft PRIVATE translate_none.cc)
 endif()
-set(TRAPLINE_HANDLER_OPTIONS -O2 -foptimize-sibling-calls -fno-stack-protector -fno-exceptions
-    -fno-sanitize=all)
+set(TRAPLINE_HANDLER_OPTIONS -O2 -foptimize-sibling-calls -fno-stack-protector -fno-exceptions)
+if(TRAPLINE_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # ThreadSanitizer must see what the handlers do to guest memory; its calls at a function's end
+  # would keep tail calls from being jumps.
+  list(APPEND TRAPLINE_HANDLER_OPTIONS --param=tsan-instrument-func-entry-exit=0)
+else()
+  list(APPEND TRAPLINE_HANDLER_OPTIONS -fno-sanitize=all)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # Each handler keeps its own dispatch jump, for the sake of the host's branch predictor.
   list(APPEND TRAPLINE_HANDLER_OPTIONS -fno-crossjumping -fno-gcse)

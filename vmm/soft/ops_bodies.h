@@ -4,6 +4,7 @@
 #ifndef TRAPLINE_VMM_SOFT_OPS_BODIES_H_
 #define TRAPLINE_VMM_SOFT_OPS_BODIES_H_
 
+#include "mmio/host_barrier.h"
 #include "vmm/soft/ops_common.h"
 
 namespace trapline::soft {
@@ -170,11 +171,11 @@ template <int kMode>
 
 template <typename M>
 [[gnu::always_inline]] inline M get(uint64_t host) {
-  return __atomic_load_n(reinterpret_cast<M*>(host), __ATOMIC_RELAXED);
+  return __atomic_load_n(reinterpret_cast<M*>(host), kRamLoad);
 }
 template <typename M>
 [[gnu::always_inline]] inline void put(uint64_t host, M value) {
-  __atomic_store_n(reinterpret_cast<M*>(host), value, __ATOMIC_RELAXED);
+  __atomic_store_n(reinterpret_cast<M*>(host), value, kRamStore);
 }
 
 // M: what is in memory, signed if it is sign-extended; R: the register, uint32_t or uint64_t.

@@ -76,7 +76,7 @@ TL_OP(op_zero_block) {
   TlbEntry* t = tlb_slot(e->tlb, va);
   if (TL_UNLIKELY(t->write_tag != (va & ~kPageMask))) TL_GOTO(slow_access);
   auto* host = reinterpret_cast<uint64_t*>(va + t->addend);
-  for (int i = 0; i < 8; ++i) __atomic_store_n(host + i, 0, __ATOMIC_RELAXED);
+  for (int i = 0; i < 8; ++i) __atomic_store_n(host + i, 0, kRamStore);
   TL_NEXT;
 }
 TL_OP(op_zero_block_el0) {

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cstring>
 #include <thread>
 
@@ -408,6 +409,46 @@ TEST(FlashFile, SurvivesSigkill) {
       ASSERT_EQ(std::memcmp(&bytes[4 * i], &i, 4), 0) << i;
     }
   }
+}
+
+// Until it is `value`: at once if the other runs, but not for its host CPU's whole time slice.
+void wait_for(const std::atomic<unsigned>& word, unsigned value) {
+  for (unsigned spins = 0; word.load(std::memory_order_acquire) != value; ++spins) {
+    if (spins > 1000) std::this_thread::yield();
+  }
+}
+
+// Whoever finds the other announcing leaves its own mode to it.
+TEST(Pflash, TheLastOfTwoModesIsAnnounced) {
+  constexpr unsigned kRounds = 20'000;
+  std::vector<uint8_t> array(kSize, 0xff);
+  std::atomic<bool> announced{true};
+  Pflash flash({.name = "pflash1",
+                .array = array.data(),
+                .size = kSize,
+                .on_mode = [&](bool mode) { announced = mode; },
+                .on_write = {}});
+  std::atomic<unsigned> round{0}, done{0};
+  std::thread other([&] {
+    for (unsigned i = 1; i <= kRounds; ++i) {
+      wait_for(round, i);
+      flash.write(0, 4, dual(0xff), 1);  // the array
+      done.store(i, std::memory_order_release);
+    }
+  });
+  unsigned lost = 0;
+  for (unsigned i = 1; i <= kRounds; ++i) {
+    flash.write(0, 4, dual(0xff), 0);
+    round.store(i, std::memory_order_release);
+    for (unsigned wait = i % 128; wait != 0; --wait) {
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+    flash.write(0, 4, dual(0x70), 0);  // the status
+    wait_for(done, i);
+    lost += announced != flash.array_mode();
+  }
+  other.join();
+  EXPECT_EQ(lost, 0u);
 }
 
 }  // namespace

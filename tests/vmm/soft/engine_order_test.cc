@@ -243,6 +243,13 @@ TEST(OrderOfTwo, WithoutAnyBarrierADeviceIsWaitedFor) {
 
 // --- instructions that a device writes while they are predecoded ---
 
+// Until it is `value`: at once if the other runs, but not for its host CPU's whole time slice.
+void wait_for(const std::atomic<unsigned>& word, unsigned value) {
+  for (unsigned spins = 0; word.load(std::memory_order_acquire) != value; ++spins) {
+    if (spins > 1000) std::this_thread::yield();
+  }
+}
+
 // Either the builder sees the new word, or the writer sees the flag: what runs afterwards is new.
 TEST(OrderOfTwo, ADeviceWritesWhatIsBeingPredecoded) {
   constexpr unsigned kRounds = 5'000;
@@ -251,8 +258,7 @@ TEST(OrderOfTwo, ADeviceWritesWhatIsBeingPredecoded) {
   std::atomic<unsigned> round{0}, done{0};
   std::thread device([&] {
     for (unsigned i = 1; i <= kRounds; ++i) {
-      while (round.load(std::memory_order_acquire) != i) {
-      }
+      wait_for(round, i);
       // At every moment of what the CPU does.
       for (unsigned wait = i % 2048; wait != 0; --wait) {
         std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -267,8 +273,7 @@ TEST(OrderOfTwo, ADeviceWritesWhatIsBeingPredecoded) {
     bench.memory.dma_done(kCode, 4);  // the page has no instructions now
     round.store(i, std::memory_order_release);
     bench.run();
-    while (done.load(std::memory_order_acquire) != i) {
-    }
+    wait_for(done, i);
     bench.run();
     stale += bench.cpu().r.x[1] != (i & 0xffff);
   }
