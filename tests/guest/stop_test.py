@@ -16,8 +16,8 @@ import stops
 def stop_everywhere(trapline, directories, count, lives):
     for life in lives:
         for kind in stops.KINDS:
-            if kind == stops.KEYS and life in ("start", "shutdown"):
-                continue  # keys that are typed before or after the program reads are the terminal's
+            if not stops.applies(life, kind):
+                continue
             for instant in stops.instants(life, count, kind):
                 seconds, status, errors = stops.stop(trapline, directories, life, kind, instant)
                 case = f"{life}, {kind} after {instant:.4f} s"

@@ -29,7 +29,14 @@ LIVES = {
 }
 SIGNALS = {"TERM": signal.SIGTERM, "INT": signal.SIGINT, "HUP": signal.SIGHUP}
 KEYS = "CtrlA-x"
-KINDS = list(SIGNALS) + [KEYS]
+REPORT = "USR1"  # ends nothing: a TERM behind it does
+KINDS = list(SIGNALS) + [KEYS, REPORT]
+
+
+def applies(life, kind):
+    """Keys that are typed before or after the program reads are the terminal's; and before main()
+    watches for it, USR1 does what the system does by itself."""
+    return kind not in (KEYS, REPORT) or life not in ("start", "shutdown")
 
 
 class Run:
@@ -114,6 +121,11 @@ def stop(trapline, directories, life, kind, instant):
         start = time.monotonic()
         if kind == KEYS:
             os.write(run.output, b"\x01x")
+        elif kind == REPORT:
+            run.process.send_signal(signal.SIGUSR1)
+            run.drain(0.02)
+            start = time.monotonic()
+            run.process.send_signal(signal.SIGTERM)
         else:
             run.process.send_signal(SIGNALS[kind])
         status = run.ended(WATCHDOG_S)
@@ -124,15 +136,16 @@ def stop(trapline, directories, life, kind, instant):
 
 def expected(life, kind):
     """The statuses that are right: the first reason's."""
-    asked = 0 if kind == KEYS else 128 + SIGNALS[kind]
-    statuses = {asked}
+    if kind == KEYS:
+        return {0}
+    number = SIGNALS.get(kind, signal.SIGTERM)
+    statuses = {128 + number, -number}  # before main() watches: the system's own way, the same status
     if life == "shutdown":
         statuses.add(0)
-    if kind != KEYS:
-        statuses.add(-SIGNALS[kind])  # before main() watches: the system's own way, the same status
     return statuses
 
 
-def instants(life, count, seed):
-    random.seed(f"{life} {seed}")
-    return [random.uniform(0, LIVES[life][1]) for _ in range(count)]
+def instants(life, count, kind):
+    random.seed(f"{life} {kind}")
+    first = 0.1 if kind == REPORT else 0
+    return [random.uniform(first, LIVES[life][1]) for _ in range(count)]

@@ -339,7 +339,7 @@ TEST(FlashFile, OpensCreatesAndRefuses) {
   FlashFile file;
   EXPECT_EQ(file.open(temp.path, kSize), "");
   FlashFile second;
-  EXPECT_NE(second.open(temp.path, kSize).find("locked"), std::string::npos);
+  EXPECT_NE(second.open(temp.path, kSize).find("given twice"), std::string::npos);
   TempFile big(kSize + 1);
   EXPECT_NE(second.open(big.path, kSize).find("too big"), std::string::npos);
   EXPECT_NE(second.open("/nonexistent/vars", kSize).find("No such file"), std::string::npos);
