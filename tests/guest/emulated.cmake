@@ -11,10 +11,11 @@ file(GENERATE OUTPUT ${emulated}
      CONTENT "#!/bin/sh\nexec '${emulator}' '$<TARGET_FILE:trapline>' \"$@\"\n"
      FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 
-# emulated_test(NAME SCRIPT ARGS...)
+# emulated_test(NAME SCRIPT ARGS...): Python is the host's own, so not by its target, which would be
+# emulated, too.
 function(emulated_test name script)
   add_test(NAME guest.${name}
-           COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${emulated} ${ARGN})
+           COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${emulated} ${ARGN})
   set_tests_properties(guest.${name} PROPERTIES TIMEOUT 1800 SKIP_RETURN_CODE 77 LABELS "guest")
 endfunction()
 
