@@ -156,7 +156,7 @@ TEST(OrderOfTwo, NothingIsServedInsideADevice) {
   std::atomic<bool> stop{false};
   std::atomic<bool> asked{false};
   sink.meanwhile = [&] {
-    tlb_invalidate(bench.cpu(1), TlbiScope::kAll, 0, 0, true);
+    bench.memory.dma_done(kCode, 4);  // asks every CPU to forget the page's instructions
     asked = true;
     bench.machine->backend().unmap(kData, 0x1000);  // waits for CPU 1 to serve it
     EXPECT_NE(bench.cpu(0).attention.load() & Cpu::kMaintenance, 0u);
@@ -264,7 +264,8 @@ TEST(OrderOfTwo, ADeviceWritesWhatIsBeingPredecoded) {
         std::atomic_signal_fence(std::memory_order_seq_cst);
       }
       const uint32_t word = 0xd2800001 | (i & 0xffff) << 5;  // mov x1, #i
-      bench.memory.write(kCode, &word, sizeof word);
+      bench.poke_silently(kCode, word);
+      bench.memory.dma_done(kCode, sizeof word);
       done.store(i, std::memory_order_release);
     }
   });
