@@ -16,7 +16,8 @@ const char* ok_or(const char* error, bool ok) { return ok ? "OK" : error; }
 
 }  // namespace
 
-GdbSession::GdbSession(Debuggee& debuggee) : debuggee_(debuggee), target_(debuggee) {}
+GdbSession::GdbSession(Debuggee& debuggee)
+    : debuggee_(debuggee), target_(debuggee), went_(debuggee.cpus(), DebugGo::kRun) {}
 
 // --- halt and go ---------------------------------------------------------------------------------
 
@@ -125,6 +126,7 @@ GdbSession::Packets GdbSession::go(const std::vector<DebugGo>& actions) {
     return {stop_reply()};
   }
   running_ = true;
+  went_ = actions;
   debuggee_.resume(actions.data());
   return {};
 }
@@ -152,10 +154,17 @@ GdbSession::Packets GdbSession::stopped() {
     debuggee_.resume(std::vector<DebugGo>(debuggee_.cpus(), DebugGo::kRun).data());
     return {};
   }
-  if (!running_ || !halt() || pending_.empty()) return {};
-  auto told = std::find_if(pending_.begin(), pending_.end(),
-                           [](const Pending& p) { return p.stop.stepped; });
+  if (!running_ || !halt()) return {};
+  // A step's end before all else; a stop of one that was not let go waits for that.
+  const auto first = [this](auto&& wanted) {
+    return std::find_if(pending_.begin(), pending_.end(), [&](const Pending& p) {
+      return went_[p.cpu] != DebugGo::kStay && wanted(p);
+    });
+  };
+  auto told = first([](const Pending& p) { return p.stop.stepped; });
+  if (told == pending_.end()) told = first([](const Pending&) { return true; });
   if (told == pending_.end()) told = pending_.begin();
+  if (told == pending_.end()) return {};
   report(*told);
   pending_.erase(told);
   return {stop_reply()};

@@ -94,6 +94,7 @@ class GdbSession {
   };
   std::vector<Watch> watches_;
 
+  std::vector<DebugGo> went_;  // in the last run
   // Stops of the last run that were not told yet: several vCPUs can stop at once, and one stop
   // reply names one.
   std::vector<Pending> pending_;

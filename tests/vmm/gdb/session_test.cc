@@ -301,6 +301,17 @@ TEST_F(GdbSessionTest, AStopOfOneThatStaysWaits) {
   EXPECT_EQ(ask("vCont;c"), "T05thread:2;");
 }
 
+TEST_F(GdbSessionTest, AStopOfOneThatStaysIsNotToldForAnothers) {
+  EXPECT_EQ(ask("Z0,40080010,4"), "OK");
+  EXPECT_EQ(ask("c"), "-");
+  for (unsigned i : {2u, 0u}) stop(i, kCode + 0x10, kBreakpoint);
+  EXPECT_EQ(only(session.stopped()), "T05thread:3;");
+  EXPECT_EQ(ask("vCont;c:2"), "-");
+  stop(1, kCode + 0x10, kBreakpoint);
+  EXPECT_EQ(only(session.stopped()), "T05thread:2;");
+  EXPECT_EQ(ask("c"), "T05thread:1;");
+}
+
 TEST_F(GdbSessionTest, AStepIsToldFirst) {
   EXPECT_EQ(ask("Z0,40080010,4"), "OK");
   EXPECT_EQ(ask("vCont;s:2;c"), "-");
