@@ -71,7 +71,6 @@ def table(path):
         ("a kernel for another machine", ["--kernel", path("x86.elf")], "x86.elf"),
         ("a bare binary as kernel", ["--kernel", path("text")], "--raw"),
         ("an ELF file as raw binary", ["--raw", path("x86.elf")], "--kernel"),
-        ("an Image as raw binary", ["--raw", good], "--kernel"),
         ("memory that ends in letters", ["--kernel", good, "--memory", "512Mx"], "--memory 512Mx"),
         ("a fraction of a byte", ["--kernel", good, "--memory", "0.1G"], "--memory 0.1G"),
         ("memory beyond 64 bits", ["--kernel", good, "--memory", "0x10000000000000000"],
