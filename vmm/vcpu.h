@@ -140,8 +140,8 @@ class Vcpu {
   // gdb software breakpoints that leave guest memory alone: the PCs at which run() returns kDebug.
   virtual void set_breakpoints(const uint64_t* pcs, unsigned count) = 0;
   // run() and step() return kDebug before the access, whatever the guest's own debug registers say;
-  // the next run() from there goes on past it. False: the backend cannot watch so much, and watches
-  // nothing.
+  // the next run() from there goes on past it, as from a breakpoint, unless the list was changed.
+  // False: the backend cannot watch so much, and watches nothing.
   virtual bool set_watchpoints(const Watchpoint* /*list*/, unsigned count) { return count == 0; }
 
   // --- data aborts -------------------------------------------------------------------------

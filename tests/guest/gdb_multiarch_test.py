@@ -78,7 +78,7 @@ WANTED = {
         "TTBR1_EL1 ",
         "CNTV_CTL_EL0 ",
     ],
-    "breakpoint": ["hit Breakpoint 1, work ()", "(vcpu 3: runs)"],
+    "breakpoint": ["hit Breakpoint 1, work ()", "(vcpu 3: "],
     "watch": [
         "hit Hardware watchpoint 2",
         "Old value = {old}\nNew value = {new}",

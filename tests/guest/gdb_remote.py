@@ -1,4 +1,5 @@
 """A debugger's end of the GDB remote protocol, and a Trapline to talk to."""
+import os
 import socket
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ class Remote:
             if rcvbuf is not None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
             self.socket.settimeout(60)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 self.socket.connect(("127.0.0.1", port))
                 break
@@ -97,14 +99,24 @@ class Machine:
     """A Trapline that waits for a debugger. Leaving the `with` kills it if it still runs."""
 
     def __init__(self, trapline, binary, *options):
-        self.port = free_port()
-        self.output, self.errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            [trapline, "run", "--raw", binary, "--gdb", str(self.port), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=self.errors,
-        )
+        # Another program may take the port before ours does: then the next one.
+        for _ in range(5):
+            self.port = free_port()
+            self.output, self.errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+            self.process = subprocess.Popen(
+                [trapline, "run", "--raw", binary, "--gdb", str(self.port), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=self.output,
+                stderr=self.errors,
+            )
+            while self.process.poll() is None and "waiting for gdb" not in self.said():
+                time.sleep(0.02)
+            if "in use" not in self.said():
+                break
+
+    def said(self):
+        """Standard error so far."""
+        return os.pread(self.errors.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def __enter__(self):
         return self
@@ -115,7 +127,12 @@ class Machine:
         self.process.wait()
 
     def connect(self, **how):
-        return Remote(self.port, **how)
+        try:
+            return Remote(self.port, **how)
+        except guest.Failure as failure:
+            raise guest.Failure(
+                f"{failure} (status {self.process.poll()}): {self.said()}"
+            ) from failure
 
     def end(self, status):
         """Waits for the end with this status; standard output and error."""
@@ -123,9 +140,8 @@ class Machine:
             self.process.wait(timeout=60)
         except subprocess.TimeoutExpired as late:
             raise guest.Failure("the program does not end") from late
-        for file in (self.output, self.errors):
-            file.seek(0)
-        output, errors = self.output.read(), self.errors.read().decode(errors="replace")
+        self.output.seek(0)
+        output, errors = self.output.read(), self.said()
         guest.require(
             self.process.returncode == status, f"status {self.process.returncode}: {errors}"
         )

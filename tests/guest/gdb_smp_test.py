@@ -58,6 +58,34 @@ def breakpoints_hit_by_all():
         machine.end(0)
 
 
+def stepped_over_by_gdb():
+    """As gdb does it: the breakpoint is taken away while one CPU steps over it, and put back. No
+    CPU passes it unseen meanwhile, though more than one may have met it."""
+    with start() as machine:
+        gdb = machine.connect()
+        symbols = Symbols(gdb)
+        all_work(gdb, symbols)
+        gdb.ask("QStartNoAckMode")
+        point = f"0,{symbols.work:x},4"
+        passes = dict.fromkeys(range(1, CPUS + 1), 0)
+        thread = None
+        before = gdb.quads(symbols.counters, CPUS)
+        for _ in range(60 * ROUNDS):
+            if thread is not None:
+                gdb.ask(f"vCont;s:{thread}")
+                passes[thread] += 1
+            guest.require(gdb.ask("Z" + point) == "OK", "Z0")
+            thread, _ = thread_of(gdb.ask("vCont;c"))
+            guest.require(gdb.pc(thread) == symbols.work, "stopped on it")
+            guest.require(gdb.ask("z" + point) == "OK", "z0")
+        counted = [n - b for n, b in zip(gdb.quads(symbols.counters, CPUS), before)]
+        for number, told in passes.items():
+            # The first pass is from where all_work() left it.
+            guest.require(abs(counted[number - 1] - told) <= 1, f"passes {counted}, told {passes}")
+        gdb.send("k")
+        machine.end(0)
+
+
 def crash_of_all():
     for _ in range(4 * ROUNDS):
         with start(8) as machine:
@@ -374,6 +402,7 @@ def hostile_clients_hold_nobody():
 def test():
     for scenario in (
         breakpoints_hit_by_all,
+        stepped_over_by_gdb,
         crash_of_all,
         nothing_while_it_runs,
         steps,

@@ -205,14 +205,16 @@ bool debug_gdb_watchpoint(Cpu& cpu, EngineState& e, uint64_t va, uint64_t size, 
   return false;
 }
 
-// A debugger takes its breakpoints away and puts them back at each stop: what does not change costs
-// nothing.
+// What does not change costs nothing. After a change every stop counts anew: of several CPUs that
+// stopped at once the debugger may not have been told of all when it took the breakpoints away, to
+// step one over them, and put them back.
 void engine_set_breakpoints(Cpu& cpu, const uint64_t* pcs, unsigned count) {
   EngineState& e = *cpu.engine;
   std::vector<uint64_t> sorted(pcs, pcs + count);
   std::sort(sorted.begin(), sorted.end());
   if (sorted == e.breakpoints) return;
   e.breakpoints = std::move(sorted);
+  e.skip_breakpoint_pc = ~uint64_t{0};
   e.blocks_stale = true;
 }
 
@@ -220,6 +222,7 @@ void engine_set_watchpoints(Cpu& cpu, const Watchpoint* list, unsigned count) {
   EngineState& e = *cpu.engine;
   if (std::equal(list, list + count, e.watchpoints.begin(), e.watchpoints.end())) return;
   e.watchpoints.assign(list, list + count);
+  e.skip_watchpoint_pc = ~uint64_t{0};
   e.watching = e.hw_watchpoints || count != 0;
   tlb_flush_all(e);
 }

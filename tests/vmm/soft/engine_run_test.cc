@@ -562,6 +562,30 @@ TEST(EngineDebug, WatchpointsOfADebugger) {
   }
 }
 
+// A debugger that was not told of a stop takes its points away and puts them back: nothing passes.
+TEST(EngineDebug, PutBackMeansMetAgain) {
+  Bench bench;
+  bench.put(kCode, {kNop, 0xf9000020, kHvc0});  // str x0, [x1]
+  bench.cpu().r.x[1] = kData;
+  const uint64_t pc = kCode + 4;
+  const Watchpoint watch{kData, 8, false, true};
+  bench.vcpu().set_breakpoints(&pc, 1);
+  EXPECT_EQ(bench.run().kind, ExitKind::kDebug);
+  bench.vcpu().set_breakpoints(nullptr, 0);
+  bench.vcpu().set_breakpoints(&pc, 1);
+  bench.vcpu().set_watchpoints(&watch, 1);
+  Exit exit = bench.vcpu().run(100);
+  EXPECT_EQ(exit.kind, ExitKind::kDebug);
+  EXPECT_EQ(exit.valid_mask, 0) << "the breakpoint";
+  exit = bench.vcpu().run(100);
+  EXPECT_EQ(exit.valid_mask & Exit::kFar, Exit::kFar) << "the watchpoint";
+  bench.vcpu().set_watchpoints(nullptr, 0);
+  bench.vcpu().set_watchpoints(&watch, 1);
+  exit = bench.vcpu().run(100);
+  EXPECT_EQ(exit.valid_mask & Exit::kFar, Exit::kFar) << "once more";
+  EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc);
+}
+
 // Of a device, too: the stop is there before the exit.
 TEST(EngineDebug, WatchpointOfADevice) {
   Bench bench;
