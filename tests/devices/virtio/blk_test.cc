@@ -549,12 +549,13 @@ TEST(Blk, FileSizeLimitIsAnIoError) {
     TempFile disk(1 << 20);
     BlkBench b(open(disk.path), way);
     b.start(kFeatures, 1, 16);
+    const uint64_t errors = b.device.errors();  // one where the kernel has no io_uring
     {
       Limited size(RLIMIT_FSIZE, 512 << 10);
       EXPECT_EQ(b.request(1, 1023, 512, false), kOk);
       EXPECT_EQ(b.request(1, 1024, 512, false), kIoErr);
       EXPECT_EQ(b.request(1, 1020, 4096, false), kIoErr);  // half of it fits
-      EXPECT_EQ(b.device.errors(), 2u);
+      EXPECT_EQ(b.device.errors(), errors + 2);
       EXPECT_EQ(b.request(0, 1024, 512, true), kOk);
       EXPECT_EQ(b.request(4, 0, 0, false), kOk);
     }
