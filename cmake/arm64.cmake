@@ -13,7 +13,7 @@ set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 find_program(TRAPLINE_ARM64_COMPILER ${CMAKE_CXX_COMPILER})
 if(NOT TRAPLINE_ARM64_COMPILER)
-  message(FATAL_ERROR "no ${CMAKE_CXX_COMPILER}: run scripts/install-deps --arm64")
+  message(FATAL_ERROR "no ${CMAKE_CXX_COMPILER}: run scripts/install-deps arm64")
 endif()
 
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)

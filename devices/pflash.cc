@@ -377,10 +377,12 @@ void Pflash::enter(Mode mode) {
 // Tells the machine of a new mode without holding the lock: mapping waits for the other vCPUs, and
 // one of them may wait for the lock. If two change the mode at once, one of them reports for both.
 //
-// Who leaves it to the other has stored its mode (enter()) and then seen `announcing_`; who
-// announces clears that and then looks at the mode again. All four are seq_cst, so that in their
-// one order the mode comes before the exchange, that before the clearing, and that before the last
-// look. With less, an x86 host looks while the clearing is in its store buffer, and a mode is lost.
+// Who leaves it to the other has stored its mode (enter(), A1) and then found `announcing_` set
+// (A2, both seq_cst); who announces clears that (B1), passes a fence (B2) and looks at the mode
+// again (B3). A2 read what B1 replaced, so A2 < B2 in the one order of seq_cst operations; were B3
+// to miss A1, then B2 < A1; but A1 < A2. Without B2 an x86 host looks while the clearing is in its
+// store buffer, and a mode is lost. (A fence rather than two seq_cst accesses: qemu-aarch64 7.2
+// keeps no order between STLR and LDAR.)
 void Pflash::announce() {
   for (;;) {
     if (announcing_.exchange(true, std::memory_order_seq_cst)) return;
@@ -389,8 +391,9 @@ void Pflash::announce() {
       announced_ = mode;
       if (options_.on_mode) options_.on_mode(mode);
     }
-    announcing_.store(false, std::memory_order_seq_cst);
-    if (array_mode_.load(std::memory_order_seq_cst) == mode) return;
+    announcing_.store(false, std::memory_order_release);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (array_mode() == mode) return;
   }
 }
 

@@ -107,6 +107,9 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
   clock.lap(Stage::kTranslate);
   if (!translated) return Status::kRetry;
   fetched.word = __atomic_load_n(fetched.word_host, __ATOMIC_RELAXED);
+  if (vcpu_.fetch_overtaken()) [[unlikely]] {
+    return Status::kRetry;
+  }
   clock.lap(Stage::kFetch);
 
   if (choice_.policy == CachePolicy::kRewalk) {

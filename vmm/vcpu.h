@@ -164,6 +164,9 @@ class Vcpu {
     out = fetch(pc);
     return out.ok;
   }
+  // Asked after the word was read: another CPU has invalidated translations since the exit, so that
+  // what was walked and read may be something else's by now.
+  virtual bool fetch_overtaken() const { return false; }
   virtual const TranslationRegs& translation_regs() = 0;
 
   // --- system registers ----------------------------------------------------------------------

@@ -84,10 +84,20 @@ class RawImage final : public Image {
 
   int writev(const iovec* iov, unsigned count, uint64_t offset, bool durable) override {
     if (read_only_) return -EROFS;
-    const int flags = durable ? RWF_DSYNC : 0;
-    return transfer_all(iov, count, offset, false, [&](const iovec* v, unsigned n, uint64_t at) {
-      return pwritev2(file_.fd(), v, static_cast<int>(n), static_cast<off_t>(at), flags);
-    });
+    const auto plain = [&](const iovec* v, unsigned n, uint64_t at) {
+      return pwritev(file_.fd(), v, static_cast<int>(n), static_cast<off_t>(at));
+    };
+    if (!durable) return transfer_all(iov, count, offset, false, plain);
+    if (dsync_.load(std::memory_order_relaxed)) {
+      const int error =
+          transfer_all(iov, count, offset, false, [&](const iovec* v, unsigned n, uint64_t at) {
+            return pwritev2(file_.fd(), v, static_cast<int>(n), static_cast<off_t>(at), RWF_DSYNC);
+          });
+      if (error != -EOPNOTSUPP && error != -ENOSYS) return error;
+      dsync_.store(false, std::memory_order_relaxed);
+    }
+    const int error = transfer_all(iov, count, offset, false, plain);
+    return error != 0 ? error : file_.sync();
   }
 
   int flush() override { return read_only_ ? 0 : file_.sync(); }
@@ -125,7 +135,9 @@ class RawImage final : public Image {
   }
 
   HostFile file_;
+  // Relaxed: hints, each found out anew by whoever does not know yet.
   std::atomic<bool> nowait_{true};  // the file system knows RWF_NOWAIT
+  std::atomic<bool> dsync_{true};   // the kernel knows RWF_DSYNC; qemu-aarch64 does not
 };
 
 void add_warning(ImageResult& result, const std::string& text) {

@@ -127,6 +127,14 @@ Fetched SoftVcpu::fetch(uint64_t pc) {
   return out;
 }
 
+// Nobody's TLBI waits for an exit's walk and fetch. Only reads, so that no bracket is needed, as
+// SoftView::begin_ram() is for stores: who put something else into a freed table or page did so
+// after its DSB, so whoever reads that sees, after this fence, the request of before it, too.
+bool SoftVcpu::fetch_overtaken() const {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return (cpu_.attention.load(std::memory_order_relaxed) & Cpu::kMaintenance) != 0;
+}
+
 bool SoftVcpu::translate_pc(uint64_t pc, Fetched& out) {
   out.ok = false;
   out.loads = 0;

@@ -31,6 +31,7 @@ class SoftVcpu final : public Vcpu {
   void inject_undefined(const Exit& exit) override;
   Fetched fetch(uint64_t pc) override;
   bool translate_pc(uint64_t pc, Fetched& out) override;
+  bool fetch_overtaken() const override;
   const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
 
   void complete_sysreg(const Exit& exit, uint64_t value) override;

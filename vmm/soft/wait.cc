@@ -99,7 +99,8 @@ uint64_t ns_to_stream_event(const Cpu& cpu) {
 
 void raise_attention(Cpu& cpu, uint32_t bits) {
   cpu.attention.fetch_or(bits, std::memory_order_seq_cst);
-  // Either the sleeper sees the bits before it sleeps, or we see that it sleeps.
+  // Either the sleeper sees the bits before it sleeps, or we see that it sleeps: with `sleeping` in
+  // the place of the presence, the argument of maintenance.cc ("Order").
   if (cpu.sleeping.load(std::memory_order_seq_cst) != 0 &&
       cpu.sleeping.exchange(0, std::memory_order_seq_cst) != 0) {
     futex_wake(cpu.sleeping);
@@ -139,7 +140,7 @@ void SoftVcpu::set_fiq(bool level) {
 
 void SoftVcpu::kick() { raise_attention(cpu_, Cpu::kKick); }
 
-// seq_cst, as every look between `sleeping = 1` and the sleep must be; see raise_attention().
+// A look between `sleeping = 1` and the sleep, among others; see raise_attention().
 bool SoftVcpu::wakeup_pending() {
   return (cpu_.attention.load(std::memory_order_seq_cst) & (Cpu::kIrq | Cpu::kFiq)) != 0;
 }
@@ -169,7 +170,8 @@ void SoftVcpu::wait_for_event(uint64_t timeout_ns, bool wfe) {
       continue;
     }
     const uint64_t left = timeout_ns - waited;
-    cpu_.sleeping.store(1, std::memory_order_seq_cst);
+    cpu_.sleeping.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!woken()) futex_wait(cpu_.sleeping, 1, polls ? std::min(left, kNapNs) : left);
     cpu_.sleeping.store(0, std::memory_order_seq_cst);
   }

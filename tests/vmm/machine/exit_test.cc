@@ -54,6 +54,7 @@ class FakeVcpu : public Vcpu {
     f.word_host = &word;
     return f;
   }
+  bool fetch_overtaken() const override { return overtaken; }
   const TranslationRegs& translation_regs() override { return regs; }
   void complete_sysreg(const Exit&, uint64_t value) override { sysreg_value = value; }
   void set_irq(bool) override {}
@@ -82,7 +83,7 @@ class FakeVcpu : public Vcpu {
   FakeView view_;
   TranslationRegs regs;
   uint32_t word = 0;
-  bool code_mapped = true;
+  bool code_mapped = true, overtaken = false;
   std::vector<Outcome::Status> completed;
   GuestFault fault{};
   int external_aborts = 0, undefined = 0, fetches = 0;
@@ -192,6 +193,20 @@ TEST_P(ExitTest, UnknownIpaIsWalked) {
 }
 
 // Rule 1: never emulate what did not trap.
+// The word may be another page's: it is not decoded, nor kept.
+TEST_P(ExitTest, AFetchThatATlbiOvertookIsNotUsed) {
+  vcpu_.word = kStrPost;
+  vcpu_.registers.x[0] = kDeviceVa;
+  vcpu_.overtaken = true;
+  handler_->handle(abort(true, 0));
+  EXPECT_EQ(vcpu_.completed, std::vector<Outcome::Status>{Outcome::Status::kRetry});
+  EXPECT_TRUE(device_.ops.empty());
+  vcpu_.overtaken = false;
+  handler_->handle(abort(true, 0));
+  EXPECT_EQ(vcpu_.completed.back(), Outcome::Status::kDone);
+  EXPECT_EQ(device_.ops.size(), 1u);
+}
+
 TEST_P(ExitTest, RewrittenInstructionIsNotEmulated) {
   struct {
     const char* what;

@@ -61,12 +61,14 @@ TEST_F(Emulating, ATranslationOfBeforeATlbiIsNotUsed) {
   invalidate_by_another();  // nobody is waited for
   EXPECT_FALSE(view.begin_ram());
   EXPECT_EQ(bench.cpu(0).engine->presence.load(), Presence::kOutside);
+  EXPECT_TRUE(bench.vcpu(0).fetch_overtaken());
   // Served when the CPU runs again.
   bench.put(kCode, {kHvc0});
   ASSERT_EQ(bench.run().kind, ExitKind::kHvc);
   view.refresh(kCode);
   EXPECT_TRUE(view.begin_ram());
   view.end_ram();
+  EXPECT_FALSE(bench.vcpu(0).fetch_overtaken());
 }
 
 TEST_F(Emulating, SoIsOneOfBeforeAChangeOfStage2) {
