@@ -60,8 +60,10 @@ class Shell:
         self.expect("ready> ")
         return state
 
-    def raw(self):
-        return not termios.tcgetattr(self.master)[LOCAL_FLAGS] & (termios.ICANON | termios.ECHO)
+    def taken_by(self, pid):
+        """In the foreground and raw (bash's line editor is raw too, until it has started the job)."""
+        flags = termios.tcgetattr(self.master)[LOCAL_FLAGS]
+        return os.tcgetpgrp(self.master) == pid and not flags & (termios.ICANON | termios.ECHO)
 
     def until(self, condition, text):
         deadline = time.monotonic() + PATIENCE_S
@@ -92,7 +94,7 @@ def background_then_foreground(shell, run, scratch):
     shell.expect("ready> ")
     guest.require(read(out) == b"", "the guest got the shell's keys")
     shell.command("fg")
-    shell.until(shell.raw, "not raw in the foreground")
+    shell.until(lambda: shell.taken_by(pid), "not raw in the foreground")
     shell.type("for the guest")
     shell.until(lambda: read(out) == b"for the guest", "the keys did not reach the guest")
 
@@ -106,13 +108,13 @@ def background_then_foreground(shell, run, scratch):
     time.sleep(0.6)
     guest.require(shell.job() == "Running", "stopped in the background, after bg")
     shell.command("fg")
-    shell.until(shell.raw, "not raw in the foreground, the second time")
+    shell.until(lambda: shell.taken_by(pid), "not raw in the foreground, the second time")
     # SIGSTOP is heard by nobody, but what follows it is.
     os.kill(pid, signal.SIGSTOP)
     shell.expect("Stopped")
     shell.expect("ready> ")
     shell.command("fg")
-    shell.until(shell.raw, "not raw in the foreground, the third time")
+    shell.until(lambda: shell.taken_by(pid), "not raw in the foreground, the third time")
     shell.type(" again")
     shell.until(lambda: read(out) == b"for the guest again", "the keys did not reach the guest")
     shell.type("\x01x")
