@@ -29,9 +29,9 @@
 #include "bench/guest/driven.h"
 #include "bench/guest_rig.h"
 #include "bench/null_device.h"
-#include "vmm/exit.h"
-#include "vmm/platform.h"
-#include "vmm/syndrome.h"
+#include "vmm/exit/exit.h"
+#include "vmm/machine/platform.h"
+#include "vmm/exit/syndrome.h"
 
 namespace trapline::bench {
 namespace {

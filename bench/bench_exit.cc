@@ -30,13 +30,13 @@
 #include "devices/timer.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/transport.h"
-#include "vmm/clocks.h"
-#include "vmm/exit.h"
-#include "vmm/guest_memory.h"
-#include "vmm/peripherals.h"
-#include "vmm/platform.h"
+#include "vmm/machine/clocks.h"
+#include "vmm/exit/exit.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/machine/peripherals.h"
+#include "vmm/machine/platform.h"
 #include "vmm/soft/soft_vcpu.h"
-#include "vmm/stage2.h"
+#include "vmm/memory/stage2.h"
 
 namespace trapline {
 namespace {

@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "bench/guest/driven.h"
-#include "vmm/platform.h"
+#include "vmm/machine/platform.h"
 
 namespace trapline::bench {
 namespace {

@@ -1,4 +1,4 @@
-// The walker of vmm/walk_inl.h, compiled once more against registers that note who reads them: the
+// The walker of vmm/memory/walk_inl.h, compiled once more against registers that note who reads them: the
 // counts are those of the code that runs, not of a description of it.
 #include "bench/nested_trace.h"
 
@@ -22,7 +22,7 @@ struct TracedRegisters {
 
 // Every function of walk_inl.h that takes the registers becomes an overload for the traced ones.
 #define TranslationRegs TracedRegisters
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 #undef TranslationRegs
 
 namespace trapline::bench {

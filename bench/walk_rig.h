@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-#include "vmm/guest_memory.h"
-#include "vmm/stage2.h"
-#include "vmm/vcpu.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/stage2.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline::bench {
 

@@ -12,9 +12,9 @@
 
 #include "mmio/clock.h"
 #include "tools/lockstep/qemu_log.h"
-#include "vmm/guest_memory.h"
+#include "vmm/memory/guest_memory.h"
 #include "vmm/soft/soft_vcpu.h"
-#include "vmm/stage2.h"
+#include "vmm/memory/stage2.h"
 
 namespace trapline::lockstep {
 

@@ -1,4 +1,4 @@
-#include "vmm/boot.h"
+#include "vmm/boot/boot.h"
 
 #include <elf.h>
 #include <fmt/format.h>
@@ -7,11 +7,11 @@
 #include <cstring>
 #include <utility>
 
-#include "vmm/elf_image.h"
-#include "vmm/guest_memory.h"
-#include "vmm/platform.h"
-#include "vmm/size.h"
-#include "vmm/unpack.h"
+#include "vmm/boot/elf_image.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/machine/platform.h"
+#include "vmm/cli/size.h"
+#include "vmm/boot/unpack.h"
 
 namespace trapline {
 namespace {

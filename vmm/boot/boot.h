@@ -1,17 +1,17 @@
 // What is in memory when the guest starts: kernel, initrd, firmware, device tree, and where the
 // first CPU begins (Linux Documentation/arch/arm64/booting.rst). Nothing here touches a running
 // machine.
-#ifndef TRAPLINE_VMM_BOOT_H_
-#define TRAPLINE_VMM_BOOT_H_
+#ifndef TRAPLINE_VMM_BOOT_BOOT_H_
+#define TRAPLINE_VMM_BOOT_BOOT_H_
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "vmm/boot_file.h"
-#include "vmm/elf_image.h"
-#include "vmm/options.h"
-#include "vmm/result.h"
+#include "vmm/boot/boot_file.h"
+#include "vmm/boot/elf_image.h"
+#include "vmm/machine/options.h"
+#include "vmm/machine/result.h"
 
 namespace trapline {
 
@@ -46,4 +46,4 @@ Result<BootPlan> plan_boot(const Options& options);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_BOOT_H_
+#endif  // TRAPLINE_VMM_BOOT_BOOT_H_

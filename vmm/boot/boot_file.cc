@@ -1,4 +1,4 @@
-#include "vmm/boot_file.h"
+#include "vmm/boot/boot_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,14 +1,14 @@
 // Files that a user names for the start of a guest, before anything about them is known to be sane:
 // regular files only, their size known before a byte is read, and no more host memory used than
 // whoever reads allows.
-#ifndef TRAPLINE_VMM_BOOT_FILE_H_
-#define TRAPLINE_VMM_BOOT_FILE_H_
+#ifndef TRAPLINE_VMM_BOOT_BOOT_FILE_H_
+#define TRAPLINE_VMM_BOOT_BOOT_FILE_H_
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "vmm/result.h"
+#include "vmm/machine/result.h"
 
 namespace trapline {
 
@@ -69,4 +69,4 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t limit,
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_BOOT_FILE_H_
+#endif  // TRAPLINE_VMM_BOOT_BOOT_FILE_H_

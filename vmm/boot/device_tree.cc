@@ -1,4 +1,4 @@
-#include "vmm/device_tree.h"
+#include "vmm/boot/device_tree.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@ extern "C" {
 #include <cstdlib>
 #include <initializer_list>
 
-#include "vmm/platform.h"
+#include "vmm/machine/platform.h"
 
 namespace trapline {
 namespace {

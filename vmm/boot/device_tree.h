@@ -1,13 +1,13 @@
 // The flattened device tree of the machine, built with libfdt.
-#ifndef TRAPLINE_VMM_DEVICE_TREE_H_
-#define TRAPLINE_VMM_DEVICE_TREE_H_
+#ifndef TRAPLINE_VMM_BOOT_DEVICE_TREE_H_
+#define TRAPLINE_VMM_BOOT_DEVICE_TREE_H_
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "vmm/boot.h"
-#include "vmm/options.h"
+#include "vmm/boot/boot.h"
+#include "vmm/machine/options.h"
 
 namespace trapline {
 
@@ -29,4 +29,4 @@ std::vector<uint8_t> build_device_tree(const DeviceTreeInput& input);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_DEVICE_TREE_H_
+#endif  // TRAPLINE_VMM_BOOT_DEVICE_TREE_H_

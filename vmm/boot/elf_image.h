@@ -1,12 +1,12 @@
 // AArch64 ELF kernels: where their segments go and where they are entered.
-#ifndef TRAPLINE_VMM_ELF_IMAGE_H_
-#define TRAPLINE_VMM_ELF_IMAGE_H_
+#ifndef TRAPLINE_VMM_BOOT_ELF_IMAGE_H_
+#define TRAPLINE_VMM_BOOT_ELF_IMAGE_H_
 
 #include <cstdint>
 #include <vector>
 
-#include "vmm/boot_file.h"
-#include "vmm/result.h"
+#include "vmm/boot/boot_file.h"
+#include "vmm/machine/result.h"
 
 namespace trapline {
 
@@ -31,4 +31,4 @@ Result<ElfImage> load_elf(const BootFile& file, uint64_t ram_base, uint64_t ram_
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_ELF_IMAGE_H_
+#endif  // TRAPLINE_VMM_BOOT_ELF_IMAGE_H_

@@ -1,4 +1,4 @@
-#include "vmm/unpack.h"
+#include "vmm/boot/unpack.h"
 
 #include <fmt/format.h>
 #include <zlib.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "vmm/size.h"
+#include "vmm/cli/size.h"
 
 namespace trapline {
 namespace {

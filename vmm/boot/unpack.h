@@ -1,12 +1,12 @@
 // Compressed kernels: gzip, and the EFI zboot format with gzip or zstd inside. What comes out is
 // bounded by the guest's memory, whatever the file claims.
-#ifndef TRAPLINE_VMM_UNPACK_H_
-#define TRAPLINE_VMM_UNPACK_H_
+#ifndef TRAPLINE_VMM_BOOT_UNPACK_H_
+#define TRAPLINE_VMM_BOOT_UNPACK_H_
 
 #include <cstdint>
 
-#include "vmm/boot_file.h"
-#include "vmm/result.h"
+#include "vmm/boot/boot_file.h"
+#include "vmm/machine/result.h"
 
 namespace trapline {
 
@@ -23,4 +23,4 @@ Result<BootFile> unpack_zboot(const BootFile& file, uint64_t limit);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_UNPACK_H_
+#endif  // TRAPLINE_VMM_BOOT_UNPACK_H_

@@ -1,4 +1,4 @@
-#include "vmm/command_line.h"
+#include "vmm/cli/command_line.h"
 
 #include <fmt/format.h>
 
@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "vmm/platform.h"
-#include "vmm/size.h"
+#include "vmm/machine/platform.h"
+#include "vmm/cli/size.h"
 #include "vmm/soft/soft_vcpu.h"
 
 namespace trapline {

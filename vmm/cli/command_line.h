@@ -1,12 +1,12 @@
 // The command line: argument words in, what to do out. See design.md, "The command line".
-#ifndef TRAPLINE_VMM_COMMAND_LINE_H_
-#define TRAPLINE_VMM_COMMAND_LINE_H_
+#ifndef TRAPLINE_VMM_CLI_COMMAND_LINE_H_
+#define TRAPLINE_VMM_CLI_COMMAND_LINE_H_
 
 #include <string>
 #include <vector>
 
-#include "vmm/options.h"
-#include "vmm/result.h"
+#include "vmm/machine/options.h"
+#include "vmm/machine/result.h"
 
 namespace trapline {
 
@@ -23,4 +23,4 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_COMMAND_LINE_H_
+#endif  // TRAPLINE_VMM_CLI_COMMAND_LINE_H_

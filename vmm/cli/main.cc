@@ -12,14 +12,14 @@
 
 #include "decode/format.h"
 #include "devices/virtio/report.h"
-#include "vmm/command_line.h"
-#include "vmm/console.h"
-#include "vmm/machine.h"
-#include "vmm/messages.h"
-#include "vmm/options.h"
-#include "vmm/output_file.h"
-#include "vmm/process.h"
-#include "vmm/signals.h"
+#include "vmm/cli/command_line.h"
+#include "vmm/machine/console.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/messages.h"
+#include "vmm/machine/options.h"
+#include "vmm/cli/output_file.h"
+#include "vmm/cli/process.h"
+#include "vmm/cli/signals.h"
 
 namespace trapline {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/process.h"
+#include "vmm/cli/process.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,8 +12,8 @@
 #include <new>
 #include <string>
 
-#include "vmm/machine.h"
-#include "vmm/terminal.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/terminal.h"
 
 namespace trapline {
 namespace {

@@ -1,6 +1,6 @@
 // The process around the machine: descriptors, signals that are faults, messages on standard error.
-#ifndef TRAPLINE_VMM_PROCESS_H_
-#define TRAPLINE_VMM_PROCESS_H_
+#ifndef TRAPLINE_VMM_CLI_PROCESS_H_
+#define TRAPLINE_VMM_CLI_PROCESS_H_
 
 #include <string_view>
 
@@ -19,4 +19,4 @@ inline constexpr int kShortPatienceMs = 200;
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_PROCESS_H_
+#endif  // TRAPLINE_VMM_CLI_PROCESS_H_

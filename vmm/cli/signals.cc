@@ -1,4 +1,4 @@
-#include "vmm/signals.h"
+#include "vmm/cli/signals.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "vmm/terminal.h"
+#include "vmm/machine/terminal.h"
 
 namespace trapline {
 namespace {

@@ -1,7 +1,7 @@
 // The signals that a user sends: INT, TERM and HUP end the run in order, USR1 asks for the
 // statistics. No signal means anything else, and none is used inside the program.
-#ifndef TRAPLINE_VMM_SIGNALS_H_
-#define TRAPLINE_VMM_SIGNALS_H_
+#ifndef TRAPLINE_VMM_CLI_SIGNALS_H_
+#define TRAPLINE_VMM_CLI_SIGNALS_H_
 
 #include <functional>
 #include <mutex>
@@ -41,4 +41,4 @@ class SignalWatch {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_SIGNALS_H_
+#endif  // TRAPLINE_VMM_CLI_SIGNALS_H_

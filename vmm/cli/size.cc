@@ -1,4 +1,4 @@
-#include "vmm/size.h"
+#include "vmm/cli/size.h"
 
 #include <fmt/format.h>
 

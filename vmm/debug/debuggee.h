@@ -1,13 +1,13 @@
 // The machine as a debugger sees it.
-#ifndef TRAPLINE_VMM_DEBUGGEE_H_
-#define TRAPLINE_VMM_DEBUGGEE_H_
+#ifndef TRAPLINE_VMM_DEBUG_DEBUGGEE_H_
+#define TRAPLINE_VMM_DEBUG_DEBUGGEE_H_
 
 #include <cstdint>
 #include <string>
 
-#include "vmm/guest_memory.h"
-#include "vmm/stage2.h"
-#include "vmm/vcpu.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/stage2.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -51,4 +51,4 @@ class Debuggee {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_DEBUGGEE_H_
+#endif  // TRAPLINE_VMM_DEBUG_DEBUGGEE_H_

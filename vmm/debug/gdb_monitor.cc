@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "vmm/gdb_session.h"
-#include "vmm/walk_inl.h"
+#include "vmm/debug/gdb_session.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline {
 namespace {

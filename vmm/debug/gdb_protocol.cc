@@ -1,4 +1,4 @@
-#include "vmm/gdb_protocol.h"
+#include "vmm/debug/gdb_protocol.h"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 // GDB's remote serial protocol below its commands (GDB manual, appendix E.1): bytes to packets and
 // back. Knows no socket and no machine.
-#ifndef TRAPLINE_VMM_GDB_PROTOCOL_H_
-#define TRAPLINE_VMM_GDB_PROTOCOL_H_
+#ifndef TRAPLINE_VMM_DEBUG_GDB_PROTOCOL_H_
+#define TRAPLINE_VMM_DEBUG_GDB_PROTOCOL_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -71,4 +71,4 @@ class GdbCursor {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_GDB_PROTOCOL_H_
+#endif  // TRAPLINE_VMM_DEBUG_GDB_PROTOCOL_H_

@@ -1,4 +1,4 @@
-#include "vmm/gdb_server.h"
+#include "vmm/debug/gdb_server.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include <system_error>
 #include <utility>
 
-#include "vmm/messages.h"
+#include "vmm/machine/messages.h"
 
 namespace trapline {
 namespace {

@@ -1,16 +1,16 @@
 // GDB over TCP on the loopback interface: one client at a time, on a thread of its own. Nothing
 // that a client does or leaves undone makes another thread wait.
-#ifndef TRAPLINE_VMM_GDB_SERVER_H_
-#define TRAPLINE_VMM_GDB_SERVER_H_
+#ifndef TRAPLINE_VMM_DEBUG_GDB_SERVER_H_
+#define TRAPLINE_VMM_DEBUG_GDB_SERVER_H_
 
 #include <atomic>
 #include <string>
 #include <string_view>
 #include <thread>
 
-#include "vmm/debuggee.h"
-#include "vmm/gdb_protocol.h"
-#include "vmm/gdb_session.h"
+#include "vmm/debug/debuggee.h"
+#include "vmm/debug/gdb_protocol.h"
+#include "vmm/debug/gdb_session.h"
 
 namespace trapline {
 
@@ -61,4 +61,4 @@ class GdbServer {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_GDB_SERVER_H_
+#endif  // TRAPLINE_VMM_DEBUG_GDB_SERVER_H_

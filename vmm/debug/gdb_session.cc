@@ -1,4 +1,4 @@
-#include "vmm/gdb_session.h"
+#include "vmm/debug/gdb_session.h"
 
 #include <fmt/format.h>
 

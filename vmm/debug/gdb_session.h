@@ -1,7 +1,7 @@
 // GDB's commands on one machine: all-stop, one thread a vCPU. Packets in, packets out; the socket
 // is gdb_server's business. Used by one thread, but for note().
-#ifndef TRAPLINE_VMM_GDB_SESSION_H_
-#define TRAPLINE_VMM_GDB_SESSION_H_
+#ifndef TRAPLINE_VMM_DEBUG_GDB_SESSION_H_
+#define TRAPLINE_VMM_DEBUG_GDB_SESSION_H_
 
 #include <cstdint>
 #include <map>
@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "vmm/debuggee.h"
-#include "vmm/gdb_protocol.h"
-#include "vmm/gdb_target.h"
+#include "vmm/debug/debuggee.h"
+#include "vmm/debug/gdb_protocol.h"
+#include "vmm/debug/gdb_target.h"
 
 namespace trapline {
 
@@ -108,4 +108,4 @@ std::string gdb_monitor(Debuggee& debuggee, unsigned cpu, std::string_view line)
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_GDB_SESSION_H_
+#endif  // TRAPLINE_VMM_DEBUG_GDB_SESSION_H_

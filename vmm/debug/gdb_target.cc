@@ -1,12 +1,12 @@
-#include "vmm/gdb_target.h"
+#include "vmm/debug/gdb_target.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
 
-#include "vmm/gdb_protocol.h"
-#include "vmm/walk_inl.h"
+#include "vmm/debug/gdb_protocol.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline {
 namespace {

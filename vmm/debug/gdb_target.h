@@ -1,14 +1,14 @@
 // What a debugger sees of one halted vCPU: its registers by GDB's numbers, their description, and
 // memory by virtual address.
-#ifndef TRAPLINE_VMM_GDB_TARGET_H_
-#define TRAPLINE_VMM_GDB_TARGET_H_
+#ifndef TRAPLINE_VMM_DEBUG_GDB_TARGET_H_
+#define TRAPLINE_VMM_DEBUG_GDB_TARGET_H_
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "vmm/debuggee.h"
-#include "vmm/walk.h"
+#include "vmm/debug/debuggee.h"
+#include "vmm/memory/walk.h"
 
 namespace trapline {
 
@@ -43,4 +43,4 @@ class GdbTarget {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_GDB_TARGET_H_
+#endif  // TRAPLINE_VMM_DEBUG_GDB_TARGET_H_

@@ -1,4 +1,4 @@
-#include "vmm/exit.h"
+#include "vmm/exit/exit.h"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 
 #include "mmio/agree.h"
 #include "mmio/single_access.h"
-#include "vmm/messages.h"
+#include "vmm/machine/messages.h"
 
 namespace trapline {
 namespace {

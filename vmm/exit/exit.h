@@ -1,19 +1,19 @@
 // The exit loop's heart: one Exit in, the guest's state moved on, and what the vCPU does next out.
 // Follow an exit from here: handle() -> data_abort() -> InstructionSource -> emulate() ->
 // complete(). Some need not leave run() for it: handle_inside(), perform_inside().
-#ifndef TRAPLINE_VMM_EXIT_H_
-#define TRAPLINE_VMM_EXIT_H_
+#ifndef TRAPLINE_VMM_EXIT_EXIT_H_
+#define TRAPLINE_VMM_EXIT_EXIT_H_
 
 #include <cstdint>
 
 #include "mmio/bus.h"
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
-#include "vmm/instruction_source.h"
-#include "vmm/psci.h"
-#include "vmm/statistics.h"
-#include "vmm/syndrome.h"
-#include "vmm/vcpu.h"
+#include "vmm/exit/instruction_source.h"
+#include "vmm/machine/psci.h"
+#include "vmm/stats/statistics.h"
+#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -87,4 +87,4 @@ void log_guest(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_EXIT_H_
+#endif  // TRAPLINE_VMM_EXIT_EXIT_H_

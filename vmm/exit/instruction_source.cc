@@ -1,4 +1,4 @@
-#include "vmm/instruction_source.h"
+#include "vmm/exit/instruction_source.h"
 
 #include <chrono>
 #include <cstring>

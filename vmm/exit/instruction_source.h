@@ -1,7 +1,7 @@
 // From a trapped PC to its Access: the decoded-instruction cache in front of walk, fetch and
 // decode.
-#ifndef TRAPLINE_VMM_INSTRUCTION_SOURCE_H_
-#define TRAPLINE_VMM_INSTRUCTION_SOURCE_H_
+#ifndef TRAPLINE_VMM_EXIT_INSTRUCTION_SOURCE_H_
+#define TRAPLINE_VMM_EXIT_INSTRUCTION_SOURCE_H_
 
 #include <cstdint>
 #include <memory>
@@ -10,10 +10,10 @@
 #include "decode/access.h"
 #include "icache/icache.h"
 #include "icache/owned.h"
-#include "vmm/options.h"
-#include "vmm/stage_clock.h"
-#include "vmm/statistics.h"
-#include "vmm/vcpu.h"
+#include "vmm/machine/options.h"
+#include "vmm/stats/stage_clock.h"
+#include "vmm/stats/statistics.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -96,4 +96,4 @@ class InstructionSource final {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_INSTRUCTION_SOURCE_H_
+#endif  // TRAPLINE_VMM_EXIT_INSTRUCTION_SOURCE_H_

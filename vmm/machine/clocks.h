@@ -1,6 +1,6 @@
 // The two clocks of `--clock`: host time, and virtual time counted in instructions.
-#ifndef TRAPLINE_VMM_CLOCKS_H_
-#define TRAPLINE_VMM_CLOCKS_H_
+#ifndef TRAPLINE_VMM_MACHINE_CLOCKS_H_
+#define TRAPLINE_VMM_MACHINE_CLOCKS_H_
 
 #include <condition_variable>
 #include <cstdint>
@@ -84,4 +84,4 @@ class IcountClock final : public Clock {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_CLOCKS_H_
+#endif  // TRAPLINE_VMM_MACHINE_CLOCKS_H_

@@ -1,4 +1,4 @@
-#include "vmm/console.h"
+#include "vmm/machine/console.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-#include "vmm/messages.h"
+#include "vmm/machine/messages.h"
 
 namespace trapline {
 namespace {

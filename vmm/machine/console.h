@@ -5,8 +5,8 @@
 // it is until the device has room for it; output that nobody takes fills a bounded buffer, then the
 // device (put() takes less), or, where the guest does not look, holds the guest (force(), held()).
 // Only after abandon(), a stop, is output dropped, and said.
-#ifndef TRAPLINE_VMM_CONSOLE_H_
-#define TRAPLINE_VMM_CONSOLE_H_
+#ifndef TRAPLINE_VMM_MACHINE_CONSOLE_H_
+#define TRAPLINE_VMM_MACHINE_CONSOLE_H_
 
 #include <atomic>
 #include <cstdint>
@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "devices/output_sink.h"
-#include "vmm/host_writer.h"
-#include "vmm/terminal.h"
+#include "vmm/machine/host_writer.h"
+#include "vmm/machine/terminal.h"
 
 namespace trapline {
 
@@ -112,4 +112,4 @@ class Console final : public OutputSink {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_CONSOLE_H_
+#endif  // TRAPLINE_VMM_MACHINE_CONSOLE_H_

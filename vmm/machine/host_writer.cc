@@ -1,4 +1,4 @@
-#include "vmm/host_writer.h"
+#include "vmm/machine/host_writer.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 #include <string>
 #include <utility>
 
-#include "vmm/terminal.h"
+#include "vmm/machine/terminal.h"
 
 namespace trapline {
 namespace {

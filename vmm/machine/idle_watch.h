@@ -1,8 +1,8 @@
 // Notices a guest that has stopped for good: every CPU that is on waits in WFI or WFE, time after
 // time at the same place, and no interrupt can reach it. A kernel that needs EL2, or one that ends
 // in a wait loop, does this without a word.
-#ifndef TRAPLINE_VMM_IDLE_WATCH_H_
-#define TRAPLINE_VMM_IDLE_WATCH_H_
+#ifndef TRAPLINE_VMM_MACHINE_IDLE_WATCH_H_
+#define TRAPLINE_VMM_MACHINE_IDLE_WATCH_H_
 
 #include <atomic>
 #include <cstdint>
@@ -58,4 +58,4 @@ class IdleWatch {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_IDLE_WATCH_H_
+#endif  // TRAPLINE_VMM_MACHINE_IDLE_WATCH_H_

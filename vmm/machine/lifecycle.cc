@@ -1,4 +1,4 @@
-#include "vmm/lifecycle.h"
+#include "vmm/machine/lifecycle.h"
 
 namespace trapline {
 namespace {

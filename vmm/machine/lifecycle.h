@@ -1,8 +1,8 @@
 // A machine's life: its states, and which change each may be asked for. The table in lifecycle.cc
 // is the whole of it. A stop is sticky: once asked for, nothing but the end follows, and the first
 // reason's status is the program's.
-#ifndef TRAPLINE_VMM_LIFECYCLE_H_
-#define TRAPLINE_VMM_LIFECYCLE_H_
+#ifndef TRAPLINE_VMM_MACHINE_LIFECYCLE_H_
+#define TRAPLINE_VMM_MACHINE_LIFECYCLE_H_
 
 #include <atomic>
 #include <cstdint>
@@ -43,4 +43,4 @@ class Lifecycle {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_LIFECYCLE_H_
+#endif  // TRAPLINE_VMM_MACHINE_LIFECYCLE_H_

@@ -1,4 +1,4 @@
-#include "vmm/machine.h"
+#include "vmm/machine/machine.h"
 
 #include <fmt/format.h>
 #include <sys/random.h>
@@ -13,8 +13,8 @@
 #include <thread>
 #include <utility>
 
-#include "vmm/device_tree.h"
-#include "vmm/messages.h"
+#include "vmm/boot/device_tree.h"
+#include "vmm/machine/messages.h"
 
 namespace trapline {
 namespace {

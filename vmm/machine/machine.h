@@ -1,6 +1,6 @@
 // A whole virtual machine: memory, stage 2, devices on the bus, vCPUs, and how they run.
-#ifndef TRAPLINE_VMM_MACHINE_H_
-#define TRAPLINE_VMM_MACHINE_H_
+#ifndef TRAPLINE_VMM_MACHINE_MACHINE_H_
+#define TRAPLINE_VMM_MACHINE_MACHINE_H_
 
 #include <atomic>
 #include <chrono>
@@ -15,23 +15,23 @@
 #include "devices/gicv3/gicv3.h"
 #include "devices/timer.h"
 #include "mmio/bus.h"
-#include "vmm/boot.h"
-#include "vmm/clocks.h"
-#include "vmm/console.h"
-#include "vmm/debuggee.h"
-#include "vmm/exit.h"
-#include "vmm/gdb_server.h"
-#include "vmm/guest_memory.h"
-#include "vmm/idle_watch.h"
-#include "vmm/lifecycle.h"
-#include "vmm/options.h"
-#include "vmm/peripherals.h"
-#include "vmm/platform.h"
-#include "vmm/psci.h"
-#include "vmm/result.h"
+#include "vmm/boot/boot.h"
+#include "vmm/machine/clocks.h"
+#include "vmm/machine/console.h"
+#include "vmm/debug/debuggee.h"
+#include "vmm/exit/exit.h"
+#include "vmm/debug/gdb_server.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/machine/idle_watch.h"
+#include "vmm/machine/lifecycle.h"
+#include "vmm/machine/options.h"
+#include "vmm/machine/peripherals.h"
+#include "vmm/machine/platform.h"
+#include "vmm/machine/psci.h"
+#include "vmm/machine/result.h"
 #include "vmm/soft/soft_vcpu.h"
-#include "vmm/stage2.h"
-#include "vmm/statistics.h"
+#include "vmm/memory/stage2.h"
+#include "vmm/stats/statistics.h"
 
 namespace trapline {
 
@@ -159,4 +159,4 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_MACHINE_H_
+#endif  // TRAPLINE_VMM_MACHINE_MACHINE_H_

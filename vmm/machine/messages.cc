@@ -1,4 +1,4 @@
-#include "vmm/messages.h"
+#include "vmm/machine/messages.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <mutex>
 #include <utility>
 
-#include "vmm/host_writer.h"
+#include "vmm/machine/host_writer.h"
 
 namespace trapline {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/peripherals.h"
+#include "vmm/machine/peripherals.h"
 
 #include <fmt/format.h>
 
@@ -14,8 +14,8 @@
 #include "devices/virtio/net.h"
 #include "devices/virtio/net_backend.h"
 #include "devices/virtio/rng.h"
-#include "vmm/boot_file.h"
-#include "vmm/stage2.h"
+#include "vmm/boot/boot_file.h"
+#include "vmm/memory/stage2.h"
 
 namespace trapline {
 namespace {

@@ -1,7 +1,7 @@
 // The machine's devices, made from the options and put on the bus: everything but CPUs, GIC and the
 // per-CPU timers.
-#ifndef TRAPLINE_VMM_PERIPHERALS_H_
-#define TRAPLINE_VMM_PERIPHERALS_H_
+#ifndef TRAPLINE_VMM_MACHINE_PERIPHERALS_H_
+#define TRAPLINE_VMM_MACHINE_PERIPHERALS_H_
 
 #include <cstdint>
 #include <functional>
@@ -19,12 +19,12 @@
 #include "devices/virtio/console.h"
 #include "devices/virtio/transport.h"
 #include "mmio/bus.h"
-#include "vmm/console.h"
-#include "vmm/guest_memory.h"
-#include "vmm/options.h"
-#include "vmm/platform.h"
-#include "vmm/vcpu.h"
-#include "vmm/virtio_slots.h"
+#include "vmm/machine/console.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/machine/options.h"
+#include "vmm/machine/platform.h"
+#include "vmm/vcpu/vcpu.h"
+#include "vmm/machine/virtio_slots.h"
 
 namespace trapline {
 
@@ -101,4 +101,4 @@ class Peripherals final {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_PERIPHERALS_H_
+#endif  // TRAPLINE_VMM_MACHINE_PERIPHERALS_H_

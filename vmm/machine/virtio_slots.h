@@ -1,15 +1,15 @@
 // Which of the platform's virtio-mmio slots each device has: from the top down in the order of the
 // command line, as on QEMU's `virt`, or where `slot=N` says.
-#ifndef TRAPLINE_VMM_VIRTIO_SLOTS_H_
-#define TRAPLINE_VMM_VIRTIO_SLOTS_H_
+#ifndef TRAPLINE_VMM_MACHINE_VIRTIO_SLOTS_H_
+#define TRAPLINE_VMM_MACHINE_VIRTIO_SLOTS_H_
 
 #include <array>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "vmm/platform.h"
-#include "vmm/result.h"
+#include "vmm/machine/platform.h"
+#include "vmm/machine/result.h"
 
 namespace trapline {
 
@@ -43,4 +43,4 @@ class VirtioSlots {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_VIRTIO_SLOTS_H_
+#endif  // TRAPLINE_VMM_MACHINE_VIRTIO_SLOTS_H_

@@ -1,8 +1,8 @@
 // Guest-physical memory as the VMM and its devices touch it. Every write by the VMM goes through
 // write(), or through a pointer from host() followed by dma_done() *before* the guest is told (used
 // ring, interrupt): the one hook for instruction-cache invalidation and dirty tracking.
-#ifndef TRAPLINE_VMM_GUEST_MEMORY_H_
-#define TRAPLINE_VMM_GUEST_MEMORY_H_
+#ifndef TRAPLINE_VMM_MEMORY_GUEST_MEMORY_H_
+#define TRAPLINE_VMM_MEMORY_GUEST_MEMORY_H_
 
 #include <atomic>
 #include <cstdint>
@@ -77,4 +77,4 @@ class GuestMemory {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_GUEST_MEMORY_H_
+#endif  // TRAPLINE_VMM_MEMORY_GUEST_MEMORY_H_

@@ -1,8 +1,8 @@
 // The guest's stage-2 translation tables (D8.2): real VMSAv8-64 descriptors, 4 KiB granule, built
 // by the VMM and walked by the CPU. For the software CPU a "physical address" is a host virtual
 // address: both fit 48 bits, and a finished walk is a host pointer.
-#ifndef TRAPLINE_VMM_STAGE2_H_
-#define TRAPLINE_VMM_STAGE2_H_
+#ifndef TRAPLINE_VMM_MEMORY_STAGE2_H_
+#define TRAPLINE_VMM_MEMORY_STAGE2_H_
 
 #include <cstdint>
 #include <memory>
@@ -68,4 +68,4 @@ class Stage2 {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_STAGE2_H_
+#endif  // TRAPLINE_VMM_MEMORY_STAGE2_H_

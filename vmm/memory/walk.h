@@ -1,11 +1,11 @@
 // The stage-1 translation-table walk (D8.2), written once: the software CPU's MMU and the exit path
 // (which must find the trapped instruction) both instantiate it.
-#ifndef TRAPLINE_VMM_WALK_H_
-#define TRAPLINE_VMM_WALK_H_
+#ifndef TRAPLINE_VMM_MEMORY_WALK_H_
+#define TRAPLINE_VMM_MEMORY_WALK_H_
 
 #include <cstdint>
 
-#include "vmm/vcpu.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -37,11 +37,11 @@ struct Stage1Walk {
 // Walks `va` for EL0 (`el0`) or EL1. `read(ipa, uint64_t& descriptor) -> bool` reads one table
 // entry through stage 2 (little- or big-endian as SCTLR_EL1.EE says is the walker's business). With
 // SCTLR_EL1.M == 0 the output is `va` itself: Device-nGnRnE for data, Normal for fetches (by I).
-// The definition stands in vmm/walk_inl.h; includers instantiate it with their reader.
+// The definition stands in vmm/memory/walk_inl.h; includers instantiate it with their reader.
 template <typename ReadDescriptor>
 Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
                        ReadDescriptor&& read);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_WALK_H_
+#endif  // TRAPLINE_VMM_MEMORY_WALK_H_

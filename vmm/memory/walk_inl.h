@@ -1,13 +1,13 @@
 // The definition of walk_stage1(). VMSAv8-64, D8.2 to D8.5: 4, 16 and 64 KiB granules, 48-bit input
 // and output addresses, hierarchical permissions, PAN, WXN. Not implemented, and not shown in the
 // ID registers: LVA, LPA, LPA2, HAFDBS, HPDS, E0PD, BTI, XNX, TTST.
-#ifndef TRAPLINE_VMM_WALK_INL_H_
-#define TRAPLINE_VMM_WALK_INL_H_
+#ifndef TRAPLINE_VMM_MEMORY_WALK_INL_H_
+#define TRAPLINE_VMM_MEMORY_WALK_INL_H_
 
 #include <cstdint>
 
-#include "vmm/stage2.h"
-#include "vmm/walk.h"
+#include "vmm/memory/stage2.h"
+#include "vmm/memory/walk.h"
 
 namespace trapline {
 
@@ -254,4 +254,4 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_WALK_INL_H_
+#endif  // TRAPLINE_VMM_MEMORY_WALK_INL_H_

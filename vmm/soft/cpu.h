@@ -13,10 +13,10 @@
 #include "mmio/clock.h"
 #include "mmio/cpu_view.h"
 #include "mmio/sysreg.h"
-#include "vmm/guest_memory.h"
-#include "vmm/stage2.h"
-#include "vmm/vcpu.h"
-#include "vmm/walk.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/stage2.h"
+#include "vmm/vcpu/vcpu.h"
+#include "vmm/memory/walk.h"
 
 namespace trapline::soft {
 
@@ -121,7 +121,7 @@ struct Cpu {
   EngineState* engine = nullptr;
 };
 
-// --- system: vmm/soft/wait.cc --------------------------------------------------------------------
+// --- system: vmm/soft/engine/wait.cc --------------------------------------------------------------------
 
 // A timer is due that has not raised its interrupt. If it has, `attention` shows it afterwards.
 inline bool timer_is_due(const Cpu& cpu, uint64_t now) {
@@ -233,7 +233,7 @@ inline void translation_context_changed(Cpu& cpu) {
 void debug_context_changed(Cpu& cpu);
 
 // DC ZVA and every load or store that the engine's fast path does not do: the engine's own slow
-// path (vmm/soft/slow_path.cc), through mmio::emulate() with the RAM side of a CpuView.
+// path (vmm/soft/engine/slow_path.cc), through mmio::emulate() with the RAM side of a CpuView.
 
 // --- fpsimd: vmm/soft/fp*.cc ---------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 #include "vmm/soft/exception.h"
 
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 namespace {

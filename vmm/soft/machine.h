@@ -5,7 +5,7 @@
 #include <atomic>
 #include <vector>
 
-#include "vmm/guest_memory.h"
+#include "vmm/memory/guest_memory.h"
 #include "vmm/soft/cpu.h"
 
 namespace trapline::soft {

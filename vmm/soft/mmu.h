@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "vmm/soft/cpu.h"
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 

@@ -1,5 +1,5 @@
 // The machine-wide side of the software CPU: SoftBackend, and the assembly of the vCPUs.
-#include "vmm/soft/engine.h"
+#include "vmm/soft/engine/engine.h"
 #include "vmm/soft/machine.h"
 #include "vmm/soft/soft_internal.h"
 #include "vmm/soft/soft_vcpu.h"

@@ -1,12 +1,12 @@
 #include "vmm/soft/soft_vcpu.h"
 
-#include "vmm/soft/engine.h"
+#include "vmm/soft/engine/engine.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/soft_internal.h"
 #include "vmm/soft/sysreg_table.h"
-#include "vmm/syndrome.h"
+#include "vmm/exit/syndrome.h"
 
 namespace trapline::soft {
 namespace {

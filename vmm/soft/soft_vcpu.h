@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "vmm/soft/cpu.h"
-#include "vmm/soft/soft_view.h"
-#include "vmm/vcpu.h"
+#include "vmm/soft/engine/soft_view.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline::soft {
 

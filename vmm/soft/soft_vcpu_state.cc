@@ -1,7 +1,7 @@
 // SoftVcpu: reset, registers, save and load.
 #include <type_traits>
 
-#include "vmm/soft/engine.h"
+#include "vmm/soft/engine/engine.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/soft_vcpu.h"
 #include "vmm/soft/sysreg_table.h"

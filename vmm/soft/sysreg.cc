@@ -1,7 +1,7 @@
 #include "vmm/soft/sysreg.h"
 
 #include "vmm/soft/sysreg_table.h"
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 namespace {

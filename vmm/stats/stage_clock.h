@@ -1,10 +1,10 @@
 // The stages of one exit on the clock: each lap() gives the time since the last one to a stage.
-#ifndef TRAPLINE_VMM_STAGE_CLOCK_H_
-#define TRAPLINE_VMM_STAGE_CLOCK_H_
+#ifndef TRAPLINE_VMM_STATS_STAGE_CLOCK_H_
+#define TRAPLINE_VMM_STATS_STAGE_CLOCK_H_
 
 #include <cstdint>
 
-#include "vmm/statistics.h"
+#include "vmm/stats/statistics.h"
 
 namespace trapline {
 
@@ -34,4 +34,4 @@ struct NoClock {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_STAGE_CLOCK_H_
+#endif  // TRAPLINE_VMM_STATS_STAGE_CLOCK_H_

@@ -1,7 +1,7 @@
 // What every exit cost: counters always, latencies when asked (--stats). One object a vCPU, written
 // only by its thread; merged when read.
-#ifndef TRAPLINE_VMM_STATISTICS_H_
-#define TRAPLINE_VMM_STATISTICS_H_
+#ifndef TRAPLINE_VMM_STATS_STATISTICS_H_
+#define TRAPLINE_VMM_STATS_STATISTICS_H_
 
 #include <array>
 #include <cstdint>
@@ -14,7 +14,7 @@
 #include "mmio/bus.h"
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
-#include "vmm/vcpu.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -176,4 +176,4 @@ std::string sysreg_name(const RunReport& report, SysregId id);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_STATISTICS_H_
+#endif  // TRAPLINE_VMM_STATS_STATISTICS_H_

@@ -1,6 +1,6 @@
 // The joint between the exit loop and a backend: why a vCPU stopped, and how it goes on.
-#ifndef TRAPLINE_VMM_VCPU_H_
-#define TRAPLINE_VMM_VCPU_H_
+#ifndef TRAPLINE_VMM_VCPU_VCPU_H_
+#define TRAPLINE_VMM_VCPU_VCPU_H_
 
 #include <atomic>
 #include <cstdint>
@@ -216,4 +216,4 @@ class Vcpu {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_VCPU_H_
+#endif  // TRAPLINE_VMM_VCPU_VCPU_H_

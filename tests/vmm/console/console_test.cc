@@ -1,4 +1,4 @@
-#include "vmm/console.h"
+#include "vmm/machine/console.h"
 
 #include <gtest/gtest.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-#include "vmm/host_writer.h"
+#include "vmm/machine/host_writer.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <memory>
 
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft::fp {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tests/vmm/soft/engine_fixture.h"
-#include "vmm/debuggee.h"
+#include "vmm/debug/debuggee.h"
 
 namespace trapline {
 

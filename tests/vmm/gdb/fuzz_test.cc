@@ -6,7 +6,7 @@
 #include <string>
 
 #include "tests/vmm/gdb/fake_debuggee.h"
-#include "vmm/gdb_session.h"
+#include "vmm/debug/gdb_session.h"
 
 namespace trapline {
 namespace {

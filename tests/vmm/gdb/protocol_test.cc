@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "vmm/gdb_protocol.h"
+#include "vmm/debug/gdb_protocol.h"
 
 namespace trapline {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "tests/vmm/gdb/fake_debuggee.h"
-#include "vmm/gdb_session.h"
+#include "vmm/debug/gdb_session.h"
 
 namespace trapline {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/boot.h"
+#include "vmm/boot/boot.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "vmm/guest_memory.h"
-#include "vmm/platform.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/machine/platform.h"
 
 namespace trapline {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/clocks.h"
+#include "vmm/machine/clocks.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "vmm/command_line.h"
+#include "vmm/cli/command_line.h"
 
 #include <gtest/gtest.h>
 

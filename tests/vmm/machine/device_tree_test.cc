@@ -1,4 +1,4 @@
-#include "vmm/device_tree.h"
+#include "vmm/boot/device_tree.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@ extern "C" {
 #include <libfdt.h>
 }
 
-#include "vmm/platform.h"
+#include "vmm/machine/platform.h"
 
 namespace trapline {
 namespace {

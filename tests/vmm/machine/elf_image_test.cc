@@ -1,4 +1,4 @@
-#include "vmm/elf_image.h"
+#include "vmm/boot/elf_image.h"
 
 #include <elf.h>
 #include <gtest/gtest.h>

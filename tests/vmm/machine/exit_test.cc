@@ -1,5 +1,5 @@
 // The exit loop against a scripted vCPU: every way through ExitHandler, and design rule 1.
-#include "vmm/exit.h"
+#include "vmm/exit/exit.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "vmm/lifecycle.h"
+#include "vmm/machine/lifecycle.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "vmm/idle_watch.h"
+#include "vmm/machine/idle_watch.h"
 
 namespace trapline {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/psci.h"
+#include "vmm/machine/psci.h"
 
 #include <gtest/gtest.h>
 

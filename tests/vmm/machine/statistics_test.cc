@@ -1,4 +1,4 @@
-#include "vmm/statistics.h"
+#include "vmm/stats/statistics.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "vmm/syndrome.h"
+#include "vmm/exit/syndrome.h"
 
 #include <gtest/gtest.h>
 

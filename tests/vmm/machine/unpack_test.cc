@@ -1,4 +1,4 @@
-#include "vmm/unpack.h"
+#include "vmm/boot/unpack.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

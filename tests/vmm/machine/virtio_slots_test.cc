@@ -1,4 +1,4 @@
-#include "vmm/virtio_slots.h"
+#include "vmm/machine/virtio_slots.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/vmm/soft/engine_fixture.h"
-#include "vmm/syndrome.h"
+#include "vmm/exit/syndrome.h"
 
 namespace trapline::soft {
 namespace {

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "vmm/soft/engine.h"
+#include "vmm/soft/engine/engine.h"
 #include "vmm/soft/soft_vcpu.h"
 
 namespace trapline::soft {

@@ -8,7 +8,7 @@
 
 #include "tests/vmm/soft/engine_fixture.h"
 #include "vmm/soft/machine.h"
-#include "vmm/syndrome.h"
+#include "vmm/exit/syndrome.h"
 
 namespace trapline::soft {
 namespace {

@@ -14,10 +14,10 @@
 #include <thread>
 
 #include "tests/vmm/soft/engine_fixture.h"
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/machine.h"
-#include "vmm/soft/soft_view.h"
-#include "vmm/syndrome.h"
+#include "vmm/soft/engine/soft_view.h"
+#include "vmm/exit/syndrome.h"
 
 namespace trapline::soft {
 namespace {

@@ -16,7 +16,7 @@ using fp::Random;
 
 enum class Kind : uint8_t {
   kInteger,  // general registers and flags only
-  kFp,       // the rows of vmm/soft/fp_decode.cc
+  kFp,       // the rows of vmm/soft/fp/fp_decode.cc
   kMemory,   // has an address: base and index must be made
   kLiteral,
   kVa,  // DC, IC: the address is Xt

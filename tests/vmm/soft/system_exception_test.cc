@@ -1,7 +1,7 @@
 // Exception entry and return: PSTATE, SPSR, ESR, vectors, stack pointers.
 #include "tests/vmm/soft/system_fixture.h"
 #include "vmm/soft/exception.h"
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 namespace {

@@ -3,9 +3,9 @@
 #include <cstdio>
 #include <cstring>
 
-#include "vmm/soft/engine.h"
+#include "vmm/soft/engine/engine.h"
 #include "vmm/soft/machine.h"
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 

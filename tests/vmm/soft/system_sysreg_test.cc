@@ -3,7 +3,7 @@
 #include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/sysreg_table.h"
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "tests/vmm/soft/system_fixture.h"
 #include "vmm/soft/exception.h"
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 namespace {

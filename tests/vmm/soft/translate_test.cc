@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/vmm/soft/engine_fixture.h"
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 
 namespace trapline::soft {
 namespace {

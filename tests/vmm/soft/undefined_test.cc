@@ -9,8 +9,8 @@
 #include "tests/decode/llvm_oracle.h"
 #include "tests/vmm/soft/engine_fixture.h"
 #include "tests/vmm/soft/stream_classes.h"
-#include "vmm/soft/block.h"
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/engine/block.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft::stream {
 namespace {

@@ -1,5 +1,5 @@
 // Each form that the assembler writes, as Capstone reads it.
-#include "vmm/soft/x64_assembler.h"
+#include "vmm/soft/jit/x64/x64_assembler.h"
 
 #include <capstone/capstone.h>
 #include <gtest/gtest.h>

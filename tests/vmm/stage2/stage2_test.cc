@@ -1,4 +1,4 @@
-#include "vmm/stage2.h"
+#include "vmm/memory/stage2.h"
 
 #include <gtest/gtest.h>
 

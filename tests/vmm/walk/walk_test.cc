@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "vmm/walk_inl.h"
+#include "vmm/memory/walk_inl.h"
 
 namespace trapline {
 namespace {

@@ -1,5 +1,5 @@
 // Building, finding and dropping blocks.
-#include "vmm/soft/block.h"
+#include "vmm/soft/engine/block.h"
 
 #include <sys/mman.h>
 
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <system_error>
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/mmu.h"
 

@@ -1,7 +1,7 @@
 // Predecoded instructions: 16-byte ops in blocks. An op's handler performs one instruction and
 // tail-calls the handler of the next op; the C++ stack never grows.
-#ifndef TRAPLINE_VMM_SOFT_BLOCK_H_
-#define TRAPLINE_VMM_SOFT_BLOCK_H_
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_BLOCK_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_BLOCK_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -118,4 +118,4 @@ extern const Handler kCountedBlock;
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_BLOCK_H_
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_BLOCK_H_

@@ -1,10 +1,10 @@
 // The run loop: everything between two blocks that is not a direct jump.
-#include "vmm/soft/engine.h"
+#include "vmm/soft/engine/engine.h"
 
 #include <algorithm>
 #include <memory>
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/machine.h"
 #include "vmm/soft/mmu.h"

@@ -1,6 +1,6 @@
 // The software CPU's engine: runs guest instructions from predecoded blocks. What SoftVcpu calls.
-#ifndef TRAPLINE_VMM_SOFT_ENGINE_H_
-#define TRAPLINE_VMM_SOFT_ENGINE_H_
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_ENGINE_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_ENGINE_H_
 
 #include <cstdint>
 
@@ -53,4 +53,4 @@ EngineStats engine_stats(const Cpu& cpu);
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_ENGINE_H_
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_ENGINE_H_

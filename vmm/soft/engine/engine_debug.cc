@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/mmu.h"

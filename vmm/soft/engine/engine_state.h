@@ -1,6 +1,6 @@
 // The engine's private part of a CPU.
-#ifndef TRAPLINE_VMM_SOFT_ENGINE_STATE_H_
-#define TRAPLINE_VMM_SOFT_ENGINE_STATE_H_
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_ENGINE_STATE_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_ENGINE_STATE_H_
 
 #include <atomic>
 #include <cstdint>
@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "mmio/emulate.h"
-#include "vmm/soft/block.h"
+#include "vmm/soft/engine/block.h"
 #include "vmm/soft/cpu.h"
-#include "vmm/soft/engine.h"
+#include "vmm/soft/engine/engine.h"
 #include "vmm/soft/exception.h"
-#include "vmm/soft/soft_view.h"
-#include "vmm/soft/tlb.h"
-#include "vmm/soft/translate.h"
+#include "vmm/soft/engine/soft_view.h"
+#include "vmm/soft/engine/tlb.h"
+#include "vmm/soft/jit/translate.h"
 
 namespace trapline::soft {
 
@@ -332,4 +332,4 @@ void note_exception(Cpu& cpu, EngineState& e);
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_ENGINE_STATE_H_
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_ENGINE_STATE_H_

@@ -42,7 +42,7 @@
 
 #include <thread>
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/machine.h"
 
 namespace trapline::soft {

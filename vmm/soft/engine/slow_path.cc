@@ -1,11 +1,11 @@
 // Loads and stores that a handler could not do: TLB misses, device pages, page crossings, flagged
 // pages, structures, faults. Memory is accessed by mmio::emulate(), the one meaning of a load.
-#include "vmm/soft/slow_path.h"
+#include "vmm/soft/engine/slow_path.h"
 
 #include "decode/a64_decoder.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/mmu.h"
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 namespace {

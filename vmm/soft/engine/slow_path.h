@@ -1,10 +1,10 @@
 // Loads and stores that the handlers do not do by themselves.
-#ifndef TRAPLINE_VMM_SOFT_SLOW_PATH_H_
-#define TRAPLINE_VMM_SOFT_SLOW_PATH_H_
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_SLOW_PATH_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_SLOW_PATH_H_
 
 #include <cstdint>
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 
 namespace trapline::soft {
 
@@ -19,4 +19,4 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word);
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_SLOW_PATH_H_
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_SLOW_PATH_H_

@@ -1,6 +1,6 @@
-#include "vmm/soft/soft_view.h"
+#include "vmm/soft/engine/soft_view.h"
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/mmu.h"
 

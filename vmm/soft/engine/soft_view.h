@@ -1,7 +1,7 @@
 // What mmio::emulate() sees of a software CPU that is outside its blocks: its registers in place, a
 // fresh stage-1 walk for each translation, RAM by a fresh stage-2 walk.
-#ifndef TRAPLINE_VMM_SOFT_SOFT_VIEW_H_
-#define TRAPLINE_VMM_SOFT_SOFT_VIEW_H_
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_SOFT_VIEW_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_SOFT_VIEW_H_
 
 #include <cstdint>
 
@@ -45,4 +45,4 @@ class SoftView final : public CpuView {
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_SOFT_VIEW_H_
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_SOFT_VIEW_H_

@@ -1,10 +1,10 @@
-#include "vmm/soft/tlb.h"
+#include "vmm/soft/engine/tlb.h"
 
 #include <algorithm>
 #include <cstring>
 #include <iterator>
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/mmu.h"
 
 namespace trapline::soft {

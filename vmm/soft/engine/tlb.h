@@ -1,8 +1,8 @@
 // The software TLB: one entry a 4 KiB page, direct-mapped, one table for EL1 and one for each of
 // the last few ASIDs at EL0 (also used by LDTR/STTR), so that neither a system call nor a process
 // switch flushes anything.
-#ifndef TRAPLINE_VMM_SOFT_TLB_H_
-#define TRAPLINE_VMM_SOFT_TLB_H_
+#ifndef TRAPLINE_VMM_SOFT_ENGINE_TLB_H_
+#define TRAPLINE_VMM_SOFT_ENGINE_TLB_H_
 
 #include <cstdint>
 
@@ -80,4 +80,4 @@ void tlb_update_context(Cpu& cpu);
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_TLB_H_
+#endif  // TRAPLINE_VMM_SOFT_ENGINE_TLB_H_

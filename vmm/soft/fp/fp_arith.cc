@@ -1,7 +1,7 @@
 // Add, multiply, divide, square root, fused multiply-add, minimum, maximum and comparison.
-#include "vmm/soft/fp_arith.h"
+#include "vmm/soft/fp/fp_arith.h"
 
-#include "vmm/soft/fp_soft.h"
+#include "vmm/soft/fp/fp_soft.h"
 
 namespace trapline::soft::fp {
 

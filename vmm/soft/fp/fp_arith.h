@@ -1,12 +1,12 @@
 // IEEE 754 arithmetic as the Arm ARM's shared functions define it (J1.3, "shared/functions/float"),
 // on bit patterns: u16, u32 and u64 stand for half, single and double precision. The inline
 // functions try the host's arithmetic first where that is provably the same, flags included.
-#ifndef TRAPLINE_VMM_SOFT_FP_ARITH_H_
-#define TRAPLINE_VMM_SOFT_FP_ARITH_H_
+#ifndef TRAPLINE_VMM_SOFT_FP_FP_ARITH_H_
+#define TRAPLINE_VMM_SOFT_FP_FP_ARITH_H_
 
 #include <cmath>
 
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft::fp {
 
@@ -286,4 +286,4 @@ U fp_from_fixed(Cpu& cpu, s64 value, bool is_unsigned, unsigned fraction_bits) {
 
 }  // namespace trapline::soft::fp
 
-#endif  // TRAPLINE_VMM_SOFT_FP_ARITH_H_
+#endif  // TRAPLINE_VMM_SOFT_FP_FP_ARITH_H_

@@ -1,6 +1,6 @@
 // Conversions: between formats, to and from integers, and to integral values.
-#include "vmm/soft/fp_arith.h"
-#include "vmm/soft/fp_soft.h"
+#include "vmm/soft/fp/fp_arith.h"
+#include "vmm/soft/fp/fp_soft.h"
 
 namespace trapline::soft::fp {
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft {
 namespace {

@@ -1,7 +1,7 @@
 // Reciprocal and reciprocal square root estimates (J1.3: FPRecipEstimate, FPRSqrtEstimate,
 // RecipEstimate, RecipSqrtEstimate, FPRecpX).
-#include "vmm/soft/fp_arith.h"
-#include "vmm/soft/fp_soft.h"
+#include "vmm/soft/fp/fp_arith.h"
+#include "vmm/soft/fp/fp_soft.h"
 
 namespace trapline::soft::fp {
 namespace {

@@ -1,7 +1,7 @@
 // Lanes of the SIMD&FP registers, instruction fields, and the maps that turn one small function of
 // elements into an instruction. Private to vmm/soft/fp*.
-#ifndef TRAPLINE_VMM_SOFT_FP_LANES_H_
-#define TRAPLINE_VMM_SOFT_FP_LANES_H_
+#ifndef TRAPLINE_VMM_SOFT_FP_FP_LANES_H_
+#define TRAPLINE_VMM_SOFT_FP_FP_LANES_H_
 
 #include <array>
 #include <bit>
@@ -292,4 +292,4 @@ T shr_round(T a, unsigned n) {
 
 }  // namespace trapline::soft::fp
 
-#endif  // TRAPLINE_VMM_SOFT_FP_LANES_H_
+#endif  // TRAPLINE_VMM_SOFT_FP_FP_LANES_H_

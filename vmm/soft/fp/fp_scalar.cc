@@ -1,5 +1,5 @@
 // Scalar floating point: data processing (1, 2 and 3 source), compare, select, immediate, FMOV.
-#include "vmm/soft/fp_arith.h"
+#include "vmm/soft/fp/fp_arith.h"
 
 namespace trapline::soft::fp {
 

@@ -1,6 +1,6 @@
 // Scalar conversions: FCVT, FRINT*, and between floating point and integers or fixed point in
 // general registers.
-#include "vmm/soft/fp_arith.h"
+#include "vmm/soft/fp/fp_arith.h"
 
 namespace trapline::soft::fp {
 namespace {

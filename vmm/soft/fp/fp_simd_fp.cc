@@ -1,5 +1,5 @@
 // Advanced SIMD floating point, vector and scalar.
-#include "vmm/soft/fp_arith.h"
+#include "vmm/soft/fp/fp_arith.h"
 
 namespace trapline::soft::fp {
 namespace {

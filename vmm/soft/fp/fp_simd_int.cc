@@ -1,6 +1,6 @@
 // Advanced SIMD integer arithmetic of equal-sized lanes: three registers same (vector, scalar and
 // by element), FEAT_RDM.
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft::fp {
 namespace {

@@ -1,6 +1,6 @@
 // Advanced SIMD integer: two-register miscellaneous, across lanes, scalar pairwise ADDP.
-#include "vmm/soft/fp_arith.h"
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_arith.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft::fp {
 namespace {

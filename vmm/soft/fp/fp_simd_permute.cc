@@ -1,8 +1,8 @@
 // Advanced SIMD data movement: copy, permute, extract, table lookup, modified immediate.
 #include <cstring>
 
-#include "vmm/soft/fp_arith.h"
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_arith.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft::fp {
 

@@ -1,5 +1,5 @@
 // Advanced SIMD shift by immediate (vector and scalar), without the fixed-point conversions.
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft::fp {
 namespace {

@@ -1,6 +1,6 @@
 // Advanced SIMD three different: widening ("long", "wide") and narrowing ("high narrow")
 // arithmetic, also by element and scalar.
-#include "vmm/soft/fp_lanes.h"
+#include "vmm/soft/fp/fp_lanes.h"
 
 namespace trapline::soft::fp {
 namespace {

@@ -1,9 +1,9 @@
 // The unpacked form that the complete arithmetic works on. Private to fp_arith.cc, fp_convert.cc
 // and fp_estimate.cc.
-#ifndef TRAPLINE_VMM_SOFT_FP_SOFT_H_
-#define TRAPLINE_VMM_SOFT_FP_SOFT_H_
+#ifndef TRAPLINE_VMM_SOFT_FP_FP_SOFT_H_
+#define TRAPLINE_VMM_SOFT_FP_FP_SOFT_H_
 
-#include "vmm/soft/fp_arith.h"
+#include "vmm/soft/fp/fp_arith.h"
 
 namespace trapline::soft::fp {
 
@@ -179,4 +179,4 @@ Wide128 add_wide(Wide128 a, Wide128 b);
 
 }  // namespace trapline::soft::fp
 
-#endif  // TRAPLINE_VMM_SOFT_FP_SOFT_H_
+#endif  // TRAPLINE_VMM_SOFT_FP_FP_SOFT_H_

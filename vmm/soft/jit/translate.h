@@ -3,13 +3,13 @@
 // either can follow the other at any instruction: what is not worth translating, and whatever is
 // not simple about an access, is left to the handler of its op, which goes on with the next op's
 // `fn`, and that is host code again.
-#ifndef TRAPLINE_VMM_SOFT_TRANSLATE_H_
-#define TRAPLINE_VMM_SOFT_TRANSLATE_H_
+#ifndef TRAPLINE_VMM_SOFT_JIT_TRANSLATE_H_
+#define TRAPLINE_VMM_SOFT_JIT_TRANSLATE_H_
 
 #include <cstdint>
 #include <memory>
 
-#include "vmm/soft/block.h"
+#include "vmm/soft/engine/block.h"
 
 namespace trapline::soft {
 
@@ -42,4 +42,4 @@ extern const ChainHandlers kChainHandlers;
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_TRANSLATE_H_
+#endif  // TRAPLINE_VMM_SOFT_JIT_TRANSLATE_H_

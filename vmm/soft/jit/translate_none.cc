@@ -1,5 +1,5 @@
 // A host for whose processor there is no translator.
-#include "vmm/soft/translate.h"
+#include "vmm/soft/jit/translate.h"
 
 namespace trapline::soft {
 

@@ -1,11 +1,11 @@
 // The bodies of the commonest instructions, apart from their dispatch, so that one handler can hold
 // one of them or two that often follow each other. run() returns false, with nothing changed, if
 // the slow path has to do it.
-#ifndef TRAPLINE_VMM_SOFT_OPS_BODIES_H_
-#define TRAPLINE_VMM_SOFT_OPS_BODIES_H_
+#ifndef TRAPLINE_VMM_SOFT_OPS_OPS_BODIES_H_
+#define TRAPLINE_VMM_SOFT_OPS_OPS_BODIES_H_
 
 #include "mmio/host_barrier.h"
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 
@@ -249,4 +249,4 @@ TL_OP(op_two) {
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_OPS_BODIES_H_
+#endif  // TRAPLINE_VMM_SOFT_OPS_OPS_BODIES_H_

@@ -1,7 +1,7 @@
 // Branches and exception generation: "Branches, Exception Generating and System instructions",
 // C4.1.93, without the system part; and how blocks begin and end.
-#include "vmm/soft/ops_common.h"
-#include "vmm/soft/slow_path.h"
+#include "vmm/soft/ops/ops_common.h"
+#include "vmm/soft/engine/slow_path.h"
 
 namespace trapline::soft {
 

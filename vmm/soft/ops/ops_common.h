@@ -1,11 +1,11 @@
 // How handlers are written. Every handler ends in a tail call or leaves run() by a plain return.
-#ifndef TRAPLINE_VMM_SOFT_OPS_COMMON_H_
-#define TRAPLINE_VMM_SOFT_OPS_COMMON_H_
+#ifndef TRAPLINE_VMM_SOFT_OPS_OPS_COMMON_H_
+#define TRAPLINE_VMM_SOFT_OPS_OPS_COMMON_H_
 
 #include <cstdint>
 #include <type_traits>
 
-#include "vmm/soft/engine_state.h"
+#include "vmm/soft/engine/engine_state.h"
 
 #if defined(__clang__)
 #define TL_TAIL [[clang::musttail]]
@@ -172,4 +172,4 @@ Handler choose(unsigned n, F make) {
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_OPS_COMMON_H_
+#endif  // TRAPLINE_VMM_SOFT_OPS_OPS_COMMON_H_

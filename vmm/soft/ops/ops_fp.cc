@@ -1,6 +1,6 @@
 // "Data Processing -- Scalar Floating-Point and Advanced SIMD": the arithmetic is fp*.cc's; here
 // its words become ops.
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 namespace {

@@ -2,7 +2,7 @@
 // booting Linux executes most (measured; each saves a dispatch).
 #include <iterator>
 
-#include "vmm/soft/ops_bodies.h"
+#include "vmm/soft/ops/ops_bodies.h"
 
 namespace trapline::soft {
 namespace {

@@ -1,7 +1,7 @@
 // "Data Processing -- Immediate", C4.1.92.
 #include <array>
 
-#include "vmm/soft/ops_bodies.h"
+#include "vmm/soft/ops/ops_bodies.h"
 
 namespace trapline::soft {
 namespace {

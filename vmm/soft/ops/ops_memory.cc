@@ -1,7 +1,7 @@
 // Loads and stores of general and SIMD&FP registers that hit the software TLB: C4.1.94 without the
 // ordered and atomic forms (ops_ordered.cc) and the structures (slow path).
 #include "decode/a64_decoder.h"
-#include "vmm/soft/ops_bodies.h"
+#include "vmm/soft/ops/ops_bodies.h"
 
 namespace trapline::soft {
 namespace {

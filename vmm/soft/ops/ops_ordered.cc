@@ -8,7 +8,7 @@
 // the __sync builtins, which have the barrier in them (a failed one's load, too), the others with
 // barrier_after_rmw(); DMB and DSB are seq_cst fences, DMB LD an acquire fence.
 #include "mmio/host_barrier.h"
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 namespace {

@@ -1,5 +1,5 @@
 // "Data Processing -- Register", C4.1.95.
-#include "vmm/soft/ops_bodies.h"
+#include "vmm/soft/ops/ops_bodies.h"
 
 namespace trapline::soft {
 namespace {

@@ -2,7 +2,7 @@
 // programs touch all the time. The rest goes to execute_system().
 #include "vmm/soft/exception.h"
 #include "vmm/soft/machine.h"
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops/ops_common.h"
 #include "vmm/soft/sysreg_table.h"
 
 namespace trapline::soft {

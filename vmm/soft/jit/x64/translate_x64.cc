@@ -1,12 +1,12 @@
 // Translating a block: how its code is laid out, entered and left.
-#include "vmm/soft/translate_x64.h"
+#include "vmm/soft/jit/x64/translate_x64.h"
 
 #include <cpuid.h>
 #include <sys/mman.h>
 
 #include <cstring>
 
-#include "vmm/soft/ops_common.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 namespace {

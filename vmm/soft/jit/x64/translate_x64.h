@@ -5,14 +5,14 @@
 // The code is kept small, since a kernel's working set of it is larger than the host's caches like:
 // the TLB is looked up by subroutines, ways out lie apart, and EngineState::block, which only
 // handlers need, is set on the way to them.
-#ifndef TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
-#define TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
+#ifndef TRAPLINE_VMM_SOFT_JIT_X64_TRANSLATE_X64_H_
+#define TRAPLINE_VMM_SOFT_JIT_X64_TRANSLATE_X64_H_
 
 #include <cstdint>
 #include <vector>
 
-#include "vmm/soft/translate.h"
-#include "vmm/soft/x64_assembler.h"
+#include "vmm/soft/jit/translate.h"
+#include "vmm/soft/jit/x64/x64_assembler.h"
 
 namespace trapline::soft {
 
@@ -156,4 +156,4 @@ class X64Translator final : public Translator, private Assembler {
 
 }  // namespace trapline::soft
 
-#endif  // TRAPLINE_VMM_SOFT_TRANSLATE_X64_H_
+#endif  // TRAPLINE_VMM_SOFT_JIT_X64_TRANSLATE_X64_H_

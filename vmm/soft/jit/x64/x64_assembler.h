@@ -2,8 +2,8 @@
 // Intel's notation and order (Intel SDM, volume 2). A library was tried first (Xbyak): it took
 // about 400 ns for a guest instruction, eight times as long as this.
 // tests/vmm/soft/x64_assembler_test.cc has Capstone read each form back.
-#ifndef TRAPLINE_VMM_SOFT_X64_ASSEMBLER_H_
-#define TRAPLINE_VMM_SOFT_X64_ASSEMBLER_H_
+#ifndef TRAPLINE_VMM_SOFT_JIT_X64_X64_ASSEMBLER_H_
+#define TRAPLINE_VMM_SOFT_JIT_X64_X64_ASSEMBLER_H_
 
 #include <cstdint>
 #include <cstring>
@@ -273,4 +273,4 @@ class Assembler {
 
 }  // namespace trapline::x64
 
-#endif  // TRAPLINE_VMM_SOFT_X64_ASSEMBLER_H_
+#endif  // TRAPLINE_VMM_SOFT_JIT_X64_X64_ASSEMBLER_H_
