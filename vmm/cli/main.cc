@@ -12,14 +12,15 @@
 
 #include "decode/format.h"
 #include "devices/virtio/report.h"
+#include "vmm/cli/backend.h"
 #include "vmm/cli/command_line.h"
-#include "vmm/machine/console.h"
-#include "vmm/machine/machine.h"
-#include "vmm/host/messages.h"
-#include "vmm/config/options.h"
-#include "vmm/host/output_file.h"
 #include "vmm/cli/process.h"
 #include "vmm/cli/signals.h"
+#include "vmm/config/options.h"
+#include "vmm/host/messages.h"
+#include "vmm/host/output_file.h"
+#include "vmm/machine/console.h"
+#include "vmm/machine/machine.h"
 
 namespace trapline {
 namespace {
@@ -49,7 +50,7 @@ void report_now(const Options& options, Machine& machine) {
 int run(const Options& options) {
   SignalWatch signals;
   Console console;
-  auto machine = Machine::create(options, console);
+  auto machine = Machine::create(options, console, make_backend);
   if (!machine) return fail(machine.error());
   if (!options.dump_dtb.empty()) {
     const std::vector<uint8_t>& tree = (*machine)->device_tree();
