@@ -29,8 +29,8 @@
 #include "bench/guest/driven.h"
 #include "bench/guest_rig.h"
 #include "bench/null_device.h"
-#include "vmm/exit/exit.h"
 #include "vmm/config/platform.h"
+#include "vmm/exit/exit.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::bench {

@@ -31,13 +31,13 @@
 #include "devices/timer.h"
 #include "devices/virtio/rng.h"
 #include "devices/virtio/transport.h"
-#include "vmm/machine/clocks.h"
-#include "vmm/exit/exit.h"
-#include "vmm/memory/guest_memory.h"
-#include "vmm/machine/peripherals.h"
 #include "vmm/config/platform.h"
-#include "vmm/soft/soft_vcpu.h"
+#include "vmm/exit/exit.h"
+#include "vmm/machine/clocks.h"
+#include "vmm/machine/peripherals.h"
+#include "vmm/memory/guest_memory.h"
 #include "vmm/memory/stage2.h"
+#include "vmm/soft/soft_vcpu.h"
 
 namespace trapline {
 namespace {

@@ -11,9 +11,9 @@
 
 #include "vmm/machine/clocks.h"
 #include "vmm/memory/guest_memory.h"
+#include "vmm/memory/stage2.h"
 #include "vmm/soft/engine/engine.h"
 #include "vmm/soft/soft_vcpu.h"
-#include "vmm/memory/stage2.h"
 
 namespace trapline::bench {
 
