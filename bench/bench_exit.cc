@@ -24,6 +24,7 @@
 
 #include "bench/null_device.h"
 #include "bench/plain_names.h"
+#include "decode/capstone_adapter.h"
 #include "devices/gicv3/gicv3.h"
 #include "devices/pl011.h"
 #include "devices/pl031.h"
@@ -279,6 +280,7 @@ void register_all() {
     add("Exit/isv1", swept, [swept](benchmark::State& s) { isv1(s, swept); });
     for (const auto& p : kPolicies) {
       for (DecoderChoice decoder : {DecoderChoice::kNative, DecoderChoice::kCapstone}) {
+        if (decoder == DecoderChoice::kCapstone && !CapstoneDecoder::built_in()) continue;
         for (bool miss : {false, true}) {
           // Without a cache every exit is a miss.
           if (p.policy == CachePolicy::kOff && !miss) continue;

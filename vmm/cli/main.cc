@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "decode/capstone_adapter.h"
 #include "decode/format.h"
 #include "devices/virtio/report.h"
 #include "vmm/cli/backend.h"
@@ -21,6 +22,9 @@
 #include "vmm/host/output_file.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/machine.h"
+
+// Of the build; see cmake/version.cmake.
+const char* trapline_version();
 
 namespace trapline {
 namespace {
@@ -48,6 +52,9 @@ void report_now(const Options& options, Machine& machine) {
 }
 
 int run(const Options& options) {
+  if (options.decoder == DecoderChoice::kCapstone && !CapstoneDecoder::built_in()) {
+    return fail("--decoder capstone: this program was built without Capstone; use native");
+  }
   SignalWatch signals;
   Console console;
   auto machine = Machine::create(options, console, make_backend);
@@ -89,6 +96,9 @@ int main_checked(int argc, char** argv) {
   switch (line->command) {
     case CommandLine::Command::kHelp:
       std::fputs(line->help.c_str(), stdout);
+      return 0;
+    case CommandLine::Command::kVersion:
+      std::printf("trapline %s\n", trapline_version());
       return 0;
     case CommandLine::Command::kDecode:
       return decode_main(line->words, std::cin, std::cout, std::cerr);
