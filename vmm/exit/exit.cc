@@ -107,16 +107,8 @@ void ExitHandler::add_observer(ExitObserver* observer) {
 
 // --- the way of an exit --------------------------------------------------------------------------
 
-Answer ExitHandler::handle(const Exit& exit, CpuView& view) {
-  if (exit.brief) return brief_access(exit, view);
-  if (observers_.empty()) [[likely]] {
-    return dispatch(exit, view, NoClock{});
-  }
-  return observed(exit, view);
-}
-
 // A device that refuses has done nothing: it is asked again on the long way.
-Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
+[[gnu::always_inline]] inline Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
   using emulation::Single;
   if (!takes_brief_ || DataAbort{exit.esr}.acquire_release()) return {Resume::kWhole};
   const Single done = emulation::access_at<false>(syndrome_access(exit.esr), exit.ipa, view,
@@ -130,20 +122,44 @@ Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
 template <typename Clock>
 [[gnu::always_inline]] inline Answer ExitHandler::dispatch(const Exit& exit, CpuView& view,
                                                            Clock&& clock) {
-  if (exit.kind != ExitKind::kDataAbort) return other(exit, view);
-  const DataAbort abort{exit.esr};
-  counters_.exit(abort.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0);
-  return resumed(data_abort(exit, abort, view, clock));
+  switch (exit.kind) {
+    case ExitKind::kDataAbort: {
+      const DataAbort abort{exit.esr};
+      counters_.exit(abort.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0);
+      return resumed(data_abort(exit, abort, view, clock));
+    }
+    case ExitKind::kSysreg:
+      counters_.exit(ExitClass::kSysreg);
+      return resumed(sysreg(exit, view.regs->x));
+    case ExitKind::kHvc:
+      counters_.exit(ExitClass::kHvc);
+      return hvc(exit, view.regs->x);
+    default:
+      return other(exit);
+  }
+}
+
+Answer ExitHandler::handle(const Exit& exit, CpuView& view) {
+  if (exit.brief) return brief_access(exit, view);
+  if (observers_.empty()) [[likely]] {
+    return dispatch(exit, view, NoClock{});
+  }
+  return observed(exit, view);
 }
 
 Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
-  if (is_event(exit.kind)) return other(exit, view);
+  if (is_event(exit.kind)) return other(exit);
   record_ = ExitRecord{};
   record_.exit = &exit;
   record_.exit_class = class_of(exit);
   record_.start = host_cycles();
   record_.answer = dispatch(exit, view, StageClock(record_));
   record_.total = host_cycles() - record_.start;
+  if (exit.kind == ExitKind::kSysreg && !exit.sysreg_write) {
+    record_.value = view.regs->x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt];
+  } else if (exit.kind == ExitKind::kSysreg) {
+    record_.value = exit.sysreg_value;
+  }
   for (ExitObserver* observer : observers_) observer->exited(record_);
   return record_.answer;
 }
@@ -322,7 +338,7 @@ Resume ExitHandler::external_abort(const Exit& exit) {
 
 // --- other exits ---------------------------------------------------------------------------------
 
-Answer ExitHandler::other(const Exit& exit, CpuView& view) {
+Answer ExitHandler::other(const Exit& exit) {
   if (is_event(exit.kind)) {
     if (exit.kind == ExitKind::kKicked) return leave(exit, AfterExit::kKicked);
     if (exit.kind == ExitKind::kDebug) return leave(exit, AfterExit::kDebug);
@@ -330,10 +346,6 @@ Answer ExitHandler::other(const Exit& exit, CpuView& view) {
   }
   counters_.exit(class_of(exit));
   switch (exit.kind) {
-    case ExitKind::kSysreg:
-      return resumed(sysreg(exit, view.regs->x));
-    case ExitKind::kHvc:
-      return hvc(exit, view.regs->x);
     case ExitKind::kWfi:
       return leave(exit, AfterExit::kWait);
     case ExitKind::kWfe:
@@ -367,7 +379,6 @@ Resume ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
     return Resume::kFault;
   }
   if (!exit.sysreg_write) x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt] = value;
-  record_.value = value;
   return Resume::kGoOn;
 }
 

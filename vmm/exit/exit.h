@@ -85,7 +85,7 @@ class ExitHandler final : public ExitSink {
   Resume data_abort(const Exit& exit, DataAbort abort, CpuView& view, Clock&& clock);
   Resume emulated(const Exit& exit, uint64_t va, const Outcome& outcome);
   Resume unsupported_instruction(const Exit& exit);
-  Answer other(const Exit& exit, CpuView& view);
+  Answer other(const Exit& exit);
   Answer hvc(const Exit& exit, uint64_t* x);
   Resume sysreg(const Exit& exit, uint64_t* x);
   Resume retry(const Exit& exit, bool disagreement);

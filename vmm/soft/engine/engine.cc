@@ -186,12 +186,20 @@ void note_exception(Cpu& cpu, EngineState& e) {
 
 bool carry_out(Cpu& cpu, EngineState& e, Answer answer) {
   e.leave = Leave::kLookup;
+  if (cpu.exit.kind == ExitKind::kHvc) {  // its preferred return address
+    step_past(cpu, e);
+    cpu.ps.ss = false;  // the step is over: SPSR_EL2 would say so
+    e.keeps_step = true;
+  }
   switch (answer.how) {
     case Resume::kGoOn:
       cpu.nzcv = e.view.nzcv;
-      if (!answer.then_leave && block_goes_on(cpu, e) && cpu.nzcv == e.flags.pack()) return true;
+      if (!answer.then_leave && cpu.exit.kind != ExitKind::kHvc && block_goes_on(cpu, e) &&
+          cpu.nzcv == e.flags.pack()) {
+        return true;
+      }
       if (steps_past(cpu.exit.kind)) step_past(cpu, e);
-      if (answer.then_leave) step_advance(cpu);
+      if (answer.then_leave && !e.keeps_step) step_advance(cpu);
       break;
     case Resume::kAgain:
       cpu.nzcv = e.view.nzcv;
@@ -216,6 +224,7 @@ void engine_create(Cpu& cpu) {
   EngineState* const e = made.get();
   blocks_init(*e);  // which the host may refuse
   cpu.engine = made.release();
+  cpu.exit.vcpu = static_cast<uint8_t>(cpu.index);
   e->translate_after = cpu.translate_after;
   if (e->translate_after != 0) e->translator = make_translator(cpu, *e);
   e->emulate_context.gate = nullptr;

@@ -19,7 +19,7 @@ void engine_reset(Cpu& cpu);
 // Runs, at most `budget` instructions, until the sink lets it leave, or kBudget (after exactly that
 // many), kKicked, kCrashed or kDebug was told to it. Interrupts are taken when unmasked; kKick is
 // consumed and told before any instruction. cpu.retired and cpu.pc are exact on return, and for the
-// sink. Of a kHvc, kWfi or kWfe the instruction counts as retired when the sink hears of it.
+// sink. Of a kWfi or kWfe the instruction counts as retired when the sink hears of it.
 // After kWfe nobody says when another CPU's store opens the exclusive monitor: the caller asks
 // event_pending(), and bounds its wait.
 void engine_run(Cpu& cpu, uint64_t budget, ExitSink& sink);

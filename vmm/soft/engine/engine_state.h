@@ -91,12 +91,21 @@ enum class Presence : uint8_t {
 
 // What the slow path knows of a load or store: a function of its word.
 struct SlowWord {
-  uint32_t word = 0;  // 0: no instruction of ours
-  uint32_t iss = 0;   // iss_of(access); 0 if the CPU reports no syndromes
+  enum Form : uint8_t {
+    kOther,
+    kBaseOffset,      // one element of a general register at a base register and an immediate
+    kRegisterOffset,  // likewise, and a register
+  };
+  uint32_t word = 0;   // 0: no instruction of ours
+  uint32_t iss = 0;    // iss_of(access) unless the CPU reports no syndromes; of a store with WnR
+  int32_t offset = 0;  // kBaseOffset: what is added to the base for the address
+  Form form = kOther;
+  uint8_t base = 0;       // slot
+  uint8_t unaligned = 0;  // bits of an address that is not aligned
+  bool load = false;
   Access access{};
-  // One element of a general register, by a base register and perhaps an offset: device_abort().
-  bool plain = false;
 };
+static_assert(sizeof(SlowWord) == 32);
 inline constexpr unsigned kSlowWords = 256;
 
 struct EngineState {

@@ -13,29 +13,36 @@ namespace {
 
 // --- what a word asks for ------------------------------------------------------------------------
 
-bool is_plain(const Access& access) {
+SlowWord::Form form_of(const Access& access) {
   if ((access.op != trapline::Op::kLoad && access.op != trapline::Op::kStore) ||
       access.count != 1 || access.vector || access.acquire_pc || access.size_log2 > 3) {
-    return false;
+    return SlowWord::kOther;
   }
   switch (access.mode) {
     case AddressMode::kBase:
     case AddressMode::kOffset:
     case AddressMode::kPreIndex:
     case AddressMode::kPostIndex:
+      return SlowWord::kBaseOffset;
     case AddressMode::kRegister:
-      return true;
+      return SlowWord::kRegisterOffset;
     default:
-      return false;
+      return SlowWord::kOther;
   }
 }
 
 [[gnu::noinline]] void decode_slow_word(const Cpu& cpu, uint32_t word, SlowWord& slow) {
   slow = SlowWord{};
   if (decode(word, slow.access) != DecodeStatus::kAccess) return;
+  const Access& access = slow.access;
   slow.word = word;
-  slow.iss = cpu.isv_never ? 0 : iss_of(slow.access);
-  slow.plain = is_plain(slow.access);
+  slow.iss = (cpu.isv_never ? 0 : iss_of(access)) |
+             (access.op == trapline::Op::kStore ? uint32_t{iss::kWnr} : 0);
+  slow.offset = access.mode == AddressMode::kPostIndex ? 0 : access.imm;
+  slow.form = form_of(access);
+  slow.base = slot_sp(access.rn);
+  slow.unaligned = static_cast<uint8_t>(access.element_bytes() - 1);
+  slow.load = access.op == trapline::Op::kLoad;
 }
 
 // False: no load or store. Decoded once for all its executions: a word says the same everywhere.
@@ -254,32 +261,32 @@ struct DeviceAbort {
 };
 [[gnu::always_inline]] inline bool device_abort(const Cpu* cpu, const EngineState* e,
                                                 const SlowWord& slow, DeviceAbort& out) {
-  if (!slow.plain || e->watching) return false;
-  const Access& access = slow.access;
   const uint64_t* x = cpu->r.x;
-  uint64_t va = x[slot_sp(access.rn)];
-  if (access.mode == AddressMode::kRegister) {
+  uint64_t va = x[slow.base];
+  if (TL_LIKELY(slow.form == SlowWord::kBaseOffset)) {
+    va += static_cast<uint64_t>(int64_t{slow.offset});
+  } else if (slow.form == SlowWord::kRegisterOffset) {
+    const Access& access = slow.access;
     uint64_t offset = x[access.rm];
     if (access.extend == Extend::kUxtw) offset = static_cast<uint32_t>(offset);
     if (access.extend == Extend::kSxtw) {
       offset = static_cast<uint64_t>(int64_t{static_cast<int32_t>(static_cast<uint32_t>(offset))});
     }
     va += offset << access.shift;
-  } else if (access.mode != AddressMode::kPostIndex) {
-    va += static_cast<uint64_t>(int64_t{access.imm});
+  } else {
+    return false;
   }
-  const bool load = access.op == trapline::Op::kLoad;
-  const TlbEntry& t =
-      (access.unprivileged ? e->tlb_el0 : e->tlb)[va >> kPageLog2 & (kTlbEntries - 1)];
-  const uint64_t tag = load ? t.read_tag : t.write_tag;
-  if (tag != ((va & ~kPageMask) | kTlbIo) || (va & ((1u << access.size_log2) - 1)) != 0 ||
-      (access.rn == kRegZr && (x[kSlotSp] & 15) != 0)) {
+  const TlbEntry* table = slow.access.unprivileged ? e->tlb_el0 : e->tlb;
+  const TlbEntry& t = table[va >> kPageLog2 & (kTlbEntries - 1)];
+  const uint64_t tag = slow.load ? t.read_tag : t.write_tag;
+  if (tag != ((va & ~kPageMask) | kTlbIo) || (va & slow.unaligned) != 0 || e->watching ||
+      (slow.base == kSlotSp && (x[kSlotSp] & 15) != 0)) {
     return false;
   }
   const uint8_t fsc = tlb_fault_status(t.meta);
   out.va = va;
   out.ipa = (t.meta & kTlbIpaMask) | (va & kPageMask);
-  out.iss = slow.iss | fsc | (load ? 0 : iss::kWnr);
+  out.iss = slow.iss | fsc;
   out.ipa_known = (fsc & 0x3c) != kFscPermission;
   return true;
 }
@@ -319,10 +326,11 @@ void slow_exit(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
 [[gnu::always_inline]] inline bool brief_exit(Cpu* cpu, EngineState* e, uint32_t word) {
   DeviceAbort abort;
   const SlowWord& slow = slow_word(*cpu, *e, word);
-  if (slow.iss == 0 || !device_abort(cpu, e, slow, abort) || !abort.ipa_known) return false;
+  if ((slow.iss & iss::kIsv) == 0 || !device_abort(cpu, e, slow, abort) || !abort.ipa_known) {
+    return false;
+  }
   Exit& exit = cpu->exit;
   exit.kind = ExitKind::kDataAbort;
-  exit.vcpu = static_cast<uint8_t>(cpu->index);
   exit.brief = true;
   exit.esr = make_esr(Ec::kDataAbortLower, abort.iss);
   exit.ipa = abort.ipa;

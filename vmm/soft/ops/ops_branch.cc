@@ -171,10 +171,6 @@ TL_OP(op_hvc) {
   exit.kind = ExitKind::kHvc;
   exit.vcpu = static_cast<uint8_t>(cpu->index);
   exit.pc = cpu->pc;
-  retire_one(cpu, e);
-  cpu->pc += 4;
-  cpu->ps.ss = false;  // the step is over: SPSR_EL2 would say so
-  e->keeps_step = true;
   exit.esr = uint64_t{static_cast<uint8_t>(Ec::kHvc64)} << 26 | uint64_t{1} << 25 | op->word;
   exit.valid_mask = Exit::kEsr;
   // The return from EL2 synchronises, as an ISB does.
