@@ -59,8 +59,8 @@ json run(const std::string& directory, const char* program, const char* filter,
   char buffer[4096];
   while (size_t n = fread(buffer, 1, sizeof buffer, pipe)) text.append(buffer, n);
   if (pclose(pipe) != 0) {
-    throw std::runtime_error(fmt::format("{}/{} failed: build it, or name its JSON", directory,
-                                         program));
+    throw std::runtime_error(
+        fmt::format("{}/{} failed: build it, or name its JSON", directory, program));
   }
   return parse(std::move(text));
 }
@@ -73,8 +73,9 @@ Range operator*(const Range& a, double by) { return {a.mid * by, a.low * by, a.h
 Range operator+(const Range& a, const Range& b) {
   return {a.mid + b.mid, a.low + b.low, a.high + b.high};
 }
+// Of costs, of which the smaller is a part of the larger: never below 0.
 Range operator-(const Range& a, const Range& b) {
-  return {a.mid - b.mid, a.low - b.high, a.high - b.low};
+  return {std::max(0.0, a.mid - b.mid), std::max(0.0, a.low - b.high), a.high - b.low};
 }
 
 // Why the measurement should be repeated: one line, or none.
@@ -95,20 +96,19 @@ class Doubts {
   std::vector<std::string> reasons_;
 };
 
-void doubt_load(const json& runs, Doubts& doubts) {
+// The machine's load when the measurement began, in units of its CPUs; 0 if unknown.
+double load_of(const json& runs) {
   const json context = runs.value("context", json::object());
   const json load = context.value("load_avg", json::array());
-  if (load.empty() || !context.contains("num_cpus")) return;
-  const double cpus = context.at("num_cpus"), average = load.at(0);
-  if (average > cpus) {
-    doubts.add(fmt::format("the machine was busy (load {:.1f}, {:.0f} CPUs)", average, cpus));
-  }
+  if (load.empty() || !context.contains("num_cpus")) return 0;
+  return load.at(0).get<double>() / context.at("num_cpus").get<double>();
 }
 
-// Nanoseconds of a benchmark: median, least and most of its repetitions; of a swept one each
-// repetition counts by the median of its iterations.
+// Nanoseconds of a benchmark: the median of its repetitions and the middle half of them; of a swept
+// one each repetition counts by the median of its iterations.
 Range measured(const json& runs, const std::string& name, bool swept, Doubts& doubts) {
-  constexpr double kMostSpread = 0.2, kMostWaiting = 1.1;
+  constexpr double kMostWaiting = 1.1;
+  const double most_spread = swept ? 0.3 : 0.1;
   std::vector<double> samples;
   for (const json& run : runs.at("benchmarks")) {
     const std::string run_name = run.at("name");
@@ -122,11 +122,12 @@ Range measured(const json& runs, const std::string& name, bool swept, Doubts& do
   if (samples.empty()) throw std::runtime_error("no benchmark " + name);
   std::sort(samples.begin(), samples.end());
   const size_t n = samples.size();
-  const Range range{(samples[(n - 1) / 2] + samples[n / 2]) / 2, samples[0], samples[n - 1]};
+  const Range range{(samples[(n - 1) / 2] + samples[n / 2]) / 2, samples[n / 4],
+                    samples[n - 1 - n / 4]};
   if (n == 1) doubts.add("no interval from one repetition (--benchmark_repetitions=5)");
-  if (!swept && range.high - range.low > kMostSpread * range.mid) {
-    doubts.add(fmt::format("{} varies by {:.0f} %", name,
-                           100 * (range.high - range.low) / range.mid));
+  if (range.high - range.low > most_spread * range.mid) {
+    doubts.add(
+        fmt::format("{} varies by {:.0f} %", name, 100 * (range.high - range.low) / range.mid));
   }
   return range;
 }
@@ -249,8 +250,8 @@ int model(const json& published, const json& exits, const json& walks, double gh
   };
   const auto cost = [&](const char* name) { return cited(figures, name); };
   Doubts doubts;
-  doubt_load(exits, doubts);
-  doubt_load(walks, doubts);
+  const double load = std::max(load_of(exits), load_of(walks));
+  if (load > 1) doubts.add(fmt::format("the machine was busy (load {:.1f} a CPU)", load));
 
   check_provenance(published.at("figures"));
 
@@ -340,7 +341,7 @@ int model(const json& published, const json& exits, const json& walks, double gh
 
   fmt::print("## Assumptions\n\n");
   fmt::print(
-      "- A range of measured costs is the lowest to the highest of the repetitions.\n"
+      "- A range of measured costs is the middle half of the repetitions.\n"
       "- A cited figure that was not read at its source is good to its order of magnitude: a third "
       "of it to three times it, the same way for all figures of a source. Where a source gives "
       "nanoseconds and no clock, the range is over the clocks that the processor is sold with. No "

@@ -1,7 +1,7 @@
 // Benchmarks under the names that they were registered by: the library appends how they were run
-// ("/iterations:50/manual_time"), but the names are a contract (README.md). And where the iterations
-// are timed by hand, the column CPU shows that time too: the library's own CPU time includes what the
-// timing leaves out, such as a sweep of 64 MiB before each exit.
+// ("/iterations:50/manual_time"), but the names are a contract (README.md). And where the
+// iterations are timed by hand, the column CPU shows that time too: the library's own CPU time
+// includes what the timing leaves out, such as a sweep of 64 MiB before each exit.
 #ifndef TRAPLINE_BENCH_PLAIN_NAMES_H_
 #define TRAPLINE_BENCH_PLAIN_NAMES_H_
 
