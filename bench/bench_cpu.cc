@@ -30,8 +30,8 @@
 #include "bench/guest_rig.h"
 #include "bench/null_device.h"
 #include "vmm/exit/exit.h"
-#include "vmm/machine/platform.h"
-#include "vmm/exit/syndrome.h"
+#include "vmm/config/platform.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::bench {
 namespace {

@@ -34,7 +34,7 @@
 #include "vmm/exit/exit.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/machine/peripherals.h"
-#include "vmm/machine/platform.h"
+#include "vmm/config/platform.h"
 #include "vmm/soft/soft_vcpu.h"
 #include "vmm/memory/stage2.h"
 

@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "bench/guest/driven.h"
-#include "vmm/machine/platform.h"
+#include "vmm/config/platform.h"
 
 namespace trapline::bench {
 namespace {

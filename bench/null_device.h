@@ -3,7 +3,7 @@
 #define TRAPLINE_BENCH_NULL_DEVICE_H_
 
 #include "mmio/device.h"
-#include "vmm/machine/psci.h"
+#include "vmm/exit/psci.h"
 
 namespace trapline::bench {
 

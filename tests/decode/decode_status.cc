@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "decode/a64_decoder.h"
-#include "decode/trapline_decode.h"
+#include "decode/trapline-decode.h"
 #include "tests/decode/llvm_oracle.h"
 
 namespace trapline::test {
@@ -70,8 +70,8 @@ int run(uint32_t step) {
   for (const Named& n : kNamed) {
     Access access;
     const DecodeStatus status = decode(n.word, access);
-    trapline_access c;
-    if (status != n.status || trapline_decode(n.word, &c) != static_cast<int>(status)) {
+    tl_access c;
+    if (status != n.status || static_cast<int>(tl_decode(n.word, &c)) != static_cast<int>(status)) {
       fmt::print("FAILED {:08x}: {}\n", n.word, kNames[static_cast<int>(status)]);
       ++broken;
     }

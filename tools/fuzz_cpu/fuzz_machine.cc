@@ -5,7 +5,7 @@
 #include "decode/a64_decoder.h"
 #include "tools/fuzz_cpu/program.h"
 #include "vmm/soft/sysreg_table.h"
-#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::fuzz {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "vmm/boot/elf_image.h"
 #include "vmm/memory/guest_memory.h"
-#include "vmm/machine/platform.h"
-#include "vmm/cli/size.h"
+#include "vmm/config/platform.h"
+#include "vmm/config/size.h"
 #include "vmm/boot/unpack.h"
 
 namespace trapline {

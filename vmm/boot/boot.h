@@ -10,8 +10,8 @@
 
 #include "vmm/boot/boot_file.h"
 #include "vmm/boot/elf_image.h"
-#include "vmm/machine/options.h"
-#include "vmm/machine/result.h"
+#include "vmm/config/options.h"
+#include "vmm/config/result.h"
 
 namespace trapline {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "vmm/machine/result.h"
+#include "vmm/config/result.h"
 
 namespace trapline {
 

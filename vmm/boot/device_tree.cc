@@ -11,7 +11,7 @@ extern "C" {
 #include <cstdlib>
 #include <initializer_list>
 
-#include "vmm/machine/platform.h"
+#include "vmm/config/platform.h"
 
 namespace trapline {
 namespace {

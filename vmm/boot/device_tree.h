@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "vmm/boot/boot.h"
-#include "vmm/machine/options.h"
+#include "vmm/config/options.h"
 
 namespace trapline {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "vmm/boot/boot_file.h"
-#include "vmm/machine/result.h"
+#include "vmm/config/result.h"
 
 namespace trapline {
 

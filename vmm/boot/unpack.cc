@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "vmm/cli/size.h"
+#include "vmm/config/size.h"
 
 namespace trapline {
 namespace {

@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "vmm/machine/platform.h"
-#include "vmm/cli/size.h"
+#include "vmm/config/platform.h"
+#include "vmm/config/size.h"
 #include "vmm/soft/soft_vcpu.h"
 
 namespace trapline {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "vmm/machine/options.h"
-#include "vmm/machine/result.h"
+#include "vmm/config/options.h"
+#include "vmm/config/result.h"
 
 namespace trapline {
 

@@ -15,9 +15,9 @@
 #include "vmm/cli/command_line.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/machine.h"
-#include "vmm/machine/messages.h"
-#include "vmm/machine/options.h"
-#include "vmm/cli/output_file.h"
+#include "vmm/host/messages.h"
+#include "vmm/config/options.h"
+#include "vmm/host/output_file.h"
 #include "vmm/cli/process.h"
 #include "vmm/cli/signals.h"
 

@@ -13,7 +13,7 @@
 #include <string>
 
 #include "vmm/machine/machine.h"
-#include "vmm/machine/terminal.h"
+#include "vmm/host/terminal.h"
 
 namespace trapline {
 namespace {

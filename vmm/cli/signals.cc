@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "vmm/machine/terminal.h"
+#include "vmm/host/terminal.h"
 
 namespace trapline {
 namespace {

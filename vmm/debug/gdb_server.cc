@@ -18,7 +18,7 @@
 #include <system_error>
 #include <utility>
 
-#include "vmm/machine/messages.h"
+#include "vmm/host/messages.h"
 
 namespace trapline {
 namespace {

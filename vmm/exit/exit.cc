@@ -12,7 +12,7 @@
 
 #include "mmio/agree.h"
 #include "mmio/single_access.h"
-#include "vmm/machine/messages.h"
+#include "vmm/host/messages.h"
 
 namespace trapline {
 namespace {

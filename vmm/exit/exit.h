@@ -10,9 +10,9 @@
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
 #include "vmm/exit/instruction_source.h"
-#include "vmm/machine/psci.h"
+#include "vmm/exit/psci.h"
 #include "vmm/stats/statistics.h"
-#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/syndrome.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline {

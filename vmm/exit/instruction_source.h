@@ -10,7 +10,7 @@
 #include "decode/access.h"
 #include "icache/icache.h"
 #include "icache/owned.h"
-#include "vmm/machine/options.h"
+#include "vmm/config/options.h"
 #include "vmm/stats/stage_clock.h"
 #include "vmm/stats/statistics.h"
 #include "vmm/vcpu/vcpu.h"

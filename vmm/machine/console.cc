@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-#include "vmm/machine/messages.h"
+#include "vmm/host/messages.h"
 
 namespace trapline {
 namespace {

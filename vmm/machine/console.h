@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "devices/output_sink.h"
-#include "vmm/machine/host_writer.h"
-#include "vmm/machine/terminal.h"
+#include "vmm/host/host_writer.h"
+#include "vmm/host/terminal.h"
 
 namespace trapline {
 

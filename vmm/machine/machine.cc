@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "vmm/boot/device_tree.h"
-#include "vmm/machine/messages.h"
+#include "vmm/host/messages.h"
 
 namespace trapline {
 namespace {

@@ -21,8 +21,8 @@
 #include "mmio/bus.h"
 #include "vmm/machine/console.h"
 #include "vmm/memory/guest_memory.h"
-#include "vmm/machine/options.h"
-#include "vmm/machine/platform.h"
+#include "vmm/config/options.h"
+#include "vmm/config/platform.h"
 #include "vmm/vcpu/vcpu.h"
 #include "vmm/machine/virtio_slots.h"
 

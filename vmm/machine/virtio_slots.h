@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "vmm/machine/platform.h"
-#include "vmm/machine/result.h"
+#include "vmm/config/platform.h"
+#include "vmm/config/result.h"
 
 namespace trapline {
 

@@ -6,7 +6,7 @@
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/soft_internal.h"
 #include "vmm/soft/sysreg_table.h"
-#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
 namespace {

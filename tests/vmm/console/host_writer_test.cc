@@ -1,4 +1,4 @@
-#include "vmm/machine/host_writer.h"
+#include "vmm/host/host_writer.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>

@@ -11,7 +11,7 @@
 #include <fstream>
 
 #include "vmm/memory/guest_memory.h"
-#include "vmm/machine/platform.h"
+#include "vmm/config/platform.h"
 
 namespace trapline {
 namespace {

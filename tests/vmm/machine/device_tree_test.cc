@@ -6,7 +6,7 @@ extern "C" {
 #include <libfdt.h>
 }
 
-#include "vmm/machine/platform.h"
+#include "vmm/config/platform.h"
 
 namespace trapline {
 namespace {

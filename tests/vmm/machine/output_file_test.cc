@@ -1,4 +1,4 @@
-#include "vmm/cli/output_file.h"
+#include "vmm/host/output_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

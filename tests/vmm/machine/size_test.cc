@@ -1,4 +1,4 @@
-#include "vmm/cli/size.h"
+#include "vmm/config/size.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/syndrome.h"
 
 #include <gtest/gtest.h>
 

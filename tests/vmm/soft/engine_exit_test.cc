@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/vmm/soft/engine_fixture.h"
-#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
 namespace {

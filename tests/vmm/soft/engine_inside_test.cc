@@ -8,7 +8,7 @@
 
 #include "tests/vmm/soft/engine_fixture.h"
 #include "vmm/soft/machine.h"
-#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
 namespace {

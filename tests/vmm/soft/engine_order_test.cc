@@ -17,7 +17,7 @@
 #include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/machine.h"
 #include "vmm/soft/engine/soft_view.h"
-#include "vmm/exit/syndrome.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
 namespace {

@@ -1,6 +1,6 @@
 // What a user asked for. Filled by the command line, checked once, immutable afterwards.
-#ifndef TRAPLINE_VMM_MACHINE_OPTIONS_H_
-#define TRAPLINE_VMM_MACHINE_OPTIONS_H_
+#ifndef TRAPLINE_VMM_CONFIG_OPTIONS_H_
+#define TRAPLINE_VMM_CONFIG_OPTIONS_H_
 
 #include <cstdint>
 #include <optional>
@@ -39,4 +39,4 @@ struct Options {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_MACHINE_OPTIONS_H_
+#endif  // TRAPLINE_VMM_CONFIG_OPTIONS_H_

@@ -5,8 +5,8 @@
 // The descriptor is shared with whoever started us, so it stays as it is (no O_NONBLOCK). poll()
 // says when at least PIPE_BUF bytes fit, which is what is written at once; should write() wait all
 // the same (another writer came first), only this thread does, and it can be left behind.
-#ifndef TRAPLINE_VMM_MACHINE_HOST_WRITER_H_
-#define TRAPLINE_VMM_MACHINE_HOST_WRITER_H_
+#ifndef TRAPLINE_VMM_HOST_HOST_WRITER_H_
+#define TRAPLINE_VMM_HOST_HOST_WRITER_H_
 
 #include <atomic>
 #include <chrono>
@@ -69,4 +69,4 @@ class HostWriter {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_MACHINE_HOST_WRITER_H_
+#endif  // TRAPLINE_VMM_HOST_HOST_WRITER_H_

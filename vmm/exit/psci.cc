@@ -1,4 +1,4 @@
-#include "vmm/machine/psci.h"
+#include "vmm/exit/psci.h"
 
 namespace trapline {
 namespace {

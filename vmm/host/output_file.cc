@@ -1,4 +1,4 @@
-#include "vmm/cli/output_file.h"
+#include "vmm/host/output_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,7 +1,7 @@
 // Standard input as a terminal, and job control: what belongs to the process group in the
 // foreground is left alone while that is not ours.
-#ifndef TRAPLINE_VMM_MACHINE_TERMINAL_H_
-#define TRAPLINE_VMM_MACHINE_TERMINAL_H_
+#ifndef TRAPLINE_VMM_HOST_TERMINAL_H_
+#define TRAPLINE_VMM_HOST_TERMINAL_H_
 
 namespace trapline {
 
@@ -35,4 +35,4 @@ class Terminal {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_MACHINE_TERMINAL_H_
+#endif  // TRAPLINE_VMM_HOST_TERMINAL_H_

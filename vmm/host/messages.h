@@ -1,7 +1,7 @@
 // Our own lines on standard error, which may be the same stalled pipe as standard output: they wait
 // for it on a thread of their own, so that neither a vCPU nor a stop does.
-#ifndef TRAPLINE_VMM_MACHINE_MESSAGES_H_
-#define TRAPLINE_VMM_MACHINE_MESSAGES_H_
+#ifndef TRAPLINE_VMM_HOST_MESSAGES_H_
+#define TRAPLINE_VMM_HOST_MESSAGES_H_
 
 #include <string_view>
 
@@ -26,4 +26,4 @@ void abandon_messages();
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_MACHINE_MESSAGES_H_
+#endif  // TRAPLINE_VMM_HOST_MESSAGES_H_

@@ -1,4 +1,4 @@
-#include "vmm/machine/messages.h"
+#include "vmm/host/messages.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <mutex>
 #include <utility>
 
-#include "vmm/machine/host_writer.h"
+#include "vmm/host/host_writer.h"
 
 namespace trapline {
 namespace {

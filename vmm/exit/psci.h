@@ -1,6 +1,6 @@
 // PSCI 1.1 and SMCCC over HVC (Arm DEN 0022 and DEN 0028): CPU power and system off/reset.
-#ifndef TRAPLINE_VMM_MACHINE_PSCI_H_
-#define TRAPLINE_VMM_MACHINE_PSCI_H_
+#ifndef TRAPLINE_VMM_EXIT_PSCI_H_
+#define TRAPLINE_VMM_EXIT_PSCI_H_
 
 #include <cstdint>
 
@@ -40,4 +40,4 @@ PsciResult psci_call(PowerControl& machine, const uint64_t args[4]);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_MACHINE_PSCI_H_
+#endif  // TRAPLINE_VMM_EXIT_PSCI_H_

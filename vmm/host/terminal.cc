@@ -1,4 +1,4 @@
-#include "vmm/machine/terminal.h"
+#include "vmm/host/terminal.h"
 
 #include <termios.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 // A value or one clear line for the user.
-#ifndef TRAPLINE_VMM_MACHINE_RESULT_H_
-#define TRAPLINE_VMM_MACHINE_RESULT_H_
+#ifndef TRAPLINE_VMM_CONFIG_RESULT_H_
+#define TRAPLINE_VMM_CONFIG_RESULT_H_
 
 #include <string>
 #include <utility>
@@ -28,4 +28,4 @@ class Result {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_MACHINE_RESULT_H_
+#endif  // TRAPLINE_VMM_CONFIG_RESULT_H_

@@ -1,4 +1,4 @@
-#include "vmm/machine/host_writer.h"
+#include "vmm/host/host_writer.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 #include <string>
 #include <utility>
 
-#include "vmm/machine/terminal.h"
+#include "vmm/host/terminal.h"
 
 namespace trapline {
 namespace {

@@ -1,6 +1,6 @@
 // Numbers and sizes as a user writes them, and sizes as messages print them.
-#ifndef TRAPLINE_VMM_CLI_SIZE_H_
-#define TRAPLINE_VMM_CLI_SIZE_H_
+#ifndef TRAPLINE_VMM_CONFIG_SIZE_H_
+#define TRAPLINE_VMM_CONFIG_SIZE_H_
 
 #include <cstdint>
 #include <string>
@@ -22,4 +22,4 @@ std::string needs_but_has(uint64_t required, uint64_t present);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_CLI_SIZE_H_
+#endif  // TRAPLINE_VMM_CONFIG_SIZE_H_

@@ -1,7 +1,7 @@
 // Files that the user asked for: each appears whole or not at all, whatever ends the program or
 // fills the disk meanwhile.
-#ifndef TRAPLINE_VMM_CLI_OUTPUT_FILE_H_
-#define TRAPLINE_VMM_CLI_OUTPUT_FILE_H_
+#ifndef TRAPLINE_VMM_HOST_OUTPUT_FILE_H_
+#define TRAPLINE_VMM_HOST_OUTPUT_FILE_H_
 
 #include <string>
 #include <string_view>
@@ -19,4 +19,4 @@ std::string write_output(const std::string& path, std::string_view content);
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_CLI_OUTPUT_FILE_H_
+#endif  // TRAPLINE_VMM_HOST_OUTPUT_FILE_H_

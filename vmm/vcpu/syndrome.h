@@ -1,6 +1,6 @@
 // ESR_EL2 for data aborts, D17.2.37 "ISS encoding for an exception from a Data Abort".
-#ifndef TRAPLINE_VMM_EXIT_SYNDROME_H_
-#define TRAPLINE_VMM_EXIT_SYNDROME_H_
+#ifndef TRAPLINE_VMM_VCPU_SYNDROME_H_
+#define TRAPLINE_VMM_VCPU_SYNDROME_H_
 
 #include <cstdint>
 
@@ -54,4 +54,4 @@ constexpr Access access_from_syndrome(DataAbort abort) {
 
 }  // namespace trapline
 
-#endif  // TRAPLINE_VMM_EXIT_SYNDROME_H_
+#endif  // TRAPLINE_VMM_VCPU_SYNDROME_H_

@@ -1,7 +1,7 @@
 // The guest-physical memory map and interrupt numbers: those of QEMU's `virt` machine, so that
 // firmware and kernels made for it run unchanged.
-#ifndef TRAPLINE_VMM_MACHINE_PLATFORM_H_
-#define TRAPLINE_VMM_MACHINE_PLATFORM_H_
+#ifndef TRAPLINE_VMM_CONFIG_PLATFORM_H_
+#define TRAPLINE_VMM_CONFIG_PLATFORM_H_
 
 #include <cstdint>
 
@@ -40,4 +40,4 @@ inline constexpr unsigned kMaxCpus = 8;
 
 }  // namespace trapline::platform
 
-#endif  // TRAPLINE_VMM_MACHINE_PLATFORM_H_
+#endif  // TRAPLINE_VMM_CONFIG_PLATFORM_H_

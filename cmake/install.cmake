@@ -1,0 +1,34 @@
+# `cmake --install BUILD [--prefix P] [--component trapline|decode]`, and CPack's two .debs.
+include(GNUInstallDirs)
+
+install(TARGETS trapline RUNTIME COMPONENT trapline)
+install(FILES packaging/trapline.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT trapline)
+install(FILES packaging/trapline.bash RENAME trapline COMPONENT trapline
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+
+# From the .pc file's folder to the prefix, so that the tree may be installed or moved anywhere.
+file(RELATIVE_PATH TRAPLINE_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" TRAPLINE_PC_PREFIX ${TRAPLINE_PC_PREFIX})
+configure_file(packaging/trapline-decode.pc.in ${CMAKE_BINARY_DIR}/trapline-decode.pc @ONLY)
+install(TARGETS trapline_decode_shared LIBRARY COMPONENT decode NAMELINK_COMPONENT decode)
+install(FILES decode/trapline-decode.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT decode)
+install(FILES ${CMAKE_BINARY_DIR}/trapline-decode.pc COMPONENT decode
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# `cpack --config BUILD/CPackConfig.cmake` in an empty folder.
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME trapline)
+set(CPACK_PACKAGE_CONTACT "The Trapline authors")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY ${PROJECT_DESCRIPTION})
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL trapline decode)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_TRAPLINE_PACKAGE_NAME trapline)
+set(CPACK_DEBIAN_TRAPLINE_PACKAGE_SECTION otherosfs)
+set(CPACK_DEBIAN_DECODE_PACKAGE_NAME libtrapline-decode-dev)
+set(CPACK_DEBIAN_DECODE_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DECODE_DESCRIPTION "What one A64 instruction word does to memory, from C")
+include(CPack)

@@ -1,0 +1,33 @@
+# bash completion for trapline(1)
+_trapline() {
+  local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=''
+  COMPREPLY=()
+  if [ "$COMP_CWORD" = 1 ]; then
+    words='run decode --help --version'
+  elif [ "${COMP_WORDS[1]}" = run ]; then
+    case $previous in
+      --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb)
+        compopt -o filenames 2> /dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        return
+        ;;
+      --backend) words='soft' ;;
+      --clock) words='host icount' ;;
+      --decoder) words='native capstone' ;;
+      --flash) words='mapped trapped' ;;
+      --icache) words='off rewalk recheck protect' ;;
+      --isv) words='auto never' ;;
+      --net) words='user user,restrict user,host-access tap,ifname=' ;;
+      --virtio) words='modern legacy' ;;
+      --append | --cpus | --gdb | --max-insns | --memory | --translate-after) return ;;
+      *)
+        words='--append --backend --clock --cpus --decoder --disk --dump-dtb --firmware --flash --gdb
+               --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
+               --net --no-reboot --raw --rng --stats --translate-after --vars --virtio
+               --virtio-console'
+        ;;
+    esac
+  fi
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _trapline trapline
