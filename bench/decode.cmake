@@ -1,5 +1,9 @@
 # bench_decode: the decoder's speed beside its peers'. bench_decode_coverage: its figures against
 # LLVM 19. Both oracles are optional and found here for tests/decode too.
+if(NOT TARGET PkgConfig::CAPSTONE)
+  message(STATUS "libcapstone-dev not found: no bench_decode")
+  return()
+endif()
 add_executable(bench_decode ${CMAKE_CURRENT_LIST_DIR}/bench_decode.cc ${CMAKE_CURRENT_LIST_DIR}/../tests/decode/oracle_compare.cc)
 target_link_libraries(bench_decode PRIVATE trapline_decode trapline_capstone PkgConfig::CAPSTONE
                       benchmark::benchmark)

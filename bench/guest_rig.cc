@@ -39,9 +39,11 @@ GuestRig::GuestRig(const std::string& image, bool mmu, uint16_t translate_after)
   vcpu().reset(load, 0);
   vcpu().set_register(1, kDriven | (mmu ? 0 : kDrivenMmuOff));
 
-  const Exit exit = vcpu().run(kNoLimit);
+  ExitCatcher catcher;
+  vcpu().run(kNoLimit, catcher);
+  const Exit& exit = catcher.caught;
   if (!is_return(exit)) fail(image + ": this is not the benchmark guest");
-  return_address_ = exit.pc;
+  return_address_ = exit.pc + 4;
   const uint64_t table = vcpu().get_register(0), count = vcpu().get_register(1);
   for (uint64_t i = 0; i < count; ++i) {
     Benchmark entry{};
@@ -63,16 +65,18 @@ uint64_t GuestRig::loop(std::string_view name) {
   fail(fmt::format("the guest has no loop `{}`", name));
 }
 
-Exit GuestRig::enter(std::string_view name, uint64_t times) {
+void GuestRig::enter(std::string_view name, uint64_t times, ExitSink& sink) {
   vcpu().set_register(kRegPc, loop(name));
   vcpu().set_register(0, times);
   vcpu().set_register(30, return_address_);
-  return vcpu().run(kNoLimit);
+  vcpu().run(kNoLimit, sink);
 }
 
 uint64_t GuestRig::call(std::string_view name, uint64_t times) {
   const uint64_t before = vcpu().retired();
-  const Exit exit = enter(name, times);
+  ExitCatcher catcher;
+  enter(name, times, catcher);
+  const Exit& exit = catcher.caught;
   if (!is_return(exit)) {
     fail(fmt::format("`{}` left by an exit of kind {} at {:#x}", name,
                      static_cast<unsigned>(exit.kind), exit.pc));

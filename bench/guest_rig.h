@@ -11,9 +11,9 @@
 
 #include "vmm/machine/clocks.h"
 #include "vmm/memory/guest_memory.h"
+#include "vmm/memory/stage2.h"
 #include "vmm/soft/engine/engine.h"
 #include "vmm/soft/soft_vcpu.h"
-#include "vmm/memory/stage2.h"
 
 namespace trapline::bench {
 
@@ -24,8 +24,8 @@ class GuestRig {
 
   // Instructions retired by `times` rounds of the guest's loop of this name, to its return.
   uint64_t call(std::string_view loop, uint64_t times);
-  // The same, but returns with the loop's first exit.
-  Exit enter(std::string_view loop, uint64_t times);
+  // The same, with whom to ask at its exits.
+  void enter(std::string_view loop, uint64_t times, ExitSink& sink);
 
   soft::SoftVcpu& vcpu() { return machine_->vcpu(0); }
   soft::EngineStats stats() { return soft::engine_stats(vcpu().cpu()); }

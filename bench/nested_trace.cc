@@ -1,5 +1,5 @@
-// The walker of vmm/memory/walk_inl.h, compiled once more against registers that note who reads them: the
-// counts are those of the code that runs, not of a description of it.
+// The walker of vmm/memory/walk_inl.h, compiled once more against registers that note who reads
+// them: the counts are those of the code that runs, not of a description of it.
 #include "bench/nested_trace.h"
 
 #include <array>

@@ -18,7 +18,7 @@ if(GUEST_CLANG AND GUEST_LLD)
   add_custom_target(bench_guest ALL DEPENDS ${BENCH_GUEST_IMAGE})
 
   add_executable(bench_cpu bench_cpu.cc guest_rig.cc)
-  target_link_libraries(bench_cpu PRIVATE trapline_vmm benchmark::benchmark fmt::fmt)
+  target_link_libraries(bench_cpu PRIVATE trapline_machine trapline_soft benchmark::benchmark fmt::fmt)
   add_dependencies(bench_cpu bench_guest)
 else()
   message(WARNING "clang or lld not found: no benchmark guest, no bench_cpu (scripts/install-deps)")

@@ -5,6 +5,10 @@ install(TARGETS trapline RUNTIME COMPONENT trapline)
 install(FILES packaging/trapline.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT trapline)
 install(FILES packaging/trapline.bash RENAME trapline COMPONENT trapline
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES packaging/_trapline DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions
+        COMPONENT trapline)
+install(FILES LICENSE RENAME copyright DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/trapline
+        COMPONENT trapline)
 
 # From the .pc file's folder to the prefix, so that the tree may be installed or moved anywhere.
 file(RELATIVE_PATH TRAPLINE_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
@@ -14,6 +18,8 @@ install(TARGETS trapline_decode_shared LIBRARY COMPONENT decode NAMELINK_COMPONE
 install(FILES decode/trapline-decode.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT decode)
 install(FILES ${CMAKE_BINARY_DIR}/trapline-decode.pc COMPONENT decode
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES LICENSE RENAME copyright COMPONENT decode
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libtrapline-decode-dev)
 
 # `cpack --config BUILD/CPackConfig.cmake` in an empty folder.
 set(CPACK_GENERATOR DEB)
@@ -26,6 +32,9 @@ set(CPACK_COMPONENTS_ALL trapline decode)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL aarch64)
+  set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE arm64)
+endif()
 set(CPACK_DEBIAN_TRAPLINE_PACKAGE_NAME trapline)
 set(CPACK_DEBIAN_TRAPLINE_PACKAGE_SECTION otherosfs)
 set(CPACK_DEBIAN_DECODE_PACKAGE_NAME libtrapline-decode-dev)

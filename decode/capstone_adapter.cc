@@ -350,6 +350,8 @@ bool access_of_maintenance(unsigned id, const cs_arm64& detail, Access& a, bool&
 
 }  // namespace
 
+bool CapstoneDecoder::built_in() { return true; }
+
 CapstoneDecoder::CapstoneDecoder() {
   csh handle = 0;
   if (cs_open(CS_ARCH_ARM64, CS_MODE_ARM, &handle) != CS_ERR_OK) return;

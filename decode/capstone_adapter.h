@@ -21,7 +21,11 @@ class CapstoneDecoder {
   CapstoneDecoder(const CapstoneDecoder&) = delete;
   CapstoneDecoder& operator=(const CapstoneDecoder&) = delete;
 
-  // False when Capstone could not be opened; decode() is then all native and text() empty.
+  // Whether the program has Capstone at all (CMake's TRAPLINE_CAPSTONE).
+  static bool built_in();
+
+  // False when it has not, or Capstone could not be opened; decode() is then all native and text()
+  // empty.
   bool ok() const { return insn_ != nullptr; }
 
   // As trapline::decode(), built from Capstone's operand detail. What Capstone 4 does not know

@@ -24,7 +24,8 @@ std::string format_decode_line(uint32_t word, CapstoneDecoder& capstone);
 std::string format_decode_line(uint32_t word);
 
 // The subcommand. `args` are the words; "-" stands for words on `in`, apart by blanks, any number a
-// line; "#" begins a comment. Returns the exit status: 1 after one line on `err` for a word that is none.
+// line; "#" begins a comment. Returns the exit status: 1 after one line on `err` for a word that is
+// none.
 int decode_main(const std::vector<std::string>& args, std::istream& in, std::ostream& out,
                 std::ostream& err);
 

@@ -1,13 +1,15 @@
 /*
- * The A64 memory-instruction decoder for C and C++: what one instruction word does to memory. No heap,
- * no state, no library calls beyond memcpy and memset; safe from any thread and at any interrupt level.
+ * The A64 memory-instruction decoder for C and C++: what one instruction word does to memory. No
+ * heap, no state, no library calls beyond memcpy and memset; safe from any thread and at any
+ * interrupt level.
  *
  *   struct tl_access a;
  *   if (tl_decode(0xa8c10440, &a) == TL_OK)   // ldp x0, x1, [x2], #16
  *     ...a.op == TL_OP_LOAD, a.count == 2, a.size_log2 == 3, a.mode == TL_MODE_POST_INDEX
  *
- * Library libtrapline-decode, pkg-config trapline-decode. Within one SONAME the struct keeps its size
- * and the enumerations their values; new fields take reserved bytes, new operations new numbers.
+ * Library libtrapline-decode, pkg-config trapline-decode. Within one SONAME the struct keeps its
+ * size and the enumerations their values; new fields take reserved bytes, new operations new
+ * numbers.
  */
 #ifndef TRAPLINE_DECODE_TRAPLINE_DECODE_H_
 #define TRAPLINE_DECODE_TRAPLINE_DECODE_H_
@@ -26,9 +28,9 @@ extern "C" {
 #endif
 
 /*
- * What tl_decode() returns. The memory classes are the loads-and-stores group and the memory parts of
- * SVE and SME; outside them it is not looked at whether a word is allocated, so UDF and 0xffffffff are
- * both TL_NOT_MEMORY.
+ * What tl_decode() returns. The memory classes are the loads-and-stores group and the memory parts
+ * of SVE and SME; outside them it is not looked at whether a word is allocated, so UDF and
+ * 0xffffffff are both TL_NOT_MEMORY.
  */
 enum tl_status {
   TL_OK = 0,          /* the access is described */

@@ -47,8 +47,8 @@ class Alarm {
     return stale;
   }
 
-  // With the owner's mutex held, when the owner dies: like disarm(), but cancel() of the result also
-  // waits for a callback that is running or still waits for the mutex.
+  // With the owner's mutex held, when the owner dies: like disarm(), but cancel() of the result
+  // also waits for a callback that is running or still waits for the mutex.
   [[nodiscard]] Clock::Handle retire() {
     armed_ = false;
     ++generation_;

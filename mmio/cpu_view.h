@@ -31,9 +31,9 @@ struct GuestFault {
   uint8_t fsc;   // DFSC, D17.2.37: 0b0001LL translation, 0b0010LL access flag, 0b0011LL permission,
                  // 0x10 external, 0x21 alignment, 0x35 unsupported exclusive or atomic
   bool write;    // WnR
-  uint8_t ec = 0x24;  // data abort (the backend picks lower or same EL); 0x26 SP alignment, 0x27
-                      // MOPS: then `iss` is the whole syndrome and fsc, write are unused
-  uint32_t iss = 0;
+  uint8_t ec = 0x24;  // data abort; 0x20 prefetch abort, 0x26 SP alignment, 0x27 MOPS, 0 UNDEFINED.
+                      // The backend picks the lower or same EL
+  uint32_t iss = 0;   // of an abort what is to be set besides fsc and WnR; else all of it
 };
 
 struct Translation {

@@ -10,13 +10,6 @@ namespace trapline {
 namespace emulation {
 namespace {
 
-uint64_t extend_loaded(const Access& access, uint64_t value) {
-  if (access.sign == SignExtend::kNone || access.size_log2 > 3) return value;
-  const unsigned unused = 64 - 8 * access.element_bytes();
-  const uint64_t wide = static_cast<uint64_t>(static_cast<int64_t>(value << unused) >> unused);
-  return access.sign == SignExtend::kTo32 ? static_cast<uint32_t>(wide) : wide;
-}
-
 bool ordered(const Access& access) { return access.acquire || access.acquire_pc || access.release; }
 
 // A whole SIMD&FP register of 1 to 16 bytes; the rest of the register becomes zero.

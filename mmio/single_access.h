@@ -44,6 +44,19 @@ struct MaybeObserved {
   }
 };
 
+// What goes to the register of a value that was loaded, whose bits above the element are zero or
+// noise.
+[[gnu::always_inline]] inline uint64_t extend_loaded(const Access& access, uint64_t value) {
+  if (access.size_log2 > 3) return value;
+  const unsigned unused = 64 - 8 * access.element_bytes();
+  value <<= unused;
+  if (access.sign == SignExtend::kNone) [[likely]] {
+    return value >> unused;
+  }
+  const auto wide = static_cast<uint64_t>(static_cast<int64_t>(value) >> unused);
+  return access.sign == SignExtend::kTo32 ? static_cast<uint32_t>(wide) : wide;
+}
+
 // What single_access() can do, as far as the instruction says.
 inline bool is_single(const Access& access) {
   constexpr uint64_t kCountByte = 0x00ff'0000, kCountOne = 0x0001'0000;
@@ -64,7 +77,7 @@ template <bool kWritesBack, typename Observer>
                                                const Bus& bus, EmulateContext& context,
                                                Observer& observer) {
   const bool store = access.op == Op::kStore;
-  const unsigned size = access.element_bytes(), unused = 64 - 8 * size;
+  const unsigned size = access.element_bytes();
   if ((ipa & (size - 1)) != 0 || view.big_endian || context.armed_slot != 0) return Single::kNot;
   const Bus::Region* region = bus.find(ipa, size, context.hint);
   if (region == nullptr) return Single::kNot;
@@ -80,6 +93,7 @@ template <bool kWritesBack, typename Observer>
                                        access.mode == AddressMode::kPostIndex);
   const uint64_t next_base = base + static_cast<uint64_t>(int64_t{access.imm});
   if (store) {
+    const unsigned unused = 64 - 8 * size;
     const uint64_t value = x[access.rt] << unused >> unused;
     const MmioResult result = as_plain_store(context.gate, *region, view.vcpu, [&] {
       return device.write(offset, size, value, view.vcpu);
@@ -94,13 +108,7 @@ template <bool kWritesBack, typename Observer>
     if (result.abort) [[unlikely]] {
       return Single::kAbort;
     }
-    uint64_t value = result.value << unused;
-    if (access.sign == SignExtend::kNone) [[likely]] {
-      value >>= unused;
-    } else {
-      value = static_cast<uint64_t>(static_cast<int64_t>(value) >> unused);
-      if (access.sign == SignExtend::kTo32) value = static_cast<uint32_t>(value);
-    }
+    const uint64_t value = extend_loaded(access, result.value);
     x[access.rt == kRegZr ? kSlotDiscard : access.rt] = value;
   }
   if (indexed) base = next_base;

@@ -41,8 +41,8 @@ int main(void) {
 
   /* ldaddal x1, x2, [x3] and ldapr w1, [x2] */
   expect(tl_decode(0xf8e10062, &a) == TL_OK, "ldaddal: access");
-  expect(a.op == TL_OP_ATOMIC_ADD && (a.flags & TL_ACQUIRE) &&
-             (a.flags & TL_RELEASE) && !(a.flags & TL_ACQUIRE_PC),
+  expect(a.op == TL_OP_ATOMIC_ADD && (a.flags & TL_ACQUIRE) && (a.flags & TL_RELEASE) &&
+             !(a.flags & TL_ACQUIRE_PC),
          "ldaddal: order");
   expect(tl_decode(0xb8bfc041, &a) == TL_OK, "ldapr: access");
   expect((a.flags & TL_ACQUIRE_PC) != 0, "ldapr: order");

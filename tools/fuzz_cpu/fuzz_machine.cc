@@ -162,15 +162,15 @@ void FuzzMachine::disturb(Random& random) {
       vcpu.kick();
       break;
     case 3:
-      machine_->backend().watch(kRam + (random.below(kRamSize) & ~kPageMask));
+      machine_->watch(kRam + (random.below(kRamSize) & ~kPageMask));
       break;
     case 4:
-      machine_->backend().unmap(kRam + (random.below(kRamSize) & ~kPageMask), kPageSize);
+      machine_->unmap(kRam + (random.below(kRamSize) & ~kPageMask), kPageSize);
       break;
     case 5: {
       const uint64_t page = kRam + (random.below(kRamSize) & ~kPageMask);
-      machine_->backend().map(page, kPageSize, memory_.host(page, kPageSize),
-                              static_cast<uint8_t>(random.below(16)));
+      machine_->map(page, kPageSize, memory_.host(page, kPageSize),
+                    static_cast<uint8_t>(random.below(16)));
       break;
     }
     case 6: {
@@ -188,79 +188,98 @@ void FuzzMachine::disturb(Random& random) {
   }
 }
 
-void FuzzMachine::data_abort(const Exit& exit) {
-  soft::SoftVcpu& vcpu = machine_->vcpu(0);
+Answer FuzzMachine::fault(const Exit& exit, uint8_t ec) {
+  sink_.fault = {.far = exit.far, .fsc = kFscExternal, .write = false};
+  sink_.fault.ec = ec;
+  return {Resume::kFault};
+}
+
+Answer FuzzMachine::data_abort(const Exit& exit, CpuView& view) {
+  constexpr uint8_t kDataAbort = 0x24;
   const DataAbort abort{exit.esr};
-  if (abort.s1ptw()) return vcpu.inject_external_abort(exit);
+  if (abort.s1ptw()) return fault(exit, kDataAbort);
+  if (abort.cache_maintenance()) return {Resume::kGoOn};
   Access access{};
-  if (abort.cache_maintenance()) {
-    access.op = Op::kCacheMaintenance;
-    return vcpu.complete(exit, access, Outcome{});
-  }
   if (abort.valid()) {
     access = access_from_syndrome(abort);
   } else {
-    const Fetched fetched = vcpu.fetch(exit.pc);
+    const Fetched fetched = machine_->vcpu(0).fetch(exit.pc);
     if (!fetched.ok || decode(fetched.word, access) != DecodeStatus::kAccess) {
-      return vcpu.inject_external_abort(exit);
+      return fault(exit, kDataAbort);
     }
   }
-  CpuView& view = vcpu.view(exit, access);
   uint64_t va = abort.valid() ? exit.far : effective_address(access, view);
   if (access.op == Op::kZeroBlock) va &= ~uint64_t{63};
-  Outcome outcome = emulate(access, va, view, &bus_, emulate_);
-  vcpu.complete(exit, access, outcome);
+  const Outcome outcome = emulate(access, va, view, &bus_, emulate_);
+  switch (outcome.status) {
+    case Outcome::Status::kDone:
+      return {Resume::kGoOn};
+    case Outcome::Status::kProgress:
+    case Outcome::Status::kRetry:
+      return {Resume::kAgain};
+    case Outcome::Status::kFault:
+      sink_.fault = outcome.fault;
+      return {Resume::kFault};
+    default:
+      return fault(exit, kDataAbort);
+  }
 }
 
-bool FuzzMachine::serve(const Exit& exit, Random& random) {
+// Deals with an exit, and leaves: what happens between exits happens outside run().
+Answer FuzzMachine::serve(const Exit& exit, CpuView& view) {
   soft::SoftVcpu& vcpu = machine_->vcpu(0);
+  Random& random = *random_;
+  constexpr uint8_t kUndefined = 0x00, kPrefetchAbort = 0x20;
+  if (exit.brief) return {Resume::kWhole};
+  last_ = exit.kind;
+  ++totals_->exits[static_cast<unsigned>(exit.kind)];
+  Answer answer{Resume::kGoOn};
   switch (exit.kind) {
     case ExitKind::kDataAbort:
-      data_abort(exit);
-      return true;
+      answer = data_abort(exit, view);
+      break;
     case ExitKind::kPrefetchAbort:
-      vcpu.inject_external_abort(exit);
-      return true;
+      answer = fault(exit, kPrefetchAbort);
+      break;
     case ExitKind::kSysreg:
       if (random.one_in(8)) {
-        vcpu.inject_undefined(exit);
-      } else {
-        vcpu.complete_sysreg(exit, random.next());
+        answer = fault(exit, kUndefined);
+      } else if (!exit.sysreg_write && exit.sysreg_rt < 31) {
+        view.regs->x[exit.sysreg_rt] = random.next();
       }
-      return true;
+      break;
     case ExitKind::kHvc:
       vcpu.set_register(0, random_value(random));
-      return true;
+      break;
     case ExitKind::kWfi:
     case ExitKind::kWfe:
       vcpu.wait_for_event(0, exit.kind == ExitKind::kWfe);
-      return true;
-    case ExitKind::kDebug:
-      vcpu.step();
-      return true;
-    case ExitKind::kKicked:
-      return true;
-    default:  // kBudget, kCrashed
-      return false;
+      break;
+    default:
+      break;
   }
+  // What makes no progress leaves, so that the budget and the number of exits bound it.
+  answer.then_leave = answer.how == Resume::kAgain || random.one_in(2);
+  return answer;
 }
 
 void FuzzMachine::run(uint64_t seed, uint64_t budget, Totals& totals) {
   Random random(seed);
   soft::SoftVcpu& vcpu = machine_->vcpu(0);
+  random_ = &random;
+  totals_ = &totals;
   prepare(random);
   const uint64_t start = vcpu.retired();
   for (unsigned i = 0; i < kExitsPerProgram; ++i) {
     const uint64_t used = vcpu.retired() - start;
     if (used >= budget) break;
     const uint64_t slice = 1 + random.below(budget - used);
-    const Exit exit = vcpu.run(slice);
-    ++totals.exits[static_cast<unsigned>(exit.kind)];
-    if (exit.kind == ExitKind::kCrashed) {
+    vcpu.run(slice, sink_);
+    if (last_ == ExitKind::kCrashed) {
       ++totals.crashed;
       break;
     }
-    if (exit.kind != ExitKind::kBudget) serve(exit, random);
+    if (last_ == ExitKind::kDebug) vcpu.step(sink_);
     disturb(random);
   }
   vcpu.set_breakpoints(nullptr, 0);

@@ -51,9 +51,17 @@ class FuzzMachine {
   void write_tables(Random& random);
   void prepare(Random& random);
   void disturb(Random& random);
-  // False: the program is over.
-  bool serve(const Exit& exit, Random& random);
-  void data_abort(const Exit& exit);
+  class Sink final : public ExitSink {
+   public:
+    explicit Sink(FuzzMachine& machine) : machine_(machine) {}
+    Answer handle(const Exit& exit, CpuView& view) override { return machine_.serve(exit, view); }
+
+   private:
+    FuzzMachine& machine_;
+  };
+  Answer serve(const Exit& exit, CpuView& view);
+  Answer data_abort(const Exit& exit, CpuView& view);
+  Answer fault(const Exit& exit, uint8_t ec);
 
   GuestMemory memory_;
   Stage2 stage2_;
@@ -62,6 +70,11 @@ class FuzzMachine {
   FuzzDevice device_;
   EmulateContext emulate_;
   std::unique_ptr<soft::SoftMachine> machine_;
+  Sink sink_{*this};
+  // Of the program that runs.
+  Random* random_ = nullptr;
+  Totals* totals_ = nullptr;
+  ExitKind last_ = ExitKind::kBudget;
 };
 
 }  // namespace trapline::fuzz

@@ -42,22 +42,31 @@ void Follower::start(const Record& first) {
 }
 
 Follower::Freedom Follower::step(std::string& error) {
-  const Exit exit = vcpu_.step();
+  // What a device answered is in QEMU's next record.
+  struct Passing final : ExitSink {
+    Answer handle(const Exit& exit, CpuView& view) override {
+      if (exit.brief) return {Resume::kWhole};
+      if (seen.kind == ExitKind::kBudget || exit.kind != ExitKind::kDebug) seen = exit;
+      if (exit.kind == ExitKind::kSysreg && !exit.sysreg_write && exit.sysreg_rt < 31) {
+        view.regs->x[exit.sysreg_rt] = 0;
+      }
+      return {Resume::kGoOn, true};
+    }
+    Exit seen;
+  } sink;
+  vcpu_.step(sink);
+  const Exit& exit = sink.seen;
   switch (exit.kind) {
     case ExitKind::kDebug:
     case ExitKind::kBudget:
       return Freedom::kNone;
     case ExitKind::kDataAbort: {
       // A device. Its answer, and a write-back, are in QEMU's next record.
-      Outcome outcome;
-      vcpu_.view(exit, Access{});
-      vcpu_.complete(exit, Access{}, outcome);
       note_adoption(fmt::format("device at {:#x}", exit.ipa & ~kPageMask), 0, 0);
       return Freedom::kAllRegisters;
     }
     case ExitKind::kSysreg: {
       const char* name = soft::sysreg_name(exit.sysreg);
-      vcpu_.complete_sysreg(exit, 0);
       note_adoption(name != nullptr ? name : "system register", 0, 0);
       return Freedom::kRt;
     }

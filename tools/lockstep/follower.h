@@ -13,8 +13,8 @@
 #include "mmio/clock.h"
 #include "tools/lockstep/qemu_log.h"
 #include "vmm/memory/guest_memory.h"
-#include "vmm/soft/soft_vcpu.h"
 #include "vmm/memory/stage2.h"
+#include "vmm/soft/soft_vcpu.h"
 
 namespace trapline::lockstep {
 

@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "vmm/boot/elf_image.h"
-#include "vmm/memory/guest_memory.h"
+#include "vmm/boot/unpack.h"
 #include "vmm/config/platform.h"
 #include "vmm/config/size.h"
-#include "vmm/boot/unpack.h"
+#include "vmm/memory/guest_memory.h"
 
 namespace trapline {
 namespace {

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "vmm/config/platform.h"
 #include "vmm/config/size.h"
@@ -42,6 +44,20 @@ void add_number(CLI::App* app, const std::string& name, T& target, uint64_t leas
       ->type_name("N");
 }
 
+// One of `choices` by name, kept in `target`, whose value now is the default.
+template <typename T>
+void add_choice(CLI::App* app, const std::string& name, T& target,
+                const std::vector<std::pair<std::string, T>>& choices, const std::string& help) {
+  const auto now = std::find_if(choices.begin(), choices.end(),
+                                [&](const auto& choice) { return choice.second == target; });
+  // The last one given is the first to run: a name that is none is refused before it is looked up.
+  app->add_option(name, target, help)
+      ->transform(CLI::Transformer(choices).description(""))
+      ->transform(CLI::IsMember(choices))
+      ->default_str(now->first)
+      ->type_name("NAME");
+}
+
 // What is wrong with the options as a whole; empty if nothing.
 std::string check(const Options& o, const std::string& memory_text) {
   constexpr uint64_t kLeast = uint64_t{1} << 20, kMost = uint64_t{255} << 30;
@@ -64,6 +80,7 @@ std::string check(const Options& o, const std::string& memory_text) {
 Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   CLI::App app{"An arm64 VMM for the exits that hardware does not describe", "trapline"};
   app.require_subcommand(1);
+  app.set_version_flag("--version", std::string(), "Print the version and exit");
 
   CommandLine line;
   Options& options = line.options;
@@ -94,29 +111,26 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       ->capture_default_str();
   add_number(run_command, "--cpus", options.cpus, 1, platform::kMaxCpus,
              fmt::format("1 to {}", platform::kMaxCpus), std::to_string(options.cpus));
-  std::string backend = "soft", flash = "mapped", virtio = "modern", clock = "host", isv = "auto",
-              decoder = "native", policy = "recheck";
-  run_command->add_option("--backend", backend, "soft")
-      ->check(CLI::IsMember({"soft"}))
-      ->capture_default_str();
-  run_command->add_option("--flash", flash, "trapped: every data read of flash is an exit")
-      ->check(CLI::IsMember({"mapped", "trapped"}))
-      ->capture_default_str();
-  run_command->add_option("--virtio", virtio, "legacy: virtio-mmio version 1")
-      ->check(CLI::IsMember({"modern", "legacy"}))
-      ->capture_default_str();
-  run_command->add_option("--clock", clock, "host or icount: time is instructions, reproducible")
-      ->check(CLI::IsMember({"host", "icount"}))
-      ->capture_default_str();
-  run_command->add_option("--isv", isv, "never: every data abort needs decoding")
-      ->check(CLI::IsMember({"auto", "never"}))
-      ->capture_default_str();
-  run_command->add_option("--decoder", decoder, "on a cache miss")
-      ->check(CLI::IsMember({"native", "capstone"}))
-      ->capture_default_str();
-  run_command->add_option("--icache", policy, "off, rewalk, recheck or protect")
-      ->check(CLI::IsMember({"off", "rewalk", "recheck", "protect"}))
-      ->capture_default_str();
+  options.icache = CachePolicy::kRecheck;
+  std::string backend = "soft";
+  add_choice(run_command, "--backend", backend, {{"soft", "soft"}}, "soft");
+  add_choice(run_command, "--flash", options.flash_trapped, {{"mapped", false}, {"trapped", true}},
+             "trapped: every data read of flash is an exit");
+  add_choice(run_command, "--virtio", options.virtio_legacy, {{"modern", false}, {"legacy", true}},
+             "legacy: virtio-mmio version 1");
+  add_choice(run_command, "--clock", options.icount, {{"host", false}, {"icount", true}},
+             "icount: time is instructions, reproducible");
+  add_choice(run_command, "--isv", options.isv_never, {{"auto", false}, {"never", true}},
+             "never: every data abort needs decoding");
+  add_choice(run_command, "--decoder", options.decoder,
+             {{"native", DecoderChoice::kNative}, {"capstone", DecoderChoice::kCapstone}},
+             "on a cache miss");
+  add_choice(run_command, "--icache", options.icache,
+             {{"off", CachePolicy::kOff},
+              {"rewalk", CachePolicy::kRewalk},
+              {"recheck", CachePolicy::kRecheck},
+              {"protect", CachePolicy::kProtect}},
+             "policy of the decoded-instruction cache");
   run_command->add_flag("--icache-check", options.icache_check,
                         "check every cache hit against a fresh walk, fetch and decode");
   add_number(run_command, "--translate-after", options.translate_after, 0, 65535,
@@ -145,6 +159,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   }
   try {
     app.parse(argc, argv);
+  } catch (const CLI::CallForVersion&) {
+    line.command = CommandLine::Command::kVersion;
+    return line;
   } catch (const CLI::Success&) {  // a call for help
     line.help = app.help();        // of the subcommand if there is one
     return line;
@@ -156,16 +173,6 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
     return line;
   }
 
-  options.icount = clock == "icount";
-  options.flash_trapped = flash == "trapped";
-  options.virtio_legacy = virtio == "legacy";
-  options.isv_never = isv == "never";
-  options.decoder = decoder == "native" ? DecoderChoice::kNative : DecoderChoice::kCapstone;
-  static const std::map<std::string, CachePolicy> kPolicies = {{"off", CachePolicy::kOff},
-                                                               {"rewalk", CachePolicy::kRewalk},
-                                                               {"recheck", CachePolicy::kRecheck},
-                                                               {"protect", CachePolicy::kProtect}};
-  options.icache = kPolicies.at(policy);
   if (std::string error = parse_size(memory, options.memory); !error.empty()) {
     return Error{fmt::format("--memory {}: {}", memory, error)};
   }

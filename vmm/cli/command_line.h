@@ -11,7 +11,7 @@
 namespace trapline {
 
 struct CommandLine {
-  enum class Command { kRun, kDecode, kHelp };
+  enum class Command { kRun, kDecode, kHelp, kVersion };
   Command command = Command::kHelp;
   Options options;                 // kRun: checked
   std::vector<std::string> words;  // kDecode

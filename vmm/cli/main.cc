@@ -10,16 +10,21 @@
 #include <string>
 #include <string_view>
 
+#include "decode/capstone_adapter.h"
 #include "decode/format.h"
 #include "devices/virtio/report.h"
+#include "vmm/cli/backend.h"
 #include "vmm/cli/command_line.h"
-#include "vmm/machine/console.h"
-#include "vmm/machine/machine.h"
-#include "vmm/host/messages.h"
-#include "vmm/config/options.h"
-#include "vmm/host/output_file.h"
 #include "vmm/cli/process.h"
 #include "vmm/cli/signals.h"
+#include "vmm/config/options.h"
+#include "vmm/host/messages.h"
+#include "vmm/host/output_file.h"
+#include "vmm/machine/console.h"
+#include "vmm/machine/machine.h"
+
+// Of the build; see cmake/version.cmake.
+const char* trapline_version();
 
 namespace trapline {
 namespace {
@@ -47,9 +52,12 @@ void report_now(const Options& options, Machine& machine) {
 }
 
 int run(const Options& options) {
+  if (options.decoder == DecoderChoice::kCapstone && !CapstoneDecoder::built_in()) {
+    return fail("--decoder capstone: this program was built without Capstone; use native");
+  }
   SignalWatch signals;
   Console console;
-  auto machine = Machine::create(options, console);
+  auto machine = Machine::create(options, console, make_backend);
   if (!machine) return fail(machine.error());
   if (!options.dump_dtb.empty()) {
     const std::vector<uint8_t>& tree = (*machine)->device_tree();
@@ -88,6 +96,9 @@ int main_checked(int argc, char** argv) {
   switch (line->command) {
     case CommandLine::Command::kHelp:
       std::fputs(line->help.c_str(), stdout);
+      return 0;
+    case CommandLine::Command::kVersion:
+      std::printf("trapline %s\n", trapline_version());
       return 0;
     case CommandLine::Command::kDecode:
       return decode_main(line->words, std::cin, std::cout, std::cerr);

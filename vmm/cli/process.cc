@@ -12,8 +12,8 @@
 #include <new>
 #include <string>
 
-#include "vmm/machine/machine.h"
 #include "vmm/host/terminal.h"
+#include "vmm/machine/machine.h"
 
 namespace trapline {
 namespace {

@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "icache/icache.h"
+
 namespace trapline {
 
 enum class DecoderChoice : uint8_t { kNative, kCapstone };
-enum class CachePolicy : uint8_t { kOff, kRewalk, kRecheck, kProtect };
+using CachePolicy = icache::Policy;
 
 struct Options {
   std::string kernel, initrd, append, raw;

@@ -8,10 +8,11 @@
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
-#include <optional>
+#include <type_traits>
 
 #include "mmio/agree.h"
 #include "mmio/single_access.h"
+#include "vmm/exit/stage_clock.h"
 #include "vmm/host/messages.h"
 
 namespace trapline {
@@ -47,8 +48,10 @@ const Access& syndrome_access(uint64_t esr) {
   return kSyndromeAccesses[(esr >> 14 & 0x3ff) | (esr >> 6 & 1) << 10];
 }
 
-ExitClass class_of(ExitKind kind) {
-  switch (kind) {
+ExitClass class_of(const Exit& exit) {
+  switch (exit.kind) {
+    case ExitKind::kDataAbort:
+      return DataAbort{exit.esr}.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0;
     case ExitKind::kPrefetchAbort:
       return ExitClass::kPrefetchAbort;
     case ExitKind::kSysreg:
@@ -63,14 +66,10 @@ ExitClass class_of(ExitKind kind) {
   }
 }
 
-// What goes to x0, if that depends on x0 and x1 alone.
-bool hvc_answer(uint64_t esr, const uint64_t* x, uint64_t& value) {
-  if ((esr & 0xffff) == 0) return psci_answer(x[0], x[1], value);
-  value = ~uint64_t{0};  // NOT_SUPPORTED
-  return true;
+// No exit of the guest's: its vCPU is wanted, or has run long enough.
+bool is_event(ExitKind kind) {
+  return kind == ExitKind::kBudget || kind == ExitKind::kKicked || kind == ExitKind::kDebug;
 }
-
-const Outcome kDone{};
 
 }  // namespace
 
@@ -92,133 +91,106 @@ void log_guest(const char* format, ...) {
 }
 
 ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice)
-    : vcpu_(vcpu), services_(services), instructions_(vcpu, choice) {
+    : vcpu_(vcpu),
+      services_(services),
+      instructions_(vcpu, choice),
+      takes_brief_(!services.icount) {
   emulate_.gate = services.gate;
-  emulate_.observer = &statistics_;
+  emulate_.observer = &counters_;
 }
 
-AfterExit ExitHandler::handle(const Exit& exit) {
-  if (exit.kind != ExitKind::kDataAbort) return handle_other(exit);
-  const DataAbort abort{exit.esr};
-  const ExitClass exit_class =
-      abort.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0;
-  statistics_.exit(exit_class);
-  if (statistics_.latency == nullptr) [[likely]] {
-    data_abort(exit, abort, NoClock{});
-  } else {
-    data_abort(exit, abort, StageClock((*statistics_.latency)[static_cast<size_t>(exit_class)]));
-  }
-  return AfterExit::kResume;
+void ExitHandler::add_observer(ExitObserver* observer) {
+  observers_.push_back(observer);
+  emulate_.observer = &watcher_;
+  takes_brief_ = false;
 }
 
-ExitSink::Inside ExitHandler::handle_inside(const Exit& exit, CpuView& view) {
-  uint64_t* const x = view.regs->x;
-  switch (exit.kind) {
-    case ExitKind::kSysreg: {
-      if (statistics_.latency != nullptr) break;
-      statistics_.exit(ExitClass::kSysreg);
-      uint64_t value = 0;
-      if (!sysreg(exit, value)) return Inside::kEnded;
-      if (!exit.sysreg_write) x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt] = value;
-      return Inside::kPerformed;
-    }
-    case ExitKind::kHvc: {
-      uint64_t answer;
-      if (statistics_.latency != nullptr || !hvc_answer(exit.esr, x, answer)) {
-        return Inside::kReturned;
-      }
-      statistics_.exit(ExitClass::kHvc);
-      x[0] = answer;
-      return Inside::kPerformed;
-    }
-    default:
-      break;
+// --- the way of an exit --------------------------------------------------------------------------
+
+Answer ExitHandler::handle(const Exit& exit, CpuView& view) {
+  if (exit.brief) return brief_access(exit, view);
+  if (observers_.empty()) [[likely]] {
+    return dispatch(exit, view, NoClock{});
   }
-  handle(exit);
-  return Inside::kEnded;
+  return observed(exit, view);
 }
 
 // A device that refuses has done nothing: it is asked again on the long way.
-bool ExitHandler::perform_inside(uint64_t esr, uint64_t ipa, CpuView& view) {
+Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
   using emulation::Single;
-  const Access& access = syndrome_access(esr);
-  if (statistics_.latency != nullptr || DataAbort{esr}.acquire_release()) return false;
-  const Single done =
-      emulation::access_at<false>(access, ipa, view, *services_.bus, emulate_, statistics_);
-  if (done != Single::kDone) return false;
-  statistics_.exit(ExitClass::kDataAbortIsv1);
+  if (!takes_brief_ || DataAbort{exit.esr}.acquire_release()) return {Resume::kWhole};
+  const Single done = emulation::access_at<false>(syndrome_access(exit.esr), exit.ipa, view,
+                                                  *services_.bus, emulate_, counters_);
+  if (done != Single::kDone) return {Resume::kWhole};
+  counters_.exit(ExitClass::kDataAbortIsv1);
   stuck_pc_ = ~uint64_t{0};
-  return true;
-}
-
-AfterExit ExitHandler::handle_other(const Exit& exit) {
-  switch (exit.kind) {
-    case ExitKind::kBudget:
-      return AfterExit::kBudget;
-    case ExitKind::kKicked:
-      return AfterExit::kKicked;
-    case ExitKind::kDebug:
-      return AfterExit::kDebug;
-    default:
-      break;
-  }
-  const ExitClass exit_class = class_of(exit.kind);
-  statistics_.exit(exit_class);
-  std::optional<StageClock> clock;
-  if (statistics_.latency != nullptr) [[unlikely]] {
-    clock.emplace((*statistics_.latency)[static_cast<size_t>(exit_class)]);
-  }
-  switch (exit.kind) {
-    case ExitKind::kSysreg: {
-      uint64_t value = 0;
-      if (sysreg(exit, value)) vcpu_.complete_sysreg(exit, value);
-      return AfterExit::kResume;
-    }
-    case ExitKind::kHvc:
-      return hvc(exit);
-    case ExitKind::kWfi:
-      return AfterExit::kWait;
-    case ExitKind::kWfe:
-      return AfterExit::kWaitEvent;
-    case ExitKind::kPrefetchAbort:
-      log_guest("vcpu %u: instruction fetch from %#" PRIx64 ", where there is no memory", exit.vcpu,
-                exit.pc);
-      external_abort(exit);
-      return AfterExit::kResume;
-    case ExitKind::kShutdown:
-      return AfterExit::kSystemOff;
-    case ExitKind::kReset:
-      return AfterExit::kSystemReset;
-    case ExitKind::kCrashed:
-      return AfterExit::kCrashed;
-    default:
-      return AfterExit::kFailed;
-  }
+  return {Resume::kGoOn};
 }
 
 template <typename Clock>
-[[gnu::always_inline]] inline void ExitHandler::data_abort(const Exit& exit, DataAbort abort,
+[[gnu::always_inline]] inline Answer ExitHandler::dispatch(const Exit& exit, CpuView& view,
                                                            Clock&& clock) {
+  if (exit.kind != ExitKind::kDataAbort) return other(exit, view);
+  const DataAbort abort{exit.esr};
+  counters_.exit(abort.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0);
+  return resumed(data_abort(exit, abort, view, clock));
+}
+
+Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
+  if (is_event(exit.kind)) return other(exit, view);
+  record_ = ExitRecord{};
+  record_.exit = &exit;
+  record_.exit_class = class_of(exit);
+  record_.start = host_cycles();
+  record_.answer = dispatch(exit, view, StageClock(record_));
+  record_.total = host_cycles() - record_.start;
+  for (ExitObserver* observer : observers_) observer->exited(record_);
+  return record_.answer;
+}
+
+void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t offset, unsigned size,
+                                         bool write, uint64_t value, bool abort) {
+  handler_.counters_.device_access(region, offset, size, write, value, abort);
+  ExitRecord& record = handler_.record_;
+  record.region = &region;
+  record.offset = offset;
+  record.size = static_cast<uint8_t>(size);
+  record.write = write;
+  record.value = value;
+  record.abort = abort;
+}
+
+void ExitHandler::Watcher::unmapped_access(uint64_t ipa, unsigned size, bool write) {
+  handler_.counters_.unmapped_access(ipa, size, write);
+}
+
+// --- data aborts ---------------------------------------------------------------------------------
+
+template <typename Clock>
+[[gnu::always_inline]] inline Resume ExitHandler::data_abort(const Exit& exit, DataAbort abort,
+                                                             CpuView& view, Clock&& clock) {
+  constexpr bool kObserved = !std::is_same_v<std::remove_cvref_t<Clock>, NoClock>;
   // A table walk is never emulated: tables do not live in devices (design: test S1PTW before CM).
   if (abort.s1ptw()) [[unlikely]] {
     return external_abort(exit);
   }
+  // A device holds nothing that cache maintenance could reach.
   if (abort.cache_maintenance()) [[unlikely]] {
-    return cache_maintenance(exit);
+    return Resume::kGoOn;
   }
   const Access* found;
   if (abort.valid()) {
     found = &syndrome_access(exit.esr);
   } else {
-    const auto status = instructions_.find(exit.pc, found, statistics_, clock);
+    const auto status = instructions_.find(exit.pc, found, counters_, clock);
     if (status != InstructionSource::Status::kOk) [[unlikely]] {
-      if (status == InstructionSource::Status::kRetry) return retry(exit, *found, true);
+      if (status == InstructionSource::Status::kRetry) return retry(exit, true);
       return unsupported_instruction(exit);
     }
   }
 
   const Access& access = *found;
-  CpuView& view = vcpu_.view(exit, access);
+  if constexpr (kObserved) record_.access = found;
   // The page of the fault is translated already: by the hardware, for this very access.
   constexpr uint8_t kBoth = Exit::kFar | Exit::kIpa;
   const bool page_known = (exit.valid_mask & kBoth) == kBoth && !abort.far_not_valid();
@@ -239,78 +211,78 @@ template <typename Clock>
     if (!(plain && page_known && va == exit.far && static_cast<unsigned>(access.op) == op) &&
         !agrees_with_syndrome(access, va, abort.write(), (exit.valid_mask & Exit::kFar) != 0,
                               exit.far, view)) {
-      return retry(exit, access, true);
+      return retry(exit, true);
     }
   }
 
   using emulation::Single;
+  std::conditional_t<kObserved, Watcher, VcpuCounters>* observer;
+  if constexpr (kObserved) {
+    observer = &watcher_;
+  } else {
+    observer = &counters_;
+  }
   const Single single =
-      emulation::single_access(access, va, view, *services_.bus, emulate_, statistics_, plain);
+      emulation::single_access(access, va, view, *services_.bus, emulate_, *observer, plain);
   if (single == Single::kDone) [[likely]] {
     clock.lap(Stage::kEmulate);
     stuck_pc_ = ~uint64_t{0};
-    return vcpu_.complete(exit, access, kDone);
+    return Resume::kGoOn;
   }
   const Outcome outcome = single == Single::kAbort
                               ? Outcome{Outcome::Status::kFault, emulation::refused(access, va), 0}
                               : emulate(access, va, view, services_.bus, emulate_);
   clock.lap(Stage::kEmulate);
-  emulated(exit, access, va, outcome);
+  return emulated(exit, va, outcome);
 }
 
 // Any end of an emulation.
-void ExitHandler::emulated(const Exit& exit, const Access& access, uint64_t va,
-                           const Outcome& outcome) {
+Resume ExitHandler::emulated(const Exit& exit, uint64_t va, const Outcome& outcome) {
   switch (outcome.status) {
     case Outcome::Status::kRetry:
-      return retry(exit, access, false);
+      return retry(exit, false);
     case Outcome::Status::kUnsupported:
-      ++statistics_.counters.unsupported_accesses;
+    case Outcome::Status::kNeedsExit:  // not with a bus
+      ++counters_.counters.unsupported_accesses;
       log_guest("vcpu %u: unsupported access to a device at pc %#" PRIx64 ", address %#" PRIx64,
                 exit.vcpu, exit.pc, va);
       return external_abort(exit);
     case Outcome::Status::kFault:
       if (outcome.fault.ec == 0x24 && outcome.fault.fsc == emulation::kFscExternal) {
-        ++statistics_.counters.external_aborts;
+        ++counters_.counters.external_aborts;
         log_guest("vcpu %u: external abort: %s %#" PRIx64 " at pc %#" PRIx64, exit.vcpu,
                   outcome.fault.write ? "write to" : "read of", va, exit.pc);
       }
-      break;
-    default:
+      stuck_pc_ = ~uint64_t{0};
+      fault = outcome.fault;
+      return Resume::kFault;
+    case Outcome::Status::kProgress:
+      stuck_pc_ = ~uint64_t{0};
+      return Resume::kAgain;
+    case Outcome::Status::kDone:
       break;
   }
   stuck_pc_ = ~uint64_t{0};
-  vcpu_.complete(exit, access, outcome);
+  return Resume::kGoOn;
 }
 
-void ExitHandler::unsupported_instruction(const Exit& exit) {
-  ++statistics_.counters.unsupported_accesses;
+Resume ExitHandler::unsupported_instruction(const Exit& exit) {
+  ++counters_.counters.unsupported_accesses;
   log_guest("vcpu %u: unsupported instruction %08x accesses a device at pc %#" PRIx64, exit.vcpu,
             instructions_.last_word(), exit.pc);
-  external_abort(exit);
-}
-
-// CM = 1: a device holds nothing that maintenance could reach.
-void ExitHandler::cache_maintenance(const Exit& exit) {
-  Access maintenance{};
-  maintenance.op = Op::kCacheMaintenance;
-  vcpu_.complete(exit, maintenance, kDone);
+  return external_abort(exit);
 }
 
 // Nothing is emulated: what was remembered of this PC goes, and the guest runs the instruction
 // again.
-void ExitHandler::retry(const Exit& exit, const Access& access, bool disagreement) {
-  ++statistics_.counters.retries;
-  if (disagreement) ++statistics_.counters.disagreements;
+Resume ExitHandler::retry(const Exit& exit, bool disagreement) {
+  ++counters_.counters.retries;
+  if (disagreement) ++counters_.counters.disagreements;
   instructions_.drop(exit.pc);
-  if (patience_is_over(exit)) {
-    ++statistics_.counters.stuck_aborts;
-    log_guest("vcpu %u: no progress at pc %#" PRIx64 ": external abort", exit.vcpu, exit.pc);
-    return external_abort(exit);
-  }
-  Outcome outcome;
-  outcome.status = Outcome::Status::kRetry;
-  vcpu_.complete(exit, access, outcome);
+  if (!patience_is_over(exit)) return Resume::kAgain;
+  ++counters_.counters.stuck_aborts;
+  log_guest("vcpu %u: no progress at pc %#" PRIx64 ": external abort", exit.vcpu, exit.pc);
+  return external_abort(exit);
 }
 
 bool ExitHandler::patience_is_over(const Exit& exit) {
@@ -327,54 +299,104 @@ bool ExitHandler::patience_is_over(const Exit& exit) {
   return over;
 }
 
-void ExitHandler::external_abort(const Exit& exit) {
-  ++statistics_.counters.external_aborts;
-  vcpu_.inject_external_abort(exit);
+// Of what the exit tried to reach: synchronous, on the access or on the walk to it.
+Resume ExitHandler::external_abort(const Exit& exit) {
+  constexpr uint8_t kPrefetch = 0x20, kData = 0x24;  // EC, from a lower EL
+  ++counters_.counters.external_aborts;
+  const bool prefetch = exit.kind == ExitKind::kPrefetchAbort;
+  const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
+  const DataAbort abort{exit.esr};
+  fault = {.far = far_known ? exit.far : 0, .fsc = emulation::kFscExternal, .write = false};
+  fault.ec = prefetch ? kPrefetch : kData;
+  if (abort.s1ptw() && far_known) {
+    fault.fsc = static_cast<uint8_t>(kFscExternalOnWalk |
+                                     (vcpu_.failing_walk_level(exit.far, prefetch) & 3));
+  }
+  if (!far_known) fault.iss |= iss::kFnv;
+  if (!prefetch) {
+    fault.write = abort.write();
+    fault.iss |= static_cast<uint32_t>(exit.esr) & iss::kCm;
+  }
+  return Resume::kFault;
 }
 
-// The device's answer to a read in `value`. False: nobody answers, and UNDEFINED was delivered.
-bool ExitHandler::sysreg(const Exit& exit, uint64_t& value) {
-  statistics_.sysreg_access(exit.sysreg, exit.sysreg_write);
+// --- other exits ---------------------------------------------------------------------------------
+
+Answer ExitHandler::other(const Exit& exit, CpuView& view) {
+  if (is_event(exit.kind)) {
+    if (exit.kind == ExitKind::kKicked) return leave(exit, AfterExit::kKicked);
+    if (exit.kind == ExitKind::kDebug) return leave(exit, AfterExit::kDebug);
+    return {Resume::kLeave};
+  }
+  counters_.exit(class_of(exit));
+  switch (exit.kind) {
+    case ExitKind::kSysreg:
+      return resumed(sysreg(exit, view.regs->x));
+    case ExitKind::kHvc:
+      return hvc(exit, view.regs->x);
+    case ExitKind::kWfi:
+      return leave(exit, AfterExit::kWait);
+    case ExitKind::kWfe:
+      return leave(exit, AfterExit::kWaitEvent);
+    case ExitKind::kPrefetchAbort:
+      log_guest("vcpu %u: instruction fetch from %#" PRIx64 ", where there is no memory", exit.vcpu,
+                exit.pc);
+      return resumed(external_abort(exit));
+    case ExitKind::kShutdown:
+      return leave(exit, AfterExit::kSystemOff);
+    case ExitKind::kReset:
+      return leave(exit, AfterExit::kSystemReset);
+    case ExitKind::kCrashed:
+      return leave(exit, AfterExit::kCrashed);
+    default:
+      return leave(exit, AfterExit::kFailed);
+  }
+}
+
+// MRS, MSR of a register that a device answers for. `x`: GeneralRegisters.
+Resume ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
+  counters_.sysreg_access(exit.sysreg, exit.sysreg_write);
   // ICC_* have CRn 4 (PMR) or 12; CNT* have CRn 14.
   SysregDevice* device = (exit.sysreg >> 7 & 15) == 14 ? services_.timer : services_.gic;
-  const bool known = exit.sysreg_write
-                         ? device->sysreg_write(exit.sysreg, exit.vcpu, exit.sysreg_value)
-                         : device->sysreg_read(exit.sysreg, exit.vcpu, value);
+  uint64_t value = exit.sysreg_value;
+  const bool known = exit.sysreg_write ? device->sysreg_write(exit.sysreg, exit.vcpu, value)
+                                       : device->sysreg_read(exit.sysreg, exit.vcpu, value);
   if (!known) {
-    ++statistics_.counters.undefined;
-    vcpu_.inject_undefined(exit);
+    ++counters_.counters.undefined;
+    fault = {.far = 0, .fsc = 0, .write = false, .ec = 0};
+    return Resume::kFault;
   }
-  return known;
+  if (!exit.sysreg_write) x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt] = value;
+  record_.value = value;
+  return Resume::kGoOn;
 }
 
-AfterExit ExitHandler::hvc(const Exit& exit) {
-  uint64_t args[4];
-  vcpu_.get_registers(0xf, args);
-  uint64_t answer;
-  if (hvc_answer(exit.esr, args, answer)) {
-    vcpu_.set_register(0, answer);
-    return AfterExit::kResume;
+Answer ExitHandler::hvc(const Exit& exit, uint64_t* x) {
+  uint64_t answer = ~uint64_t{0};  // NOT_SUPPORTED
+  if ((exit.esr & 0xffff) != 0 || psci_answer(x[0], x[1], answer)) {
+    x[0] = answer;
+    return resumed(Resume::kGoOn);
   }
-  PsciResult result = psci_call(*services_.power, args);
+  const PsciResult result = psci_call(*services_.power, x);
   switch (result.action) {
     case PsciResult::Action::kReturn:
-      vcpu_.set_register(0, result.value);
-      return AfterExit::kResume;
+      x[0] = result.value;
+      return resumed(Resume::kGoOn);
     case PsciResult::Action::kSuspend:
-      vcpu_.set_register(0, result.value);
-      return AfterExit::kSuspend;
+      x[0] = result.value;
+      return leave(exit, AfterExit::kWait);
     case PsciResult::Action::kSuspendEntry:
       restart_entry_ = result.entry;
       restart_context_ = result.context;
-      return AfterExit::kRestart;
+      return leave(exit, AfterExit::kRestart);
     case PsciResult::Action::kCpuOff:
-      return AfterExit::kCpuOff;
+      return leave(exit, AfterExit::kCpuOff);
     case PsciResult::Action::kSystemOff:
-      return AfterExit::kSystemOff;
+      return leave(exit, AfterExit::kSystemOff);
     case PsciResult::Action::kSystemReset:
-      return AfterExit::kSystemReset;
+      return leave(exit, AfterExit::kSystemReset);
   }
-  return AfterExit::kResume;
+  return resumed(Resume::kGoOn);
 }
 
 }  // namespace trapline

@@ -1,17 +1,19 @@
-// The exit loop's heart: one Exit in, the guest's state moved on, and what the vCPU does next out.
-// Follow an exit from here: handle() -> data_abort() -> InstructionSource -> emulate() ->
-// complete(). Some need not leave run() for it: handle_inside(), perform_inside().
+// The exit path: every Exit of a vCPU comes to handle(), which says how the vCPU goes on.
+// Follow one from here: handle() -> data_abort() -> InstructionSource -> emulate() -> Answer.
 #ifndef TRAPLINE_VMM_EXIT_EXIT_H_
 #define TRAPLINE_VMM_EXIT_EXIT_H_
 
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "mmio/bus.h"
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
+#include "vmm/exit/counters.h"
 #include "vmm/exit/instruction_source.h"
+#include "vmm/exit/observer.h"
 #include "vmm/exit/psci.h"
-#include "vmm/stats/statistics.h"
 #include "vmm/vcpu/syndrome.h"
 #include "vmm/vcpu/vcpu.h"
 
@@ -24,16 +26,17 @@ struct ExitServices {
   SysregDevice* gic = nullptr;    // ICC_*
   SysregDevice* timer = nullptr;  // CNT*
   PowerControl* power = nullptr;
-  bool icount = false;  // patience is counted in rounds, not in seconds
+  // A device may bring the next deadline nearer, so that run() ends at each exit; and patience is
+  // counted in rounds, not in seconds.
+  bool icount = false;
 };
 
+// Why run() returned.
 enum class AfterExit : uint8_t {
-  kResume,
-  kKicked,  // look at what the machine wants
-  kBudget,
-  kWait,       // WFI: until an interrupt is pending
+  kResume,     // nothing to do: run on
+  kKicked,     // look at what the machine wants
+  kWait,       // WFI, PSCI CPU_SUSPEND standby: until an interrupt is pending
   kWaitEvent,  // WFE
-  kSuspend,    // PSCI CPU_SUSPEND standby: as kWait
   kRestart,    // PSCI power-down suspend: wait, then start again at restart_entry()
   kCpuOff,
   kSystemOff,
@@ -47,34 +50,67 @@ class ExitHandler final : public ExitSink {
  public:
   ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice);
 
-  AfterExit handle(const Exit& exit);
-  Inside handle_inside(const Exit& exit, CpuView& view) override;
-  bool perform_inside(uint64_t esr, uint64_t ipa, CpuView& view) override;
+  Answer handle(const Exit& exit, CpuView& view) override;
+
+  // After run(): why it returned, told once; and with which exit, unless it is kResume.
+  AfterExit after() { return std::exchange(after_, AfterExit::kResume); }
+  const Exit& left_by() const { return left_by_; }
+
+  // At assembly. Each costs every exit a clock at every stage; none costs nothing.
+  void add_observer(ExitObserver* observer);
 
   InstructionSource& instructions() { return instructions_; }
-  VcpuStatistics& statistics() { return statistics_; }
+  VcpuCounters& counters() { return counters_; }
   uint64_t restart_entry() const { return restart_entry_; }
   uint64_t restart_context() const { return restart_context_; }
 
  private:
-  AfterExit handle_other(const Exit& exit);
+  // Counts the accesses of devices, and notes the last one for the observers.
+  class Watcher final : public AccessObserver {
+   public:
+    explicit Watcher(ExitHandler& handler) : handler_(handler) {}
+    void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
+                       uint64_t value, bool abort) override;
+    void unmapped_access(uint64_t ipa, unsigned size, bool write) override;
+
+   private:
+    ExitHandler& handler_;
+  };
+
   template <typename Clock>
-  void data_abort(const Exit& exit, DataAbort abort, Clock&& clock);
-  void emulated(const Exit& exit, const Access& access, uint64_t va, const Outcome& outcome);
-  void unsupported_instruction(const Exit& exit);
-  void cache_maintenance(const Exit& exit);
-  AfterExit hvc(const Exit& exit);
-  bool sysreg(const Exit& exit, uint64_t& value);
-  void retry(const Exit& exit, const Access& access, bool disagreement);
-  void external_abort(const Exit& exit);
+  Answer dispatch(const Exit& exit, CpuView& view, Clock&& clock);
+  Answer observed(const Exit& exit, CpuView& view);
+  Answer brief_access(const Exit& exit, CpuView& view);
+  template <typename Clock>
+  Resume data_abort(const Exit& exit, DataAbort abort, CpuView& view, Clock&& clock);
+  Resume emulated(const Exit& exit, uint64_t va, const Outcome& outcome);
+  Resume unsupported_instruction(const Exit& exit);
+  Answer other(const Exit& exit, CpuView& view);
+  Answer hvc(const Exit& exit, uint64_t* x);
+  Resume sysreg(const Exit& exit, uint64_t* x);
+  Resume retry(const Exit& exit, bool disagreement);
+  Resume external_abort(const Exit& exit);
   bool patience_is_over(const Exit& exit);
+  Answer leave(const Exit& exit, AfterExit after) {
+    after_ = after;
+    left_by_ = exit;
+    return {Resume::kLeave};
+  }
+  Answer resumed(Resume how) const { return {how, services_.icount}; }
 
   Vcpu& vcpu_;
   ExitServices services_;
   InstructionSource instructions_;
-  VcpuStatistics statistics_;
+  VcpuCounters counters_;
   EmulateContext emulate_;
+  bool takes_brief_;
+  AfterExit after_ = AfterExit::kResume;
+  Exit left_by_;
   uint64_t restart_entry_ = 0, restart_context_ = 0;
+
+  std::vector<ExitObserver*> observers_;
+  Watcher watcher_{*this};
+  ExitRecord record_;
 
   // Rule 1's patience: the instruction that is being retried, and since when.
   uint64_t stuck_pc_ = ~uint64_t{0};

@@ -11,20 +11,6 @@
 namespace trapline {
 namespace {
 
-icache::Policy policy_of(CachePolicy policy) {
-  switch (policy) {
-    case CachePolicy::kOff:
-      return icache::Policy::kOff;
-    case CachePolicy::kRewalk:
-      return icache::Policy::kRewalk;
-    case CachePolicy::kRecheck:
-      return icache::Policy::kRecheck;
-    case CachePolicy::kProtect:
-      return icache::Policy::kProtect;
-  }
-  return icache::Policy::kOff;
-}
-
 icache::Source source_of(const Fetched& fetched) {
   icache::Source source;
   source.word = fetched.word;
@@ -52,7 +38,7 @@ InstructionSource::InstructionSource(Vcpu& vcpu, const Choice& choice)
     : vcpu_(vcpu),
       choice_(choice),
       by_pc_(choice.policy == CachePolicy::kRecheck || choice.policy == CachePolicy::kProtect),
-      cache_(policy_of(choice.policy)) {
+      cache_(choice.policy) {
   if (choice.decoder == DecoderChoice::kCapstone) capstone_ = std::make_unique<CapstoneDecoder>();
 }
 
@@ -81,16 +67,16 @@ DecodeStatus InstructionSource::decode_with_choice(uint32_t word, Access& access
 }
 
 InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& access,
-                                                         VcpuStatistics& statistics) {
+                                                         VcpuCounters& counters) {
   last_word_ = word;
   const DecodeStatus status = decode_with_choice(word, access);
-  if (capstone_ != nullptr && capstone_->last_was_native()) ++statistics.counters.decode_fallback;
+  if (capstone_ != nullptr && capstone_->last_was_native()) ++counters.counters.decode_fallback;
   switch (status) {
     case DecodeStatus::kAccess:
-      ++statistics.counters.decode_ok;
+      ++counters.counters.decode_ok;
       return Status::kOk;
     case DecodeStatus::kUnsupported:
-      ++statistics.counters.decode_unsupported;
+      ++counters.counters.decode_unsupported;
       return Status::kUnsupported;
     default:
       return Status::kRetry;  // what trapped was a memory access: this is not what trapped
@@ -100,7 +86,7 @@ InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& 
 // No cache, or not in it.
 template <typename Clock>
 InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& access,
-                                                         VcpuStatistics& statistics, Clock& clock) {
+                                                         VcpuCounters& counters, Clock& clock) {
   const uint64_t token = cache_->begin();
   Fetched fetched;
   const bool translated = vcpu_.translate_pc(pc, fetched);
@@ -135,7 +121,7 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
     if (!fetched.ok) return Status::kRetry;
   }
 
-  const Status status = decode_word(fetched.word, access, statistics);
+  const Status status = decode_word(fetched.word, access, counters);
   clock.lap(Stage::kDecode);
   if (status != Status::kOk) return status;
   if (choice_.policy == CachePolicy::kRewalk) {
@@ -147,10 +133,10 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
   return Status::kOk;
 }
 
-template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&,
-                                                                  VcpuStatistics&, StageClock&);
-template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&,
-                                                                  VcpuStatistics&, NoClock&);
+template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
+                                                                  StageClock&);
+template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
+                                                                  NoClock&);
 
 // Policy `protect`: from here on writes to what `fetched` was read from are heard of. What was read
 // before may have changed since, so it is read again. False: do not cache.

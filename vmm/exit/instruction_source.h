@@ -11,8 +11,8 @@
 #include "icache/icache.h"
 #include "icache/owned.h"
 #include "vmm/config/options.h"
-#include "vmm/stats/stage_clock.h"
-#include "vmm/stats/statistics.h"
+#include "vmm/exit/counters.h"
+#include "vmm/exit/stage_clock.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
@@ -39,7 +39,7 @@ class InstructionSource final {
   // The access of the instruction at `pc`, as the vCPU would fetch it in its present context. On
   // kOk `access` points to it: good until the next find(), also after drop().
   template <typename Clock>
-  [[gnu::always_inline]] Status find(uint64_t pc, const Access*& access, VcpuStatistics& statistics,
+  [[gnu::always_inline]] Status find(uint64_t pc, const Access*& access, VcpuCounters& counters,
                                      Clock& clock) {
     const icache::Entry* entry = nullptr;
     if (by_pc_) [[likely]] {
@@ -49,7 +49,7 @@ class InstructionSource final {
     }
     if (entry == nullptr) {
       access = &decoded_;
-      return find_slowly(pc, decoded_, statistics, clock);
+      return find_slowly(pc, decoded_, counters, clock);
     }
     access = &entry->access;
     if (choice_.check) [[unlikely]] {
@@ -77,9 +77,9 @@ class InstructionSource final {
   }
   void change_context(const TranslationRegs& now);
   template <typename Clock>
-  Status find_slowly(uint64_t pc, Access& access, VcpuStatistics& statistics, Clock& clock);
+  Status find_slowly(uint64_t pc, Access& access, VcpuCounters& counters, Clock& clock);
   bool watch_source(uint64_t pc, Fetched& fetched);
-  Status decode_word(uint32_t word, Access& access, VcpuStatistics& statistics);
+  Status decode_word(uint32_t word, Access& access, VcpuCounters& counters);
   DecodeStatus decode_with_choice(uint32_t word, Access& access);
   void check_hit(uint64_t pc, const Access& hit);
 

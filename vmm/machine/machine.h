@@ -12,36 +12,46 @@
 #include <string>
 #include <vector>
 
-#include "devices/gicv3/gicv3.h"
 #include "devices/timer.h"
 #include "mmio/bus.h"
 #include "vmm/boot/boot.h"
+#include "vmm/config/options.h"
+#include "vmm/config/platform.h"
+#include "vmm/config/result.h"
+#include "vmm/debug/debuggee.h"
+#include "vmm/debug/gdb_server.h"
+#include "vmm/exit/exit.h"
+#include "vmm/exit/psci.h"
 #include "vmm/machine/clocks.h"
 #include "vmm/machine/console.h"
-#include "vmm/debug/debuggee.h"
-#include "vmm/exit/exit.h"
-#include "vmm/debug/gdb_server.h"
-#include "vmm/memory/guest_memory.h"
 #include "vmm/machine/idle_watch.h"
 #include "vmm/machine/lifecycle.h"
-#include "vmm/config/options.h"
 #include "vmm/machine/peripherals.h"
-#include "vmm/config/platform.h"
-#include "vmm/exit/psci.h"
-#include "vmm/config/result.h"
-#include "vmm/soft/soft_vcpu.h"
+#include "vmm/memory/guest_memory.h"
 #include "vmm/memory/stage2.h"
-#include "vmm/stats/statistics.h"
+#include "vmm/stats/report.h"
+#include "vmm/vcpu/irqchip.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
 // Exit statuses of the program (design.md, "The command line").
 enum ExitStatus : int { kPoweredOff = 0, kBadInput = 1, kGuestFailed = 2, kLimitReached = 124 };
 
+// What a backend is made from.
+struct BackendParts {
+  const Options& options;
+  GuestMemory& memory;
+  Stage2& stage2;
+  Clock& clock;
+};
+using MakeBackend = std::unique_ptr<Backend> (*)(const BackendParts&);
+
 class Machine final : public PowerControl, public Debuggee, private GuestMemory::Observer {
  public:
   // Assembles the machine; all that a user can get wrong is found here.
-  static Result<std::unique_ptr<Machine>> create(const Options& options, Console& console);
+  static Result<std::unique_ptr<Machine>> create(const Options& options, Console& console,
+                                                 MakeBackend make_backend);
   ~Machine() override;
 
   // Runs to the end; the program's exit status. Once.
@@ -81,7 +91,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void memory_written(uint64_t ipa, uint64_t size) override;
   void memory_map_changed() override;
   Machine(const Options& options, Console& console);
-  std::string assemble();
+  std::string assemble(MakeBackend make_backend);
   void reset();
   void load_memory();
   // Nothing calls into the machine any more when this returns. Again is harmless.
@@ -92,7 +102,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void cpu_thread(Cpu& cpu);
   void run_in_turn();
   void begin_if_turned_on(Cpu& cpu);
-  void after_exit(Cpu& cpu, const Exit& exit);
+  void act(Cpu& cpu, AfterExit after);
   bool waits(Cpu& cpu);
   void wake(Cpu& cpu, uint64_t timeout_ns);
   void limit_reached();
@@ -132,11 +142,11 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   HostClock* host_clock_ = nullptr;
   IcountClock* icount_clock_ = nullptr;
   std::unique_ptr<Clock> clock_;
-  std::unique_ptr<soft::SoftMachine> backend_;
+  std::unique_ptr<Backend> backend_;
 
   Bus bus_;
   DeviceGate gate_;
-  std::unique_ptr<Gicv3> gic_;
+  std::unique_ptr<Irqchip> irqchip_;
   std::unique_ptr<GenericTimer> timer_;
   std::unique_ptr<Peripherals> peripherals_;
 

@@ -39,12 +39,12 @@ std::string Peripherals::add(platform::Window window, Device& device) {
 }
 
 std::string Peripherals::add_devices() {
-  uart_ = std::make_unique<Pl011>(s_.console, &s_.gic.spi(platform::kUartSpi));
+  uart_ = std::make_unique<Pl011>(s_.console, &s_.irqchip.spi(platform::kUartSpi));
   uart_->on_rx_space([this] { s_.console.input_wanted(); });
   uint64_t epoch = s_.options.icount ? kFixedEpoch : static_cast<uint64_t>(std::time(nullptr));
-  rtc_ = std::make_unique<Pl031>(s_.clock, epoch, &s_.gic.spi(platform::kRtcSpi));
+  rtc_ = std::make_unique<Pl031>(s_.clock, epoch, &s_.irqchip.spi(platform::kRtcSpi));
   timer_frames_ = std::make_unique<MemoryMappedTimer>(s_.clock);
-  timer_frames_->connect(&s_.gic.spi(platform::kTimerFrameSpi));
+  timer_frames_->connect(&s_.irqchip.spi(platform::kTimerFrameSpi));
 
   std::string error = add(platform::kUart, *uart_);
   if (error.empty()) error = add(platform::kRtc, *rtc_);
@@ -163,7 +163,7 @@ std::string Peripherals::add_transport(const std::string& name,
   virtio::Transport::Options options;
   options.name = name;
   options.dma = &dma_;
-  options.irq = &s_.gic.spi(platform::kVirtioSpi + *slot);
+  options.irq = &s_.irqchip.spi(platform::kVirtioSpi + *slot);
   options.io = s_.options.icount && !live ? IoMode::deterministic(s_.clock) : IoMode::threaded();
   options.legacy = s_.options.virtio_legacy;
   virtio_.push_back(std::make_unique<virtio::Transport>(std::move(options), std::move(function)));

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "devices/fw_cfg.h"
-#include "devices/gicv3/gicv3.h"
 #include "devices/pflash.h"
 #include "devices/pl011.h"
 #include "devices/pl031.h"
@@ -19,12 +18,13 @@
 #include "devices/virtio/console.h"
 #include "devices/virtio/transport.h"
 #include "mmio/bus.h"
-#include "vmm/machine/console.h"
-#include "vmm/memory/guest_memory.h"
 #include "vmm/config/options.h"
 #include "vmm/config/platform.h"
-#include "vmm/vcpu/vcpu.h"
+#include "vmm/machine/console.h"
 #include "vmm/machine/virtio_slots.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/vcpu/irqchip.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -46,7 +46,7 @@ class Peripherals final {
     GuestMemory& memory;
     Backend& backend;
     Bus& bus;
-    Gicv3& gic;
+    Irqchip& irqchip;
     Clock& clock;
     Console& console;
   };

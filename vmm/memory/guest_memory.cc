@@ -74,8 +74,8 @@ bool GuestMemory::write(uint64_t ipa, const void* data, uint64_t size) {
 void GuestMemory::dma_done(uint64_t ipa, uint64_t size) {
   if (size == 0) return;
   // The bytes before, the flags after: whoever flags a page and then reads it either shows us the
-  // flag or sees the bytes (mark_code_page() in vmm/soft/engine/block.cc has the argument). Without it
-  // even an x86 host reads the flags while the bytes are still in its store buffer.
+  // flag or sees the bytes (mark_code_page() in vmm/soft/engine/block.cc has the argument). Without
+  // it even an x86 host reads the flags while the bytes are still in its store buffer.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   for (Observer* observer : observers_) observer->memory_written(ipa, size);
 }

@@ -10,6 +10,11 @@
 namespace trapline {
 
 enum class WalkFor : uint8_t { kRead, kWrite, kReadWrite, kFetch };
+constexpr WalkFor walk_for(Direction dir) {
+  return dir == Direction::kRead    ? WalkFor::kRead
+         : dir == Direction::kWrite ? WalkFor::kWrite
+                                    : WalkFor::kReadWrite;
+}
 
 struct Stage1Walk {
   enum class Status : uint8_t {

@@ -8,22 +8,9 @@
 
 #include "vmm/memory/stage2.h"
 #include "vmm/memory/walk.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline {
-
-// Fault status codes of data and instruction aborts, D17.2.37: the low two bits are the level.
-enum Fsc : uint8_t {
-  kFscAddressSize = 0x00,
-  kFscTranslation = 0x04,
-  kFscAccessFlag = 0x08,
-  kFscPermission = 0x0c,
-  kFscExternal = 0x10,
-  kFscExternalOnWalk = 0x14,
-  kFscAlignment = 0x21,
-  kFscDebug = 0x22,
-  kFscTlbConflict = 0x30,
-  kFscUnsupportedExclusive = 0x35,
-};
 
 // SCTLR_EL1, D17.2.118.
 enum Sctlr : uint64_t {

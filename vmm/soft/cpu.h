@@ -1,7 +1,7 @@
 // The state of one software CPU and the seams between its parts:
-//   engine   (blocks, integer, branches, loads and stores, run loop)      vmm/soft/engine*, ops_*
-//   system   (MMU, system registers, exceptions) vmm/soft/{mmu,sysreg,exception} fpsimd   (floating
-//   point, Advanced SIMD)                              vmm/soft/fp*
+//   engine/, ops/, jit/       blocks, integer, branches, loads and stores, the run loop
+//   mmu, sysreg*, exception   the MMU, system registers, exceptions
+//   fp/                       floating point, Advanced SIMD
 // Outside the engine's hot handlers every field here is exact: pc, nzcv and the retired count are
 // materialised before a seam function is called.
 #ifndef TRAPLINE_VMM_SOFT_CPU_H_
@@ -15,8 +15,8 @@
 #include "mmio/sysreg.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/stage2.h"
-#include "vmm/vcpu/vcpu.h"
 #include "vmm/memory/walk.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline::soft {
 
@@ -47,7 +47,7 @@ struct Pstate {
 enum class Next : uint8_t {
   kContinue,  // carry on with the next instruction
   kJump,      // cpu.pc was set (exception, ERET): look up a new block
-  kExit,      // cpu.exit is filled in: leave run()
+  kExit,      // cpu.exit is filled in, for the sink
   kResync,    // translation context changed at this instruction: pc + 4, but start a new block
 };
 
@@ -104,7 +104,7 @@ struct Cpu {
   // A futex: 1 while the CPU's thread sleeps in WFI or WFE, or is about to; see raise_attention().
   std::atomic<uint32_t> sleeping{0};
 
-  Exit exit;  // filled when a seam function returns Next::kExit
+  Exit exit;  // the one on its way to the sink; filled when a seam function returns Next::kExit
   unsigned index = 0;
   bool isv_never = false;                      // --isv never: no syndrome for any data abort
   uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
@@ -121,7 +121,7 @@ struct Cpu {
   EngineState* engine = nullptr;
 };
 
-// --- system: vmm/soft/engine/wait.cc --------------------------------------------------------------------
+// --- system: engine/wait.cc ----------------------------------------------------------------------
 
 // A timer is due that has not raised its interrupt. If it has, `attention` shows it afterwards.
 inline bool timer_is_due(const Cpu& cpu, uint64_t now) {
@@ -136,7 +136,7 @@ void raise_attention(Cpu& cpu, uint32_t bits);
 bool event_pending(const Cpu& cpu);
 void clear_event(Cpu& cpu);
 
-// --- system: vmm/soft/mmu.cc ---------------------------------------------------------------------
+// --- system: mmu.cc ------------------------------------------------------------------------------
 
 // A full two-stage translation of one byte address, no TLB. The engine caches the result per 4 KiB.
 struct MmuResult {
@@ -190,6 +190,8 @@ enum class VectorKind : uint16_t { kSync = 0x000, kIrq = 0x080, kFiq = 0x100, kS
 void take_sync(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc);
 void take_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, uint64_t return_pc);  // also FAR_EL1
 void take_interrupt(Cpu& cpu, VectorKind kind);                                    // at cpu.pc
+// What emulation, or the sink, finds instead of the instruction at `pc`.
+void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc);
 // ERET: restores PSTATE from SPSR_EL1 with the illegal-return checks, PC from ELR_EL1.
 void exception_return(Cpu& cpu);
 // SPSR layout of the present state, and back (for gdb and snapshots).
@@ -235,7 +237,7 @@ void debug_context_changed(Cpu& cpu);
 // DC ZVA and every load or store that the engine's fast path does not do: the engine's own slow
 // path (vmm/soft/engine/slow_path.cc), through mmio::emulate() with the RAM side of a CpuView.
 
-// --- fpsimd: vmm/soft/fp*.cc ---------------------------------------------------------------------
+// --- fpsimd: fp/ ---------------------------------------------------------------------------------
 
 // Data-processing words of the "Scalar Floating-Point and Advanced SIMD" group (C4.1), including
 // moves to and from general registers; no memory accesses. Returns an index into the table, 0 for

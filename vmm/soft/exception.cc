@@ -1,6 +1,7 @@
 #include "vmm/soft/exception.h"
 
 #include "vmm/memory/walk_inl.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
 namespace {
@@ -141,6 +142,20 @@ void exception_return(Cpu& cpu) {
   // An illegal return restores PAN like NZCV and DAIF, but not EL and SP.
   set_pstate_context(cpu, el, sp_sel, (spsr & kSpsrPan) != 0);
   cpu.pc = strip_tag(cpu.sys.mmu, cpu.sys.elr_el1);  // AArch64.BranchAddr
+}
+
+void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc) {
+  const auto ec = static_cast<Ec>(fault.ec);
+  switch (ec) {
+    case Ec::kDataAbortLower:
+    case Ec::kDataAbortSame:
+    case Ec::kInstAbortLower:
+      take_abort(cpu, ec == Ec::kInstAbortLower ? ec : Ec::kDataAbortLower,
+                 fault.iss | (fault.write ? iss::kWnr : 0) | fault.fsc, fault.far, pc);
+      return;
+    default:
+      take_sync(cpu, ec, fault.iss, pc);
+  }
 }
 
 }  // namespace trapline::soft

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "vmm/soft/cpu.h"
 #include "vmm/memory/walk_inl.h"
+#include "vmm/soft/cpu.h"
 
 namespace trapline::soft {
 

@@ -1,4 +1,4 @@
-// The machine-wide side of the software CPU: SoftBackend, and the assembly of the vCPUs.
+// The machine-wide side of the software CPU: stage 2, and the assembly of the vCPUs.
 #include "vmm/soft/engine/engine.h"
 #include "vmm/soft/machine.h"
 #include "vmm/soft/soft_internal.h"
@@ -6,40 +6,15 @@
 
 namespace trapline::soft {
 
-void SoftBackend::map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) {
-  stage2_.map(ipa, size, host, perms);
-  memory_.map_changed();
-  tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
-}
-
-void SoftBackend::unmap(uint64_t ipa, uint64_t size) {
-  stage2_.unmap(ipa, size);
-  memory_.map_changed();
-  tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
-}
-
-bool SoftBackend::watch(uint64_t ipa_page) {
-  std::atomic<uint8_t>* flags = memory_.page_flags(ipa_page);
-  if (flags == nullptr) return false;
-  // Neither flag is ever taken back: a page that code was once found through often is again.
-  constexpr uint8_t kBoth = GuestMemory::kWatched | GuestMemory::kWatchedByAll;
-  if ((flags->load(std::memory_order_seq_cst) & kBoth) == kBoth) return true;
-  // The flag first: a TLB entry made after the demotion sees it.
-  flags->fetch_or(GuestMemory::kWatched, std::memory_order_seq_cst);
-  tlb_demote_writes(shared_, current_cpu(shared_), ipa_page & ~kPageMask);
-  flags->fetch_or(GuestMemory::kWatchedByAll, std::memory_order_seq_cst);
-  return true;
-}
-
 namespace {
 
 class Machine final : public SoftMachine {
  public:
   Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never,
           uint16_t translate_after)
-      : shared_(memory), backend_(memory, stage2, shared_) {
+      : memory_(memory), stage2_(stage2), shared_(memory) {
     try {
-      make(memory, stage2, clock, count, isv_never, translate_after);
+      make(clock, count, isv_never, translate_after);
     } catch (...) {
       destroy();
       throw;
@@ -51,19 +26,20 @@ class Machine final : public SoftMachine {
 
   unsigned cpus() const override { return static_cast<unsigned>(vcpus_.size()); }
   SoftVcpu& vcpu(unsigned index) override { return *vcpus_[index]; }
-  SoftBackend& backend() override { return backend_; }
   SharedState& shared() override { return shared_; }
+  void map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) override;
+  void unmap(uint64_t ipa, uint64_t size) override;
+  bool watch(uint64_t ipa_page) override;
 
  private:
-  void make(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never,
-            uint16_t translate_after) {
+  void make(Clock& clock, unsigned count, bool isv_never, uint16_t translate_after) {
     for (unsigned i = 0; i < count; ++i) {
       Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>());
       cpu.index = i;
       cpu.isv_never = isv_never;
       cpu.translate_after = translate_after;
-      cpu.memory = &memory;
-      cpu.stage2 = &stage2;
+      cpu.memory = &memory_;
+      cpu.stage2 = &stage2_;
       cpu.clock = &clock;
       cpu.shared = &shared_;
       engine_create(cpu);
@@ -78,11 +54,37 @@ class Machine final : public SoftMachine {
     }
   }
 
+  GuestMemory& memory_;
+  Stage2& stage2_;
   SharedState shared_;
-  SoftBackend backend_;
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::vector<std::unique_ptr<SoftVcpu>> vcpus_;
 };
+
+void Machine::map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) {
+  stage2_.map(ipa, size, host, perms);
+  memory_.map_changed();
+  tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
+}
+
+void Machine::unmap(uint64_t ipa, uint64_t size) {
+  stage2_.unmap(ipa, size);
+  memory_.map_changed();
+  tlb_invalidate_ipa(shared_, current_cpu(shared_), ipa, size);
+}
+
+bool Machine::watch(uint64_t ipa_page) {
+  std::atomic<uint8_t>* flags = memory_.page_flags(ipa_page);
+  if (flags == nullptr) return false;
+  // Neither flag is ever taken back: a page that code was once found through often is again.
+  constexpr uint8_t kBoth = GuestMemory::kWatched | GuestMemory::kWatchedByAll;
+  if ((flags->load(std::memory_order_seq_cst) & kBoth) == kBoth) return true;
+  // The flag first: a TLB entry made after the demotion sees it.
+  flags->fetch_or(GuestMemory::kWatched, std::memory_order_seq_cst);
+  tlb_demote_writes(shared_, current_cpu(shared_), ipa_page & ~kPageMask);
+  flags->fetch_or(GuestMemory::kWatchedByAll, std::memory_order_seq_cst);
+  return true;
+}
 
 }  // namespace
 

@@ -6,16 +6,11 @@
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/soft_internal.h"
 #include "vmm/soft/sysreg_table.h"
-#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
 namespace {
 
 thread_local Cpu* t_current_cpu = nullptr;
-
-constexpr uint32_t kIssWnr = 1 << 6;
-constexpr uint32_t kIssCm = 1 << 8;
-constexpr uint32_t kIssFnv = 1 << 10;
 
 }  // namespace
 
@@ -23,29 +18,20 @@ Cpu* current_cpu(const SharedState& shared) {
   return t_current_cpu != nullptr && t_current_cpu->shared == &shared ? t_current_cpu : nullptr;
 }
 
-SoftVcpu::SoftVcpu(Cpu& cpu) : cpu_(cpu), view_(cpu) {}
+SoftVcpu::SoftVcpu(Cpu& cpu) : cpu_(cpu) {}
 
 SoftVcpu::~SoftVcpu() {
   if (t_current_cpu == &cpu_) t_current_cpu = nullptr;
 }
 
-void SoftVcpu::set_exit_sink(ExitSink* sink) { engine_set_exit_sink(cpu_, sink, view_); }
-
-Exit SoftVcpu::run(uint64_t budget) {
+void SoftVcpu::run(uint64_t budget, ExitSink& sink) {
   t_current_cpu = &cpu_;
-  if (cpu_.futile_exceptions >= kCrashThreshold) {
-    Exit exit;
-    exit.kind = ExitKind::kCrashed;
-    exit.vcpu = static_cast<uint8_t>(cpu_.index);
-    exit.pc = cpu_.pc;
-    return exit;
-  }
-  return engine_run(cpu_, budget);
+  engine_run(cpu_, budget, sink);
 }
 
-Exit SoftVcpu::step() {
+void SoftVcpu::step(ExitSink& sink) {
   t_current_cpu = &cpu_;
-  return engine_step(cpu_);
+  engine_step(cpu_, sink);
 }
 
 void SoftVcpu::set_breakpoints(const uint64_t* pcs, unsigned count) {
@@ -57,69 +43,14 @@ bool SoftVcpu::set_watchpoints(const Watchpoint* list, unsigned count) {
   return true;
 }
 
-// --- data aborts -----------------------------------------------------------------------------
+// --- the instruction that exited -----------------------------------------------------------------
 
-CpuView& SoftVcpu::view(const Exit& exit, const Access&) {
-  view_.refresh(exit.pc);
-  return view_;
-}
-
-void SoftVcpu::complete(const Exit& exit, const Access&, const Outcome& outcome) {
-  if (outcome.status == Outcome::Status::kDone) [[likely]] {
-    cpu_.nzcv = view_.nzcv;
-    engine_finish_instruction(cpu_);
-    return;
-  }
-  switch (outcome.status) {
-    case Outcome::Status::kDone:
-      return;
-    case Outcome::Status::kProgress:
-      cpu_.nzcv = view_.nzcv;
-      return;
-    case Outcome::Status::kRetry:
-      engine_drop(cpu_, exit.pc, exit.far);
-      return;
-    case Outcome::Status::kFault: {
-      const GuestFault& fault = outcome.fault;
-      const auto ec = static_cast<Ec>(fault.ec);
-      if (ec == Ec::kDataAbortLower || ec == Ec::kDataAbortSame) {
-        take_abort(cpu_, Ec::kDataAbortLower, (fault.write ? kIssWnr : 0) | fault.fsc, fault.far,
-                   exit.pc);
-      } else {
-        take_sync(cpu_, ec, fault.iss, exit.pc);
-      }
-      return;
-    }
-    case Outcome::Status::kUnsupported:
-    case Outcome::Status::kNeedsExit:
-      inject_external_abort(exit);
-      return;
-  }
-}
-
-// The level of the stage-1 table whose read stage 2 refused.
-unsigned SoftVcpu::failing_walk_level(uint64_t va, bool fetch) const {
+unsigned SoftVcpu::failing_walk_level(uint64_t va, bool fetch) {
   TableReader reader(*cpu_.stage2);
   const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, va, fetch ? WalkFor::kFetch : WalkFor::kRead,
                                       cpu_.ps.el == 0, reader);
   return walk.level > 0 ? static_cast<unsigned>(walk.level) : 0;
 }
-
-void SoftVcpu::inject_external_abort(const Exit& exit) {
-  const bool prefetch = exit.kind == ExitKind::kPrefetchAbort;
-  const DataAbort abort{exit.esr};
-  const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
-  uint32_t iss = kFscExternal;
-  if (abort.s1ptw() && far_known) {
-    iss = kFscExternalOnWalk | failing_walk_level(exit.far, prefetch);
-  }
-  if (!far_known) iss |= kIssFnv;
-  if (!prefetch) iss |= static_cast<uint32_t>(exit.esr) & (kIssWnr | kIssCm);
-  take_abort(cpu_, prefetch ? Ec::kInstAbortLower : Ec::kDataAbortLower, iss,
-             far_known ? exit.far : 0, exit.pc);
-}
-
-void SoftVcpu::inject_undefined(const Exit& exit) { take_sync(cpu_, Ec::kUnknown, 0, exit.pc); }
 
 Fetched SoftVcpu::fetch(uint64_t pc) {
   Fetched out;
@@ -157,11 +88,6 @@ bool SoftVcpu::translate_pc(uint64_t pc, Fetched& out) {
 }
 
 // --- system registers --------------------------------------------------------------------------
-
-void SoftVcpu::complete_sysreg(const Exit& exit, uint64_t value) {
-  if (!exit.sysreg_write && exit.sysreg_rt < 31) cpu_.r.x[exit.sysreg_rt] = value;
-  engine_finish_instruction(cpu_);
-}
 
 namespace {
 

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "vmm/soft/cpu.h"
-#include "vmm/soft/engine/soft_view.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline::soft {
@@ -19,22 +18,17 @@ class SoftVcpu final : public Vcpu {
   explicit SoftVcpu(Cpu& cpu);
   ~SoftVcpu() override;
 
-  void set_exit_sink(ExitSink* sink) override;
-  Exit run(uint64_t budget) override;
-  Exit step() override;
+  void run(uint64_t budget, ExitSink& sink) override;
+  void step(ExitSink& sink) override;
   void set_breakpoints(const uint64_t* pcs, unsigned count) override;
   bool set_watchpoints(const Watchpoint* list, unsigned count) override;
 
-  CpuView& view(const Exit& exit, const Access& access) override;
-  void complete(const Exit& exit, const Access& access, const Outcome& outcome) override;
-  void inject_external_abort(const Exit& exit) override;
-  void inject_undefined(const Exit& exit) override;
   Fetched fetch(uint64_t pc) override;
   bool translate_pc(uint64_t pc, Fetched& out) override;
   bool fetch_overtaken() const override;
+  unsigned failing_walk_level(uint64_t va, bool fetch) override;
   const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
 
-  void complete_sysreg(const Exit& exit, uint64_t value) override;
   std::atomic<uint64_t>* timers_due() override { return cpu_.timers_due; }
 
   void set_irq(bool level) override;
@@ -64,34 +58,16 @@ class SoftVcpu final : public Vcpu {
   Cpu& cpu() { return cpu_; }
 
  private:
-  unsigned failing_walk_level(uint64_t va, bool fetch) const;
-
   Cpu& cpu_;
-  SoftView view_;
   uint64_t last_wait_ns_ = ~uint64_t{0};
 };
 
-class SoftBackend final : public Backend {
- public:
-  SoftBackend(GuestMemory& memory, Stage2& stage2, SharedState& shared)
-      : memory_(memory), stage2_(stage2), shared_(shared) {}
-  void map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) override;
-  void unmap(uint64_t ipa, uint64_t size) override;
-  bool watch(uint64_t ipa_page) override;
-
- private:
-  GuestMemory& memory_;
-  Stage2& stage2_;
-  SharedState& shared_;
-};
-
 // All vCPUs of a machine, with the state they share. Vcpu i has MPIDR Aff0 = i.
-class SoftMachine {
+class SoftMachine : public Backend {
  public:
-  virtual ~SoftMachine() = default;
+  const char* name() const override { return "soft"; }
+  SoftVcpu& vcpu(unsigned index) override = 0;
   virtual unsigned cpus() const = 0;
-  virtual SoftVcpu& vcpu(unsigned index) = 0;
-  virtual SoftBackend& backend() = 0;
   virtual SharedState& shared() = 0;
 };
 

@@ -1,7 +1,7 @@
 #include "vmm/soft/sysreg.h"
 
-#include "vmm/soft/sysreg_table.h"
 #include "vmm/memory/walk_inl.h"
+#include "vmm/soft/sysreg_table.h"
 
 namespace trapline::soft {
 namespace {

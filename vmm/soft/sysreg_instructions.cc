@@ -1,13 +1,13 @@
 // SYS: cache maintenance, address translation, TLB maintenance (C5.3, C5.4, C5.5).
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/sysreg.h"
+#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
 namespace {
 
-constexpr uint32_t kIssCm = 1 << 8;
-constexpr uint32_t kIssS1ptw = 1 << 7;
-constexpr uint32_t kIssWnr = 1 << 6;  // always set for cache maintenance and AT (D17.2.37)
+// WnR is always set for cache maintenance and AT (D17.2.37).
+using iss::kCm, iss::kWnr, iss::kS1ptw;
 
 Next data_abort_exit(Cpu& cpu, uint64_t va, const MmuResult& result) {
   Exit& exit = cpu.exit;
@@ -16,8 +16,7 @@ Next data_abort_exit(Cpu& cpu, uint64_t va, const MmuResult& result) {
   exit.vcpu = static_cast<uint8_t>(cpu.index);
   exit.valid_mask =
       static_cast<uint8_t>(Exit::kEsr | Exit::kFar | (result.ipa_valid ? Exit::kIpa : 0));
-  exit.esr =
-      make_esr(Ec::kDataAbortLower, kIssCm | kIssWnr | (result.s1ptw ? kIssS1ptw : 0) | result.fsc);
+  exit.esr = make_esr(Ec::kDataAbortLower, kCm | kWnr | (result.s1ptw ? kS1ptw : 0) | result.fsc);
   exit.far = va;
   exit.ipa = result.ipa;
   exit.pc = cpu.pc;
@@ -37,7 +36,7 @@ Next cache_by_va(Cpu& cpu, uint64_t va, CacheOp op) {
   const MmuResult result = translate_with(cpu, regs, va, purpose, el0, check_stage2);
   switch (result.kind) {
     case MmuResult::Kind::kStage1Fault:
-      take_abort(cpu, Ec::kDataAbortLower, kIssCm | kIssWnr | result.fsc, va, cpu.pc);
+      take_abort(cpu, Ec::kDataAbortLower, kCm | kWnr | result.fsc, va, cpu.pc);
       return Next::kJump;
     case MmuResult::Kind::kStage2Fault:
       return data_abort_exit(cpu, va, result);

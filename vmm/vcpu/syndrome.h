@@ -8,6 +8,20 @@
 
 namespace trapline {
 
+// Fault status codes of data and instruction aborts, D17.2.37: the low two bits are the level.
+enum Fsc : uint8_t {
+  kFscAddressSize = 0x00,
+  kFscTranslation = 0x04,
+  kFscAccessFlag = 0x08,
+  kFscPermission = 0x0c,
+  kFscExternal = 0x10,
+  kFscExternalOnWalk = 0x14,
+  kFscAlignment = 0x21,
+  kFscDebug = 0x22,
+  kFscTlbConflict = 0x30,
+  kFscUnsupportedExclusive = 0x35,
+};
+
 struct DataAbort {
   uint64_t esr;
 
@@ -50,6 +64,36 @@ constexpr Access access_from_syndrome(DataAbort abort) {
   access.acquire = abort.acquire_release() && !abort.write();
   access.release = abort.acquire_release() && abort.write();
   return access;
+}
+
+// The fields of a data abort's ISS (D17.2.37) by which it is built.
+namespace iss {
+inline constexpr uint32_t kIsv = 1 << 24;
+inline constexpr uint32_t kSse = 1 << 21;
+inline constexpr uint32_t kSf = 1 << 15;
+inline constexpr uint32_t kAr = 1 << 14;
+inline constexpr uint32_t kFnv = 1 << 10;
+inline constexpr uint32_t kCm = 1 << 8;
+inline constexpr uint32_t kS1ptw = 1 << 7;
+inline constexpr uint32_t kWnr = 1 << 6;
+}  // namespace iss
+
+// ISS[24:14] of a stage-2 data abort by this access: what hardware reports of loads and stores of
+// one general register without write-back, acquire and release included; else 0, that is ISV=0.
+// access_from_syndrome() is its inverse.
+constexpr uint32_t iss_of(const Access& access) {
+  const bool one = (access.op == Op::kLoad || access.op == Op::kStore) && access.count == 1 &&
+                   !access.vector && access.size_log2 <= 3 && !access.acquire_pc;
+  const bool writes_back = access.mode == AddressMode::kPreIndex ||
+                           access.mode == AddressMode::kPostIndex ||
+                           access.mode == AddressMode::kPostRegister;
+  if (!one || writes_back) return 0;
+  // In A64 the register is an X register where it is filled by 8 bytes or by a sign to 64 bits.
+  const bool sixty_four = access.sign == SignExtend::kTo64 ||
+                          (access.sign == SignExtend::kNone && access.size_log2 == 3);
+  return iss::kIsv | uint32_t{access.size_log2} << 22 | uint32_t{access.rt} << 16 |
+         (access.sign != SignExtend::kNone ? iss::kSse : 0) | (sixty_four ? iss::kSf : 0) |
+         (access.acquire || access.release ? iss::kAr : 0);
 }
 
 }  // namespace trapline

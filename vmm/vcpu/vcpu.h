@@ -1,4 +1,4 @@
-// The joint between the exit loop and a backend: why a vCPU stopped, and how it goes on.
+// The joint between the exit path and a backend: why a vCPU stopped, and how it goes on.
 #ifndef TRAPLINE_VMM_VCPU_VCPU_H_
 #define TRAPLINE_VMM_VCPU_VCPU_H_
 
@@ -19,8 +19,8 @@ enum class ExitKind : uint8_t {
   kDataAbort,      // stage-2 data abort; esr, far, ipa as valid_mask says
   kPrefetchAbort,  // stage-2 instruction abort
   kSysreg,         // MRS/MSR that a device answers for; sysreg payload
-  kHvc,            // imm in esr ISS; the PC is already past it (the preferred return address)
-  kWfi,            // nothing pending: wait. The PC is already past it
+  kHvc,            // imm in esr ISS
+  kWfi,            // nothing pending: wait
   kWfe,
   kCrashed,   // beyond help: 1,000 consecutive exceptions at the vectors, nothing retired
   kDebug,     // gdb breakpoint, watchpoint or a finished single step; the PC is on the next
@@ -37,6 +37,10 @@ struct Exit {
   ExitKind kind = ExitKind::kBudget;
   uint8_t vcpu = 0;
   uint8_t valid_mask = 0;
+  // A kDataAbort with ISV=1 and no other flag but WnR, of a translated address that is aligned:
+  // what devices mostly see. Only vcpu, esr and ipa are filled in, and of the view the registers
+  // are all that is ready; see Resume::kWhole.
+  bool brief = false;
   // sysreg payload
   uint8_t sysreg_rt = 0;
   SysregId sysreg = 0;
@@ -48,6 +52,45 @@ struct Exit {
   uint64_t ipa = 0;  // HPFAR_EL2.FIPA page plus FAR's low 12 bits. UNKNOWN after a permission
                      // fault that is not on a stage-1 walk: then valid_mask lacks kIpa
   uint64_t pc = 0;   // of the instruction that exited
+};
+
+// How a vCPU goes on after an exit.
+enum class Resume : uint8_t {
+  kGoOn,  // the registers of the view are as the instruction leaves them: step past it. After
+          // kHvc, kWfi and kWfe, whose preferred return address is the next instruction: from there
+  kAgain,  // the same instruction once more, read from memory
+  kFault,  // an exception to EL1 is delivered instead of it: Answer's sink has filled `fault`
+  kLeave,  // nothing is done: run() returns
+  kWhole,  // of a brief exit: nothing was done, and the whole exit is wanted
+};
+
+struct Answer {
+  Resume how;
+  bool then_leave = false;  // when that is done, run() returns
+  friend constexpr bool operator==(Answer, Answer) = default;
+};
+
+// Deals with the exits of a vCPU: the only way out of it. Called inside run(), on the vCPU's
+// thread, with no lock held.
+class ExitSink {
+ public:
+  virtual ~ExitSink() = default;
+  // After kBudget, kKicked, kCrashed and kDebug run() returns whatever is answered.
+  virtual Answer handle(const Exit& exit, CpuView& view) = 0;
+
+  // With Resume::kFault. `ec` 0x20 and 0x24 are aborts with a FAR; else `iss` is all.
+  GuestFault fault{};
+};
+
+// Returns from run() with each exit, and nothing done: for who drives a vCPU by hand.
+class ExitCatcher final : public ExitSink {
+ public:
+  Answer handle(const Exit& exit, CpuView& /*view*/) override {
+    if (exit.brief) return {Resume::kWhole};
+    caught = exit;
+    return {Resume::kLeave};
+  }
+  Exit caught;
 };
 
 // The registers that decide how a PC is translated; also the cache key's context.
@@ -89,10 +132,14 @@ struct Watchpoint {
   bool operator==(const Watchpoint&) const = default;
 };
 
-// The machine-wide side of a backend.
+class Vcpu;
+
+// The machine-wide side of a backend: its vCPUs, and stage 2.
 class Backend {
  public:
   virtual ~Backend() = default;
+  virtual const char* name() const = 0;  // as statistics say it
+  virtual Vcpu& vcpu(unsigned index) = 0;
   // Change stage 2 (S2Perm rights). Complete on all vCPUs when it returns; callable from a vCPU
   // thread inside a device's write (flash changes mode).
   virtual void map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) = 0;
@@ -102,60 +149,25 @@ class Backend {
   virtual bool watch(uint64_t ipa_page) = 0;
 };
 
-// Deals with an exit while the vCPU stays inside run().
-class ExitSink {
- public:
-  enum class Inside : uint8_t {
-    kPerformed,  // the registers are as the instruction leaves them: step past it
-    kEnded,      // by complete(), complete_sysreg() or inject_*()
-    kReturned,   // nothing was done: run() returns the exit
-  };
-  virtual ~ExitSink() = default;
-  // A kDataAbort, a kSysreg or a kHvc, this one with the PC still on it. `view` is what
-  // Vcpu::view() would give for any access of this exit.
-  virtual Inside handle_inside(const Exit& exit, CpuView& view) = 0;
-  // Asked first for a data abort with ISV=1 and no other flag but WnR, of a translated address that
-  // is aligned: what devices mostly see. Of `view` the PC and the flags are not made ready, and no
-  // page is known. True: kPerformed. False: nothing was done, and the exit is made.
-  virtual bool perform_inside(uint64_t /*esr*/, uint64_t /*ipa*/, CpuView& /*view*/) {
-    return false;
-  }
-};
-
 class Vcpu {
  public:
   virtual ~Vcpu() = default;
 
-  // A backend to which leaving run() is dear may give the exits that always resume to the sink
-  // instead of returning them; from run(), on the vCPU's thread, with no lock held and nothing of
-  // the guest's running on it. Null (the default): every exit is returned.
-  virtual void set_exit_sink(ExitSink* /*sink*/) {}
-
-  // Runs until an exit, but at most `budget` instructions (a backend that cannot count ignores the
-  // budget). Only on the vCPU's own thread, like everything here that does not say otherwise.
-  virtual Exit run(uint64_t budget) = 0;
-  // One instruction, then kDebug (or the exit it caused): gdb, and exclusive forwarding on KVM. No
-  // interrupt is taken, so that a step stays where its user looks.
-  virtual Exit step() = 0;
-  // gdb software breakpoints that leave guest memory alone: the PCs at which run() returns kDebug.
+  // Runs, at most `budget` instructions (a backend that cannot count ignores the budget), until the
+  // sink lets it leave. Only on the vCPU's own thread, like everything here that does not say
+  // otherwise.
+  virtual void run(uint64_t budget, ExitSink& sink) = 0;
+  // One instruction, then kDebug, unless its own exit leaves: gdb, and exclusive forwarding on KVM.
+  // No interrupt is taken, so that a step stays where its user looks.
+  virtual void step(ExitSink& sink) = 0;
+  // gdb software breakpoints that leave guest memory alone: the PCs at which run() exits by kDebug.
   virtual void set_breakpoints(const uint64_t* pcs, unsigned count) = 0;
-  // run() and step() return kDebug before the access, whatever the guest's own debug registers say;
-  // the next run() from there goes on past it, as from a breakpoint, unless the list was changed.
-  // False: the backend cannot watch so much, and watches nothing.
+  // run() and step() exit by kDebug before the access, whatever the guest's own debug registers
+  // say; the next run() from there goes on past it, as from a breakpoint, unless the list was
+  // changed. False: the backend cannot watch so much, and watches nothing.
   virtual bool set_watchpoints(const Watchpoint* /*list*/, unsigned count) { return count == 0; }
 
-  // --- data aborts -------------------------------------------------------------------------
-  // A backend that gets no syndrome for simple accesses (KVM_EXIT_MMIO) synthesises one: ISV=1,
-  // SSE=0, SF=1, SRT=0, no kFar; its view identity-maps `ipa` and lends a scratch x[0], and its
-  // complete() hands that back. The view through which the access may be emulated, with the
-  // registers it names fetched.
-  virtual CpuView& view(const Exit& exit, const Access& access) = 0;
-  // The end of a data abort: kDone stores registers and steps past the instruction; kProgress and
-  // kRetry resume at it (kRetry also drops whatever was predecoded at that PC); kFault delivers.
-  virtual void complete(const Exit& exit, const Access& access, const Outcome& outcome) = 0;
-  // A synchronous external abort (data or prefetch, by exit.kind), or an UNDEFINED exception.
-  virtual void inject_external_abort(const Exit& exit) = 0;
-  virtual void inject_undefined(const Exit& exit) = 0;
+  // --- the instruction that exited -----------------------------------------------------------
   // The instruction word at `pc` by a stage-1 walk and a fetch, now.
   virtual Fetched fetch(uint64_t pc) = 0;
   // The walk of fetch() without the read of the word: false where fetch() would not be `ok`. For
@@ -167,12 +179,11 @@ class Vcpu {
   // Asked after the word was read: another CPU has invalidated translations since the exit, so that
   // what was walked and read may be something else's by now.
   virtual bool fetch_overtaken() const { return false; }
+  // The level of the stage-1 table that stage 2 does not let a walk for `va` read; 0 if it does.
+  virtual unsigned failing_walk_level(uint64_t va, bool fetch) = 0;
   virtual const TranslationRegs& translation_regs() = 0;
 
-  // --- system registers ----------------------------------------------------------------------
-  // Ends a kSysreg exit: writes rt for a read, steps past the instruction.
-  virtual void complete_sysreg(const Exit& exit, uint64_t value) = 0;
-
+  // --- the counter -----------------------------------------------------------------------------
   // A backend that answers CNTVCT and CNTPCT itself lends two words, at assembly: from the tick in
   // either of them on it lets those reads exit, for a timer whose interrupt the count would show
   // before it is raised. Null: it has no use for them.
@@ -181,7 +192,7 @@ class Vcpu {
   // --- interrupts and control: any thread ------------------------------------------------------
   virtual void set_irq(bool level) = 0;
   virtual void set_fiq(bool level) = 0;
-  // Makes run() return kKicked soon, also if called while it is not running.
+  // Makes run() leave by kKicked soon, also if called while it is not running.
   virtual void kick() = 0;
   // An interrupt is waiting (masked or not): a WFI would not wait.
   virtual bool wakeup_pending() = 0;

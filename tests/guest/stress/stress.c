@@ -20,7 +20,7 @@ typedef unsigned long u64;
 
 #define PL011 0x09000000ul
 #define GICD_PRIORITY 0x08000420ul  // of SPI 0 and up: implemented bits 7:3
-#define VIRTIO 0x0a003e00ul  // the slot of the first device
+#define VIRTIO 0x0a003e00ul         // the slot of the first device
 #define RAM 0x40000000ul
 
 #define CODE_VA 0x0000008000000000ul    // L0 index 1 of TTBR0
@@ -123,21 +123,51 @@ static void store_byte(State* s, u64 at, u8 v) { ((u8*)s->m)[at] = v; }
 static void model(unsigned variant, State* s) {
   const u32 w1 = (u32)s->x1, w2 = (u32)s->x2;
   switch (variant) {
-    case 0: s->m[1] = w1, s->x0 += 4; break;
-    case 1: s->m[1] = w2, s->x0 -= 4; break;
-    case 2: s->m[2] = w1, s->x0 += 4; break;
-    case 3: s->m[0] = w2, s->x0 -= 4; break;
-    case 4: s->x1 = s->m[1], s->x0 += 8; break;
-    case 5: s->x2 = s->m[2], s->x0 += 4; break;
-    case 6: s->m[1] = w1, s->m[2] = w2; break;
-    case 7: s->m[2] = w2, s->m[3] = w1, s->x0 += 4; break;
-    case 8: s->x1 = s->m[1], s->x2 = s->m[2], s->x0 -= 4; break;
-    case 9: s->x2 = s->m[0], s->x1 = s->m[1]; break;
-    case 10: store_byte(s, 4, (u8)w1), s->x0 += 1; break;
-    case 11: s->x2 = ((u8*)s->m)[5], s->x0 += 1; break;
-    case 12: s->x2 = s->m[1], s->m[1] = w1; break;
-    case 13: s->x2 = s->m[1], s->m[1] |= w1; break;
-    case 14: s->x1 = (u64)(long)(int)s->m[1], s->x2 = (u64)(long)(int)s->m[2]; break;
+    case 0:
+      s->m[1] = w1, s->x0 += 4;
+      break;
+    case 1:
+      s->m[1] = w2, s->x0 -= 4;
+      break;
+    case 2:
+      s->m[2] = w1, s->x0 += 4;
+      break;
+    case 3:
+      s->m[0] = w2, s->x0 -= 4;
+      break;
+    case 4:
+      s->x1 = s->m[1], s->x0 += 8;
+      break;
+    case 5:
+      s->x2 = s->m[2], s->x0 += 4;
+      break;
+    case 6:
+      s->m[1] = w1, s->m[2] = w2;
+      break;
+    case 7:
+      s->m[2] = w2, s->m[3] = w1, s->x0 += 4;
+      break;
+    case 8:
+      s->x1 = s->m[1], s->x2 = s->m[2], s->x0 -= 4;
+      break;
+    case 9:
+      s->x2 = s->m[0], s->x1 = s->m[1];
+      break;
+    case 10:
+      store_byte(s, 4, (u8)w1), s->x0 += 1;
+      break;
+    case 11:
+      s->x2 = ((u8*)s->m)[5], s->x0 += 1;
+      break;
+    case 12:
+      s->x2 = s->m[1], s->m[1] = w1;
+      break;
+    case 13:
+      s->x2 = s->m[1], s->m[1] |= w1;
+      break;
+    case 14:
+      s->x1 = (u64)(long)(int)s->m[1], s->x2 = (u64)(long)(int)s->m[2];
+      break;
   }
 }
 
@@ -148,10 +178,10 @@ typedef struct {
 } __attribute__((aligned(PAGE))) Table;
 
 typedef struct {
-  Table* root;      // L0
-  Table* l2;        // its entry 0 names l3
-  Table* l3;        // a pool page
-  u8* code;         // a pool page, mapped by l3
+  Table* root;  // L0
+  Table* l2;    // its entry 0 names l3
+  Table* l3;    // a pool page
+  u8* code;     // a pool page, mapped by l3
   u8 variant[kSlots];
   u8 maybe[kSlots];  // the one before it, if no IC IVAU followed; else the same
 } Space;
@@ -608,8 +638,7 @@ void guest_main(u64 index, const u8* tree) {
   unsigned started = 1;
   if (index == 0) {
     disk_start();
-    while (started < kMaxCpus &&
-           hvc(0xc4000003, started, (u64)start_secondary, started) == 0) {
+    while (started < kMaxCpus && hvc(0xc4000003, started, (u64)start_secondary, started) == 0) {
       ++started;
     }
   }

@@ -18,8 +18,9 @@ TEST(Lifecycle, TheTable) {
   static constexpr struct {
     LifeState from, to;
   } kAllowed[] = {
-      {kCreated, kRunning},   {kCreated, kStopping},   {kRunning, kResetting}, {kRunning, kStopping},
-      {kResetting, kRunning}, {kResetting, kStopping}, {kStopping, kEnded},
+      {kCreated, kRunning},  {kCreated, kStopping},  {kRunning, kResetting},
+      {kRunning, kStopping}, {kResetting, kRunning}, {kResetting, kStopping},
+      {kStopping, kEnded},
   };
   for (LifeState from : kAll) {
     for (LifeState to : kAll) {

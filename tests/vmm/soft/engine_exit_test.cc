@@ -112,8 +112,8 @@ TEST(EngineExit, CompletionStepsPastTheInstruction) {
   const Exit exit = bench.run();
   ASSERT_EQ(exit.kind, ExitKind::kDataAbort);
   bench.cpu().r.x[1] = 41;
-  bench.vcpu().complete(exit, access_from_syndrome(DataAbort{exit.esr}), Outcome{});
-  EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc);
+  bench.step_past();
+  EXPECT_EQ(go(bench.vcpu(), 100).kind, ExitKind::kHvc);
   EXPECT_EQ(bench.cpu().r.x[1], 42);
   EXPECT_EQ(bench.cpu().retired, 3);
 }
@@ -388,13 +388,13 @@ TEST(EngineExit, HvcAndWaitsArePastTheirInstruction) {
   EXPECT_EQ(exit.esr, 0x16u << 26 | 1 << 25 | 0x42);
   EXPECT_EQ(exit.pc, kCode);
   EXPECT_EQ(bench.cpu().pc, kCode + 4);
-  exit = bench.vcpu().run(100);
+  exit = go(bench.vcpu(), 100);
   EXPECT_EQ(exit.kind, ExitKind::kWfi);
   EXPECT_EQ(bench.cpu().pc, kCode + 8);
-  exit = bench.vcpu().run(100);
+  exit = go(bench.vcpu(), 100);
   EXPECT_EQ(exit.kind, ExitKind::kWfe);
   EXPECT_EQ(bench.cpu().pc, kCode + 12);
-  exit = bench.vcpu().run(100);  // SEVL: the second WFE does not wait
+  exit = go(bench.vcpu(), 100);  // SEVL: the second WFE does not wait
   EXPECT_EQ(exit.kind, ExitKind::kHvc);
   EXPECT_EQ(bench.cpu().retired, 6);
   // A masked interrupt is enough for WFI.
@@ -417,8 +417,8 @@ TEST(EngineExit, WaitsEndASoftwareStep) {
     cpu.ps.ss = true;
     cpu.sys.oslar_locked = 0;
     cpu.sys.mdscr_el1 = 1 | 1 << 13;  // SS, KDE
-    EXPECT_EQ(bench.vcpu().run(100).kind, word == 0xd503207f ? ExitKind::kWfi : ExitKind::kWfe);
-    EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc) << "the step exception's handler";
+    EXPECT_EQ(go(bench.vcpu(), 100).kind, word == 0xd503207f ? ExitKind::kWfi : ExitKind::kWfe);
+    EXPECT_EQ(go(bench.vcpu(), 100).kind, ExitKind::kHvc) << "the step exception's handler";
     EXPECT_EQ(cpu.sys.elr_el1, kCode + 4);
     EXPECT_EQ(cpu.sys.esr_el1, uint64_t{0x33} << 26 | 1 << 25 | 1 << 24 | 0x22);
   }
@@ -437,7 +437,7 @@ TEST(EngineExit, WfeSeesAnotherCpusStore) {
   bench.cpu().r.x[2] = 5;
   EXPECT_EQ(bench.run().kind, ExitKind::kWfe);
   EXPECT_FALSE(bench.vcpu().event_pending());
-  EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc) << "whoever stores, the value is another";
+  EXPECT_EQ(go(bench.vcpu(), 100).kind, ExitKind::kHvc) << "whoever stores, the value is another";
   EXPECT_FALSE(bench.cpu().monitor.valid);
 }
 
@@ -449,7 +449,7 @@ TEST(EngineExit, KickAnswersAtOnce) {
   bench.vcpu().kick();
   EXPECT_EQ(bench.run().kind, ExitKind::kKicked);
   EXPECT_EQ(bench.cpu().retired, 0);
-  EXPECT_EQ(bench.vcpu().run(10).kind, ExitKind::kBudget) << "a kick is used up";
+  EXPECT_EQ(go(bench.vcpu(), 10).kind, ExitKind::kBudget) << "a kick is used up";
 }
 
 }  // namespace

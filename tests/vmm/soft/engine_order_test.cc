@@ -15,8 +15,8 @@
 
 #include "tests/vmm/soft/engine_fixture.h"
 #include "vmm/soft/engine/engine_state.h"
-#include "vmm/soft/machine.h"
 #include "vmm/soft/engine/soft_view.h"
+#include "vmm/soft/machine.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
@@ -72,7 +72,7 @@ TEST_F(Emulating, ATranslationOfBeforeATlbiIsNotUsed) {
 }
 
 TEST_F(Emulating, SoIsOneOfBeforeAChangeOfStage2) {
-  bench.machine->backend().unmap(kData, 0x1000);
+  bench.machine->unmap(kData, 0x1000);
   EXPECT_FALSE(view.begin_ram());
 }
 
@@ -132,18 +132,23 @@ TEST_F(Emulating, APageCrossingStoreRunsAgain) {
 
 class AtDevice final : public ExitSink {
  public:
-  explicit AtDevice(Bench& bench) : bench_(bench) { bench.vcpu(0).set_exit_sink(this); }
-  Inside handle_inside(const Exit& exit, CpuView& view) override {
-    if (exit.kind == ExitKind::kHvc) return Inside::kReturned;
+  Answer handle(const Exit& exit, CpuView& view) override {
+    if (exit.brief) return {Resume::kWhole};
+    if (exit.kind != ExitKind::kDataAbort) {
+      last = exit;
+      return {Resume::kLeave};
+    }
     if (meanwhile) meanwhile();
     view.regs->x[1] = 0;
-    return Inside::kPerformed;
+    return {Resume::kGoOn};
   }
-  bool perform_inside(uint64_t, uint64_t, CpuView&) override { return false; }
+  ExitKind run(Bench& bench) {
+    bench.cpu(0).pc = kCode;
+    bench.vcpu(0).run(100'000, *this);
+    return last.kind;
+  }
   std::function<void()> meanwhile;
-
- private:
-  Bench& bench_;
+  Exit last;
 };
 
 // It waits for others there (a change of stage 2), but what others ask of it meanwhile it does
@@ -153,22 +158,22 @@ TEST(OrderOfTwo, NothingIsServedInsideADevice) {
   bench.enable_mmu();
   bench.put(kCode, {0xb9400001, kHvc0});   // ldr w1, [x0]
   bench.put(kCode + 0x100, {0x14000000});  // b .
-  AtDevice sink(bench);
+  AtDevice sink;
   bench.cpu(0).r.x[0] = kDevice;
   std::atomic<bool> stop{false};
   std::atomic<bool> asked{false};
   sink.meanwhile = [&] {
     bench.memory.dma_done(kCode, 4);  // asks every CPU to forget the page's instructions
     asked = true;
-    bench.machine->backend().unmap(kData, 0x1000);  // waits for CPU 1 to serve it
+    bench.machine->unmap(kData, 0x1000);  // waits for CPU 1 to serve it
     EXPECT_NE(bench.cpu(0).attention.load() & Cpu::kMaintenance, 0u);
     EXPECT_LT(bench.cpu(0).engine->done.load(), bench.cpu(0).engine->queued.load());
   };
   std::thread other([&] {
     bench.cpu(1).pc = kCode + 0x100;
-    while (!stop) bench.vcpu(1).run(1000);
+    while (!stop) go(bench.vcpu(1), 1000);
   });
-  EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
+  EXPECT_EQ(sink.run(bench), ExitKind::kHvc);
   EXPECT_TRUE(asked);
   EXPECT_EQ(bench.cpu(0).engine->done.load(), bench.cpu(0).engine->queued.load());
   stop = true;
@@ -198,20 +203,20 @@ void change_while_at_device(bool all_fail, bool& possible, bool& complete_early)
   Bench bench(2);
   bench.enable_mmu();
   bench.put(kCode, {0xb9400001, kHvc0});  // ldr w1, [x0]
-  AtDevice sink(bench);
+  AtDevice sink;
   bench.cpu(0).r.x[0] = kDevice;
   std::atomic<int> stage{0};
   sink.meanwhile = [&] {
     stage = 1;
     while (stage != 2) std::this_thread::yield();
   };
-  std::thread guest([&] { EXPECT_EQ(bench.run().kind, ExitKind::kHvc); });
+  std::thread guest([&] { EXPECT_EQ(sink.run(bench), ExitKind::kHvc); });
   while (stage != 1) std::this_thread::yield();
   std::atomic<bool> complete{false}, forbidden{false}, tried{false};
   std::thread other([&] {
     forbidden = forbid_membarrier(all_fail);
     tried = true;
-    bench.machine->backend().unmap(kData, 0x1000);
+    bench.machine->unmap(kData, 0x1000);
     complete = true;
   });
   while (!tried) std::this_thread::yield();
@@ -292,7 +297,7 @@ TEST(OrderOfTwo, AnotherThreadReadsTheRetiredCount) {
   bench.cpu().pc = kCode;
   std::atomic<bool> stop{false};
   std::thread guest([&] {
-    while (!stop) bench.vcpu().run(1000);
+    while (!stop) go(bench.vcpu(), 1000);
   });
   uint64_t last = 0;
   for (unsigned seen = 0; seen < 20;) {

@@ -67,11 +67,11 @@ TEST(EngineBudget, PiecesAddUp) {
   Bench whole, pieces;
   prepare(whole);
   prepare(pieces);
-  EXPECT_EQ(whole.vcpu().run(kTotal).kind, ExitKind::kBudget);
+  EXPECT_EQ(go(whole.vcpu(), kTotal).kind, ExitKind::kBudget);
   std::mt19937 random(1);
   for (uint64_t left = kTotal; left != 0;) {
     const uint64_t piece = std::min<uint64_t>(left, random() % 40);
-    EXPECT_EQ(pieces.vcpu().run(piece).kind, ExitKind::kBudget);
+    EXPECT_EQ(go(pieces.vcpu(), piece).kind, ExitKind::kBudget);
     left -= piece;
   }
   EXPECT_EQ(whole.cpu().pc, pieces.cpu().pc);
@@ -368,7 +368,7 @@ TEST(EngineCode, ChangesByAllWays) {
         cpu.pc = kCode + 48;
         break;
     }
-    EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc);
+    EXPECT_EQ(go(bench.vcpu(), 100).kind, ExitKind::kHvc);
     EXPECT_EQ(cpu.r.x[1], 2) << "way " << way;
   }
 }
@@ -383,7 +383,7 @@ TEST(EngineCode, ManyBlocksFlushTheArena) {
   bench.poke_silently(kText + 4 * kBranches, kHvc0);
   for (int round = 0; round < 2; ++round) {
     bench.cpu().pc = kText;
-    EXPECT_EQ(bench.vcpu().run(~uint64_t{0}).kind, ExitKind::kHvc);
+    EXPECT_EQ(go(bench.vcpu(), ~uint64_t{0}).kind, ExitKind::kHvc);
     EXPECT_EQ(bench.cpu().retired, uint64_t{kBranches + 1} * (round + 1));
   }
   EXPECT_GT(engine_stats(bench.cpu()).arena_flushes, 0);
@@ -480,14 +480,14 @@ TEST(EngineDebug, BreakpointsAndSteps) {
   EXPECT_EQ(bench.run().kind, ExitKind::kDebug);
   EXPECT_EQ(bench.cpu().pc, kCode + 8);
   EXPECT_EQ(bench.cpu().r.x[0], 2);
-  EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kDebug);
+  EXPECT_EQ(go(bench.vcpu(), 100).kind, ExitKind::kDebug);
   EXPECT_EQ(bench.cpu().r.x[0], 5);
-  EXPECT_EQ(bench.vcpu().step().kind, ExitKind::kDebug);
+  EXPECT_EQ(step(bench.vcpu()).kind, ExitKind::kDebug);
   EXPECT_EQ(bench.cpu().pc, kCode + 12);
-  EXPECT_EQ(bench.vcpu().step().kind, ExitKind::kDebug);
+  EXPECT_EQ(step(bench.vcpu()).kind, ExitKind::kDebug);
   EXPECT_EQ(bench.cpu().pc, kCode);
   bench.vcpu().set_breakpoints(nullptr, 0);
-  EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kBudget);
+  EXPECT_EQ(go(bench.vcpu(), 100).kind, ExitKind::kBudget);
 }
 
 // A debugger's watchpoint stops before the access, once, whatever kind of access it is and whatever
@@ -553,11 +553,11 @@ TEST(EngineDebug, WatchpointsOfADebugger) {
       EXPECT_EQ(exit.pc, kCode);
       EXPECT_EQ((exit.esr >> 6 & 1) != 0, watch_write && c.writes);
       EXPECT_EQ(bench.cpu().r.x[1], c.base);
-      exit = bench.vcpu().run(100'000);  // past it, to its next time round
+      exit = go(bench.vcpu(), 100'000);  // past it, to its next time round
       EXPECT_EQ(exit.kind, moves ? ExitKind::kHvc : ExitKind::kDebug);
       EXPECT_EQ(bench.cpu().r.x[4], moves ? 0u : 1u);
       bench.vcpu().set_watchpoints(nullptr, 0);
-      EXPECT_EQ(bench.vcpu().run(100'000).kind, ExitKind::kHvc);
+      EXPECT_EQ(go(bench.vcpu(), 100'000).kind, ExitKind::kHvc);
     }
   }
 }
@@ -574,16 +574,16 @@ TEST(EngineDebug, PutBackMeansMetAgain) {
   bench.vcpu().set_breakpoints(nullptr, 0);
   bench.vcpu().set_breakpoints(&pc, 1);
   bench.vcpu().set_watchpoints(&watch, 1);
-  Exit exit = bench.vcpu().run(100);
+  Exit exit = go(bench.vcpu(), 100);
   EXPECT_EQ(exit.kind, ExitKind::kDebug);
   EXPECT_EQ(exit.valid_mask, 0) << "the breakpoint";
-  exit = bench.vcpu().run(100);
+  exit = go(bench.vcpu(), 100);
   EXPECT_EQ(exit.valid_mask & Exit::kFar, Exit::kFar) << "the watchpoint";
   bench.vcpu().set_watchpoints(nullptr, 0);
   bench.vcpu().set_watchpoints(&watch, 1);
-  exit = bench.vcpu().run(100);
+  exit = go(bench.vcpu(), 100);
   EXPECT_EQ(exit.valid_mask & Exit::kFar, Exit::kFar) << "once more";
-  EXPECT_EQ(bench.vcpu().run(100).kind, ExitKind::kHvc);
+  EXPECT_EQ(go(bench.vcpu(), 100).kind, ExitKind::kHvc);
 }
 
 // Of a device, too: the stop is there before the exit.
@@ -595,7 +595,7 @@ TEST(EngineDebug, WatchpointOfADevice) {
   const Watchpoint watch{kDevice, 4, true, false};
   bench.vcpu().set_watchpoints(&watch, 1);
   EXPECT_EQ(bench.run().kind, ExitKind::kDebug);
-  const Exit exit = bench.vcpu().run(100);
+  const Exit exit = go(bench.vcpu(), 100);
   EXPECT_EQ(exit.kind, ExitKind::kDataAbort);
   EXPECT_NE(exit.esr >> 24 & 1, 0u) << "with its syndrome";
 }
@@ -609,7 +609,7 @@ TEST(EngineDebug, AStepTakesNoInterrupt) {
   bench.vcpu().set_irq(true);
   bench.vcpu().set_fiq(true);
   for (unsigned i = 1; i < 10; ++i) {
-    EXPECT_EQ(bench.vcpu().step().kind, ExitKind::kDebug);
+    EXPECT_EQ(step(bench.vcpu()).kind, ExitKind::kDebug);
     EXPECT_EQ(bench.cpu().pc, kCode + i % 3 * 4);
   }
   EXPECT_EQ(bench.cpu().r.x[0], 6u);
@@ -760,8 +760,8 @@ TEST(EngineSmp, BroadcastTlbiIsCompleteAtTheDsb) {
   b.pc = kCode + 0x400;
   b.r.x[3] = kVirtual;
   Exit seen;
-  std::thread other([&] { seen = bench.vcpu(1).run(~uint64_t{0}); });
-  EXPECT_EQ(bench.vcpu(0).run(~uint64_t{0}).kind, ExitKind::kHvc);
+  std::thread other([&] { seen = go(bench.vcpu(1), ~uint64_t{0}); });
+  EXPECT_EQ(go(bench.vcpu(0), ~uint64_t{0}).kind, ExitKind::kHvc);
   bench.vcpu(1).kick();
   other.join();
   EXPECT_EQ(seen.kind, ExitKind::kKicked)
@@ -793,7 +793,7 @@ TEST(EngineSmp, CpusThatInvalidateEachOtherGetOn) {
     cpu.r.x[2] = 1;
     cpu.r.x[5] = 300;
     threads.emplace_back([&, i] {
-      if (bench.vcpu(i).run(~uint64_t{0}).kind == ExitKind::kHvc) ++finished;
+      if (go(bench.vcpu(i), ~uint64_t{0}).kind == ExitKind::kHvc) ++finished;
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -826,10 +826,37 @@ TEST(EngineSmp, ExclusivesMakeALock) {
     cpu.r.x[0] = kData;
     cpu.r.x[9] = 1;
     cpu.r.x[5] = 20'000;
-    threads.emplace_back([&, i] { bench.vcpu(i).run(~uint64_t{0}); });
+    threads.emplace_back([&, i] { go(bench.vcpu(i), ~uint64_t{0}); });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(bench.peek<uint64_t>(kData + 64), 20'000u * kCpus);
+}
+
+// Vectors that fault, of themselves or by what the sink answers: told after a thousand, and again
+// by each run() after it.
+TEST(EngineRun, ACrashIsTold) {
+  struct Aborting final : ExitSink {
+    Answer handle(const Exit& exit, CpuView&) override {
+      last = exit.kind;
+      if (exit.kind != ExitKind::kPrefetchAbort) return {Resume::kLeave};
+      fault = {.far = exit.far, .fsc = 0x10, .write = false, .ec = 0x20};
+      return {Resume::kFault};
+    }
+    ExitKind last = ExitKind::kBudget;
+  };
+  for (const uint64_t vectors : {kDevice, kRam + kRamSize, kData}) {  // kData: zeroes, UDF
+    Bench bench;
+    bench.cpu().sys.vbar_el1 = vectors;
+    bench.put(kCode, {0x00000000});  // udf #0
+    bench.cpu().pc = kCode;
+    Aborting sink;
+    for (int again = 0; again < 2; ++again) {
+      sink.last = ExitKind::kBudget;
+      bench.vcpu().run(100'000, sink);
+      EXPECT_EQ(sink.last, ExitKind::kCrashed);
+      EXPECT_EQ(bench.cpu().retired, 0u);
+    }
+  }
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "decode/access.h"
-#include "tests/vmm/fp/cases.h"
+#include "tests/vmm/soft/fp/cases.h"
 
 namespace trapline::soft::stream {
 

@@ -250,7 +250,7 @@ Result run_here(const Program& program, const Way& way) {
   cpu.pc = kImageBase;
   Exit exit;
   do {
-    exit = bench.vcpu().run(way.budget);
+    exit = go(bench.vcpu(), way.budget);
   } while (exit.kind == ExitKind::kBudget);
   if (vector_of(exit) != 0x400 || cpu.sys.esr_el1 >> 26 != static_cast<uint8_t>(Ec::kSvc64)) {
     result.error = fmt::format("vector {:x} ELR {:x} ESR {:x} FAR {:x} word {:08x}",

@@ -3,9 +3,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "vmm/memory/walk_inl.h"
 #include "vmm/soft/engine/engine.h"
 #include "vmm/soft/machine.h"
-#include "vmm/memory/walk_inl.h"
 
 namespace trapline::soft {
 
@@ -52,19 +52,10 @@ void SharedState::memory_written(uint64_t ipa, uint64_t size) {
 void engine_create(Cpu& cpu) { cpu.shared->cpus.push_back(&cpu); }
 void engine_destroy(Cpu&) {}
 void engine_reset(Cpu&) { record("reset"); }
-Exit engine_run(Cpu&, uint64_t) { return {}; }
-Exit engine_step(Cpu&) { return {}; }
-void engine_finish_instruction(Cpu& cpu) {
-  cpu.pc += 4;
-  ++cpu.retired;
-}
-void engine_set_exit_sink(Cpu&, ExitSink*, SoftView&) {}
+void engine_run(Cpu&, uint64_t, ExitSink&) {}
+void engine_step(Cpu&, ExitSink&) {}
 void engine_set_breakpoints(Cpu&, const uint64_t*, unsigned) {}
 void engine_set_watchpoints(Cpu&, const Watchpoint*, unsigned) {}
-void engine_drop(Cpu&, uint64_t pc, uint64_t far) {
-  record("drop %#llx %#llx", static_cast<unsigned long long>(pc),
-         static_cast<unsigned long long>(far));
-}
 
 // --- the fixture -------------------------------------------------------------------------------
 

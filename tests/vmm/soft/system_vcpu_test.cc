@@ -1,88 +1,43 @@
-// SoftVcpu: completions, injections, fetch, waiting, state.
+// SoftVcpu: deliveries, fetch, waiting, state.
 #include <chrono>
 #include <thread>
 
 #include "tests/vmm/soft/system_fixture.h"
-#include "vmm/soft/exception.h"
 #include "vmm/memory/walk_inl.h"
+#include "vmm/soft/engine/soft_view.h"
+#include "vmm/soft/exception.h"
 
 namespace trapline::soft {
 namespace {
 
-Exit data_abort(uint64_t iss, uint64_t far, uint64_t ipa, uint64_t pc) {
-  Exit exit;
-  exit.kind = ExitKind::kDataAbort;
-  exit.valid_mask = Exit::kEsr | Exit::kFar | Exit::kIpa;
-  exit.esr = make_esr(Ec::kDataAbortLower, static_cast<uint32_t>(iss));
-  exit.far = far;
-  exit.ipa = ipa;
-  exit.pc = pc;
-  return exit;
-}
-
-TEST_F(SystemTest, CompleteByOutcome) {
-  const Exit exit = data_abort(0x46, 0x9008, 0x0900'0008, 0x4000'0100);
+TEST_F(SystemTest, Deliveries) {
   struct Row {
     const char* name;
-    Outcome outcome;
-    uint64_t pc;
-    uint64_t esr;  // 0: none taken
+    GuestFault fault;
+    uint64_t esr, far;
   } const kRows[] = {
-      {"done", {Outcome::Status::kDone, {}, 0}, 0x4000'0104, 0},
-      {"progress", {Outcome::Status::kProgress, {}, 0}, 0x4000'0100, 0},
-      {"retry", {Outcome::Status::kRetry, {}, 0}, 0x4000'0100, 0},
-      {"write fault",
-       {Outcome::Status::kFault, {.far = 0xabc, .fsc = 0x07, .write = true}, 0},
-       0x200,
-       0x9600'0047},
-      {"alignment",
-       {Outcome::Status::kFault, {.far = 0xabc, .fsc = 0x21, .write = false}, 0},
-       0x200,
-       0x9600'0021},
-      {"SP alignment",
-       {Outcome::Status::kFault, {.far = 0, .fsc = 0, .write = false, .ec = 0x26}, 0},
-       0x200,
-       0x9a00'0000},
-      // WnR of the exit's syndrome stays.
-      {"unsupported", {Outcome::Status::kUnsupported, {}, 0}, 0x200, 0x9600'0050},
+      {"write", {.far = 0xabc, .fsc = 0x07, .write = true}, 0x9600'0047, 0xabc},
+      {"alignment", {.far = 0xabd, .fsc = 0x21, .write = false}, 0x9600'0021, 0xabd},
+      {"SP alignment", {.far = 1, .fsc = 0, .write = false, .ec = 0x26}, 0x9a00'0000, 0xabd},
+      {"no FAR", {.far = 0, .fsc = 0x10, .write = true, .iss = 0x400}, 0x9600'0450, 0},
+      {"prefetch", {.far = 8, .fsc = 0x10, .write = false, .ec = 0x20}, 0x8600'0010, 8},
+      {"undefined", {.far = 1, .fsc = 0, .write = false, .ec = 0}, 0x0200'0000, 8},
   };
   for (const Row& row : kRows) {
-    vcpu->reset(0x4000'0100, 0);
-    vcpu->view(exit, Access{});
-    g_engine_calls.clear();
-    vcpu->complete(exit, Access{}, row.outcome);
-    EXPECT_EQ(cpu().pc, row.pc) << row.name;
+    cpu().pc = 0x4000'0200;
+    deliver(cpu(), row.fault, 0x4000'0100);
+    EXPECT_EQ(cpu().pc, 0x200u) << row.name;
     EXPECT_EQ(cpu().sys.esr_el1, row.esr) << row.name;
-    if (row.esr != 0) {
-      EXPECT_EQ(cpu().sys.elr_el1, 0x4000'0100u) << row.name;
-    }
-    if (row.outcome.status == Outcome::Status::kRetry) {
-      EXPECT_EQ(g_engine_calls, std::vector<std::string>{"drop 0x40000100 0x9008"});
-    }
+    EXPECT_EQ(cpu().sys.far_el1, row.far) << row.name;
+    EXPECT_EQ(cpu().sys.elr_el1, 0x4000'0100u) << row.name;
   }
 }
 
-TEST_F(SystemTest, Injections) {
-  Exit exit = data_abort(0x47, 0x9008, 0x0900'0008, 0x4000'0100);
-  vcpu->inject_external_abort(exit);
-  EXPECT_EQ(cpu().sys.esr_el1, 0x9600'0050u);
-  EXPECT_EQ(cpu().sys.far_el1, 0x9008u);
-  exit.valid_mask = Exit::kEsr;
-  vcpu->inject_external_abort(exit);
-  EXPECT_EQ(cpu().sys.esr_el1, 0x9600'0450u);  // FnV
-  exit.kind = ExitKind::kPrefetchAbort;
-  exit.valid_mask = Exit::kEsr | Exit::kFar;
-  vcpu->inject_external_abort(exit);
-  EXPECT_EQ(cpu().sys.esr_el1, 0x8600'0010u);
-  vcpu->inject_undefined(exit);
-  EXPECT_EQ(cpu().sys.esr_el1, 0x0200'0000u);
-  EXPECT_EQ(cpu().sys.elr_el1, 0x4000'0100u);
-  // On a table walk: the level of the table.
+TEST_F(SystemTest, LevelOfTheTableThatStage2Refuses) {
   mmu_on();
   cpu().sys.mmu.ttbr0 = 0x0900'0000;
-  exit = data_abort(0xc6, 0x9008, 0x0900'0008, 0x4000'0100);
-  vcpu->inject_external_abort(exit);
-  EXPECT_EQ(cpu().sys.esr_el1, 0x9600'0054u);
+  EXPECT_EQ(vcpu->failing_walk_level(0x9008, false), 0u);
+  EXPECT_EQ(vcpu->failing_walk_level(0x9008, true), 0u);
 }
 
 TEST_F(SystemTest, FetchAndRecheckPointers) {
@@ -114,8 +69,8 @@ TEST_F(SystemTest, ViewTranslatesAndChecks) {
   mmu_on();
   map_page(0x5000, kRam, kPte | kPteNormal);
   map_page(0x6000, 0x0900'0000, kPte | kPteUser | kPteReadOnly);
-  const Exit exit = data_abort(0x46, 0x6008, 0x0900'0008, 0x4000'0100);
-  CpuView& view = vcpu->view(exit, Access{});
+  SoftView view(cpu());
+  view.refresh(0x4000'0100);
   EXPECT_EQ(view.known_va_page, ~uint64_t{0}) << "ExitHandler's to fill in";
   EXPECT_EQ(view.pc, 0x4000'0100u);
   struct Row {
@@ -152,21 +107,22 @@ TEST_F(SystemTest, ViewTranslatesAndChecks) {
 }
 
 TEST_F(SystemTest, WritesToWatchedPagesAreHeard) {
-  CpuView& view = vcpu->view(data_abort(0x46, 0, kRam, 0), Access{});
+  SoftView view(cpu());
   view.ram_written(kRam + 0x2004, 4);
   EXPECT_TRUE(g_engine_calls.empty());
-  EXPECT_TRUE(machine->backend().watch(kRam + 0x2004));
-  EXPECT_FALSE(machine->backend().watch(0x0900'0000));
+  EXPECT_TRUE(machine->watch(kRam + 0x2004));
+  EXPECT_FALSE(machine->watch(0x0900'0000));
   view.ram_written(kRam + 0x2004, 4);
   const std::vector<std::string> expected = {"demote 0x40002000", "written 0x40002004 0x4"};
   EXPECT_EQ(g_engine_calls, expected);
 }
 
 TEST_F(SystemTest, BackendInvalidates) {
-  machine->backend().unmap(kFlash, 0x1'0000);
+  machine->unmap(kFlash, 0x1'0000);
   EXPECT_FALSE(stage2.walk(kFlash).ok);
-  vcpu->run(0);  // now this thread is a vCPU's
-  machine->backend().map(kFlash, 0x1'0000, memory.host(kFlash, 1), kS2Read);
+  ExitCatcher catcher;
+  vcpu->run(0, catcher);  // now this thread is a vCPU's
+  machine->map(kFlash, 0x1'0000, memory.host(kFlash, 1), kS2Read);
   EXPECT_TRUE(stage2.walk(kFlash).ok);
   const std::vector<std::string> expected = {"stage2 0 0x10000", "stage2 0 0x10000 by cpu"};
   EXPECT_EQ(g_engine_calls, expected);

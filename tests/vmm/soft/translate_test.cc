@@ -128,7 +128,7 @@ TEST_F(Translate, ReturnFindsTheNewPage) {
   for (unsigned round = 0; round < 6; ++round) {
     bench.cpu().r.x[0] = 0;
     bench.cpu().pc = va;
-    EXPECT_EQ(vector_of(bench.vcpu().run(1000)), ~0u);
+    EXPECT_EQ(vector_of(go(bench.vcpu(), 1000)), ~0u);
     EXPECT_EQ(x(0), round % 2 == 0 ? 256u : 1u) << round;
   }
 }
@@ -149,7 +149,7 @@ TEST_F(Translate, CodeThatFillsItsSpaceIsForgotten) {
   for (int round = 0; round < 2; ++round) {
     bench.cpu().r.x[0] = 0;
     bench.cpu().pc = code;
-    EXPECT_EQ(bench.vcpu().run(10'000'000).kind, ExitKind::kHvc);
+    EXPECT_EQ(go(bench.vcpu(), 10'000'000).kind, ExitKind::kHvc);
     EXPECT_EQ(x(0), kBlocks);
     EXPECT_EQ(x(1), 0x1234);
   }

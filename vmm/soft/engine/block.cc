@@ -177,9 +177,10 @@ void fetch_fault(Cpu& cpu, EngineState& e, const MmuResult& fault) {
   Exit& exit = cpu.exit;
   exit = Exit{};
   exit.kind = ExitKind::kPrefetchAbort;
+  exit.vcpu = static_cast<uint8_t>(cpu.index);
   exit.pc = cpu.pc;
   exit.far = cpu.pc;
-  exit.esr = make_esr(Ec::kInstAbortLower, (fault.s1ptw ? 1u << 7 : 0) | fault.fsc);
+  exit.esr = make_esr(Ec::kInstAbortLower, (fault.s1ptw ? iss::kS1ptw : 0) | fault.fsc);
   exit.valid_mask = Exit::kEsr | Exit::kFar;
   if (fault.ipa_valid) {
     exit.ipa = (fault.ipa & ~kPageMask) | (cpu.pc & kPageMask);

@@ -14,21 +14,41 @@ namespace {
 
 constexpr uint64_t kLongestRun = uint64_t{1} << 62;
 
-void simple_exit(const Cpu& cpu, ExitKind kind, Exit& exit) {
+// What has no instruction: the sink hears of it, and run() returns.
+void tell(Cpu& cpu, EngineState& e, ExitKind kind) {
+  Exit& exit = cpu.exit;
   exit.kind = kind;
   exit.vcpu = static_cast<uint8_t>(cpu.index);
   exit.valid_mask = 0;
   exit.pc = cpu.pc;
+  e.view.refresh(cpu.pc);
+  ask_sink(e);
 }
 
-// Deals with everything that is due before the instruction at cpu.pc. True: `exit` is to be
-// returned.
-bool look_around(Cpu& cpu, EngineState& e, Exit& exit) {
+// The PC of these is on the instruction; that of the others already past it.
+bool steps_past(ExitKind kind) { return kind == ExitKind::kDataAbort || kind == ExitKind::kSysreg; }
+void step_past(Cpu& cpu, EngineState& e) {
+  retire_one(&cpu, &e);
+  cpu.pc += 4;
+}
+
+// Of the instruction that exited: its predecoded block, and the TLB entries that led to its data.
+void forget(Cpu& cpu, EngineState& e, const Exit& exit) {
+  tlb_flush_va(e, exit.far);
+  MmuResult fault;
+  if (e.context_dirty) tlb_update_context(cpu);
+  if (const uint8_t* page = tlb_exec(cpu, exit.pc & ~kPageMask, fault)) {
+    blocks_drop_line(e, page + (exit.pc & kPageMask & ~uint64_t{63}));
+  }
+}
+
+// Deals with everything that is due before the instruction at cpu.pc. True: run() returns.
+bool look_around(Cpu& cpu, EngineState& e) {
   uint32_t attention = cpu.attention.load(std::memory_order_seq_cst);
   if ((attention & Cpu::kMaintenance) != 0) maintenance_drain(cpu, e);
   if ((attention & Cpu::kKick) != 0) {
     cpu.attention.fetch_and(~uint32_t{Cpu::kKick}, std::memory_order_seq_cst);
-    simple_exit(cpu, ExitKind::kKicked, exit);
+    tell(cpu, e, ExitKind::kKicked);
     return true;
   }
   if (e.stop_after_exception) return false;  // a debugger's step
@@ -71,18 +91,33 @@ void resolve_link(EngineState& e, Block* b) {
   *link = b;
 }
 
-// `exit` arrives as an empty one.
-void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
+// cpu.exit is filled in, outside a block. True: the run goes on.
+bool take_exit_here(Cpu& cpu, EngineState& e) {
+  if (cpu.exit.kind == ExitKind::kDebug) {
+    e.view.refresh(cpu.pc);
+    ask_sink(e);
+    return false;
+  }
+  e.leave = Leave::kLookup;
+  e.keeps_step = !steps_past(cpu.exit.kind);
+  if (take_exit(cpu, e) && !e.keeps_step) step_past(cpu, e);
+  if (e.leave == Leave::kLookup && !e.keeps_step) step_advance(cpu);
+  return e.leave != Leave::kReturn;
+}
+
+void run_loop(Cpu& cpu, EngineState& e) {
+  const ExitKind used_up = e.stop_after_exception ? ExitKind::kDebug : ExitKind::kBudget;
   for (;;) {
+    if (cpu.futile_exceptions >= kCrashThreshold) return tell(cpu, e, ExitKind::kCrashed);
     update_attention_mask(cpu, e);  // an exception's return may have changed PSTATE
     // Exceptions and ERET synchronise and come by here; see op_isb().
     std::atomic_thread_fence(std::memory_order_acquire);
     if ((cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) != 0) {
-      if (look_around(cpu, e, exit)) return;
+      if (look_around(cpu, e)) return;
       update_attention_mask(cpu, e);
     }
     if (e.context_dirty) tlb_update_context(cpu);
-    if (e.icount <= 0) return simple_exit(cpu, ExitKind::kBudget, exit);
+    if (e.icount <= 0) return tell(cpu, e, used_up);
     uint64_t limit = static_cast<uint64_t>(e.icount);
 
     const bool stepping = step_enabled(cpu);
@@ -92,11 +127,7 @@ void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
       continue;
     }
     cpu.pc = strip_tag(cpu.sys.mmu, cpu.pc);  // AArch64.BranchAddr, of an indirect branch
-    if (pc_faults(cpu, e)) {
-      if (cpu.futile_exceptions >= kCrashThreshold)
-        return simple_exit(cpu, ExitKind::kCrashed, exit);
-      continue;
-    }
+    if (pc_faults(cpu, e)) continue;
     if (e.blocks_stale) {
       blocks_flush(e);
       e.blocks_stale = false;
@@ -104,9 +135,7 @@ void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
     if (!e.breakpoints.empty() || e.hw_breakpoints) {
       bool exits = false;
       if (debug_check(cpu, e, exits)) {
-        if (exits) return simple_exit(cpu, ExitKind::kDebug, exit);
-        if (cpu.futile_exceptions >= kCrashThreshold)
-          return simple_exit(cpu, ExitKind::kCrashed, exit);
+        if (exits) return tell(cpu, e, ExitKind::kDebug);
         continue;
       }
     }
@@ -116,7 +145,7 @@ void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
     if (b != nullptr) {
       if (e.pending_link != nullptr) resolve_link(e, b);
       e.leave = Leave::kLookup;
-      e.returned = false;
+      e.keeps_step = false;
       e.flags.unpack(cpu.nzcv);
       e.block = b;
       // A step ends after one instruction, though it may be a jump to a known block.
@@ -126,24 +155,21 @@ void run_loop(Cpu& cpu, EngineState& e, Exit& exit) {
       b->ops[0].fn(&cpu, b->ops, e.icount - b->len, &e);
       e.icount += withheld;
       e.retire_base += static_cast<uint64_t>(withheld);
-      if (stepping && e.leave == Leave::kLookup && !e.returned) step_advance(cpu);
+      if (stepping && e.leave == Leave::kLookup && !e.keeps_step) step_advance(cpu);
     }
     switch (e.leave) {
       case Leave::kLookup:
         break;
-      case Leave::kException:
-        e.pending_link = nullptr;
-        if (cpu.futile_exceptions >= kCrashThreshold) {
-          return simple_exit(cpu, ExitKind::kCrashed, exit);
-        }
-        if (e.stop_after_exception) return simple_exit(cpu, ExitKind::kDebug, exit);
-        break;
       case Leave::kExit:
         e.pending_link = nullptr;
-        exit = cpu.exit;
-        exit.vcpu = static_cast<uint8_t>(cpu.index);
-        return;
-      case Leave::kExitReady:
+        if (!take_exit_here(cpu, e)) return;
+        if (e.leave != Leave::kException) break;
+        [[fallthrough]];
+      case Leave::kException:
+        e.pending_link = nullptr;
+        if (e.stop_after_exception) return tell(cpu, e, ExitKind::kDebug);
+        break;
+      case Leave::kReturn:
         e.pending_link = nullptr;
         return;
     }
@@ -158,17 +184,30 @@ void note_exception(Cpu& cpu, EngineState& e) {
   e.leave = Leave::kException;
 }
 
-bool after_inside(Cpu& cpu, EngineState& e, ExitSink::Inside inside) {
-  if (inside == ExitSink::Inside::kReturned) return false;
-  if (inside == ExitSink::Inside::kPerformed) engine_finish_instruction(cpu);
-  if (!e.finished) {
-    // Delivered to the guest, or the instruction runs again.
-    note_exception(cpu, e);
-    return false;
-  }
-  if (block_goes_on(cpu, e) && cpu.nzcv == e.flags.pack()) return true;
-  --e.icount;
+bool carry_out(Cpu& cpu, EngineState& e, Answer answer) {
   e.leave = Leave::kLookup;
+  switch (answer.how) {
+    case Resume::kGoOn:
+      cpu.nzcv = e.view.nzcv;
+      if (!answer.then_leave && block_goes_on(cpu, e) && cpu.nzcv == e.flags.pack()) return true;
+      if (steps_past(cpu.exit.kind)) step_past(cpu, e);
+      if (answer.then_leave) step_advance(cpu);
+      break;
+    case Resume::kAgain:
+      cpu.nzcv = e.view.nzcv;
+      forget(cpu, e, cpu.exit);
+      e.keeps_step = true;
+      break;
+    case Resume::kFault:
+      deliver(cpu, e.sink->fault, cpu.exit.pc);
+      note_exception(cpu, e);
+      break;
+    case Resume::kLeave:
+    case Resume::kWhole:  // only a brief exit's
+      e.leave = Leave::kReturn;
+      break;
+  }
+  if (answer.then_leave) e.leave = Leave::kReturn;
   return false;
 }
 
@@ -204,53 +243,26 @@ void engine_reset(Cpu& cpu) {
   e.context_dirty = true;
 }
 
-Exit engine_run(Cpu& cpu, uint64_t budget) {
+void engine_run(Cpu& cpu, uint64_t budget, ExitSink& sink) {
   EngineState& e = *cpu.engine;
+  e.sink = &sink;
   e.icount = static_cast<int64_t>(std::min(budget, kLongestRun));
   e.retire_base = cpu.retired + static_cast<uint64_t>(e.icount);
   e.pending_link = nullptr;
   update_attention_mask(cpu, e);
   // From here on other CPUs wait for us; what they asked for before is in the queue.
   enter_guest(e);
-  Exit exit;
-  e.out = &exit;
-  run_loop(cpu, e, exit);
+  run_loop(cpu, e);
   leave_guest_for(e, Presence::kOutside);
-  return exit;
 }
 
-Exit engine_step(Cpu& cpu) {
+void engine_step(Cpu& cpu, ExitSink& sink) {
   EngineState& e = *cpu.engine;
   e.stop_after_exception = true;
   e.skip_breakpoint_pc = cpu.pc;
   e.skip_breakpoint_retired = cpu.retired;
-  Exit exit = engine_run(cpu, 1);
+  engine_run(cpu, 1, sink);
   e.stop_after_exception = false;
-  if (exit.kind == ExitKind::kBudget) exit.kind = ExitKind::kDebug;
-  return exit;
-}
-
-void engine_set_exit_sink(Cpu& cpu, ExitSink* sink, SoftView& view) {
-  cpu.engine->sink = sink;
-  cpu.engine->sink_view = &view;
-}
-
-void engine_finish_instruction(Cpu& cpu) {
-  cpu.engine->finished = true;
-  cpu.pc += 4;
-  ++cpu.retired;
-  step_advance(cpu);
-}
-
-void engine_drop(Cpu& cpu, uint64_t pc, uint64_t far) {
-  EngineState& e = *cpu.engine;
-  tlb_flush_va(e, far);
-  MmuResult fault;
-  if (e.context_dirty) tlb_update_context(cpu);
-  if (const uint8_t* page = tlb_exec(cpu, pc & ~kPageMask, fault)) {
-    const uint8_t* line = page + (pc & kPageMask & ~uint64_t{63});
-    blocks_drop_line(e, line);
-  }
 }
 
 EngineStats engine_stats(const Cpu& cpu) { return cpu.engine->stats; }

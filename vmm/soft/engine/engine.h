@@ -8,8 +8,6 @@
 
 namespace trapline::soft {
 
-class SoftView;
-
 // Assembly time, on one thread: allocates the TLB and the block arena and enters `cpu` into
 // cpu.shared. memory, stage2, clock, shared and index of `cpu` must be set before.
 void engine_create(Cpu& cpu);
@@ -18,31 +16,22 @@ void engine_destroy(Cpu& cpu);
 // translation and every block.
 void engine_reset(Cpu& cpu);
 
-// Runs until an exit, at most `budget` instructions (kBudget after exactly that many). Interrupts
-// are taken when unmasked; kKick is consumed and answered by kKicked, before any instruction.
-// cpu.retired and cpu.pc are exact on return. An
-// exit whose PC is "already past" the instruction has counted it as retired, the others have not.
+// Runs, at most `budget` instructions, until the sink lets it leave, or kBudget (after exactly that
+// many), kKicked, kCrashed or kDebug was told to it. Interrupts are taken when unmasked; kKick is
+// consumed and told before any instruction. cpu.retired and cpu.pc are exact on return, and for the
+// sink. Of a kHvc, kWfi or kWfe the instruction counts as retired when the sink hears of it.
 // After kWfe nobody says when another CPU's store opens the exclusive monitor: the caller asks
 // event_pending(), and bounds its wait.
-Exit engine_run(Cpu& cpu, uint64_t budget);
-// `view`: of `cpu`, for the sink; outlives the sink.
-void engine_set_exit_sink(Cpu& cpu, ExitSink* sink, SoftView& view);
-// One instruction (or one synchronous exception entry), then kDebug, unless it exits by itself. No
+void engine_run(Cpu& cpu, uint64_t budget, ExitSink& sink);
+// One instruction (or one synchronous exception entry), then kDebug, unless its exit leaves. No
 // interrupt is taken.
-Exit engine_step(Cpu& cpu);
-// An instruction that exited was completed from outside (a data abort emulated, a system register
-// read): steps past it and counts it.
-void engine_finish_instruction(Cpu& cpu);
+void engine_step(Cpu& cpu, ExitSink& sink);
 
-// run() returns kDebug with pc on the breakpoint, before its instruction. The next run() from
+// run() exits by kDebug with pc on the breakpoint, before its instruction. The next run() from
 // there goes on past it.
 void engine_set_breakpoints(Cpu& cpu, const uint64_t* pcs, unsigned count);
 // Likewise before an access that a watchpoint covers, far being its first byte that is watched.
 void engine_set_watchpoints(Cpu& cpu, const Watchpoint* list, unsigned count);
-
-// Drops the predecoded block at `pc` and the TLB entries that led to `far`: the retry of a
-// disagreeing exit (design, rule 1).
-void engine_drop(Cpu& cpu, uint64_t pc, uint64_t far);
 
 struct EngineStats {
   uint64_t blocks_built = 0, blocks_translated = 0, blocks_dropped = 0, arena_flushes = 0;

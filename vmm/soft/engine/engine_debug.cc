@@ -191,7 +191,7 @@ bool debug_gdb_watchpoint(Cpu& cpu, EngineState& e, uint64_t va, uint64_t size, 
     if (e.skip_watchpoint_pc == cpu.pc && e.skip_watchpoint_retired == cpu.retired) return false;
     e.skip_watchpoint_pc = cpu.pc;
     e.skip_watchpoint_retired = cpu.retired;
-    Exit& exit = *e.out;
+    Exit& exit = cpu.exit;
     exit = Exit{};
     exit.kind = ExitKind::kDebug;
     exit.vcpu = static_cast<uint8_t>(cpu.index);
@@ -199,7 +199,7 @@ bool debug_gdb_watchpoint(Cpu& cpu, EngineState& e, uint64_t va, uint64_t size, 
     exit.valid_mask = Exit::kEsr | Exit::kFar;
     exit.esr = make_esr(Ec::kWatchpointLower, kFscDebug | (write && w.write ? 1u << 6 : 0));
     exit.far = w.va + (start > base ? start - base : 0);  // without the access's tag
-    e.leave = Leave::kExitReady;
+    e.leave = Leave::kExit;
     return true;
   }
   return false;

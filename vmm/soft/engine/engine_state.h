@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "mmio/emulate.h"
-#include "vmm/soft/engine/block.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/engine/block.h"
 #include "vmm/soft/engine/engine.h"
-#include "vmm/soft/exception.h"
 #include "vmm/soft/engine/soft_view.h"
 #include "vmm/soft/engine/tlb.h"
+#include "vmm/soft/exception.h"
 #include "vmm/soft/jit/translate.h"
 
 namespace trapline::soft {
@@ -41,25 +41,8 @@ struct Flags {
 enum class Leave : uint8_t {
   kLookup,     // go on at cpu.pc
   kException,  // the same; an exception was taken
-  kExit,       // cpu.exit is filled in
-  kExitReady,  // *EngineState::out is
-};
-
-// The RAM side of mmio::emulate() for the slow path.
-class EngineView final : public CpuView {
- public:
-  explicit EngineView(Cpu& cpu) : cpu_(cpu) {}
-  Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
-  uint8_t* ram(uint64_t ipa, Direction dir) override;
-  void ram_written(uint64_t ipa, unsigned size) override;
-
-  bool walk_faulted = false;  // stage 2 refused a stage-1 table read: `walk_fault`, at `walk_va`
-  MmuResult walk_fault;
-  uint64_t walk_va = 0;
-  bool walk_write = false;
-
- private:
-  Cpu& cpu_;
+  kExit,       // cpu.exit is filled in: to the sink with it
+  kReturn,     // run() returns
 };
 
 struct ExecEntry {
@@ -106,6 +89,16 @@ enum class Presence : uint8_t {
   kGuest,
 };
 
+// What the slow path knows of a load or store: a function of its word.
+struct SlowWord {
+  uint32_t word = 0;  // 0: no instruction of ours
+  uint32_t iss = 0;   // iss_of(access); 0 if the CPU reports no syndromes
+  Access access{};
+  // One element of a general register, by a base register and perhaps an offset: device_abort().
+  bool plain = false;
+};
+inline constexpr unsigned kSlowWords = 256;
+
 struct EngineState {
   explicit EngineState(Cpu& cpu) : view(cpu) {}
 
@@ -120,14 +113,11 @@ struct EngineState {
   bool context_dirty = true;
   bool el1_exec_nonglobal = false;
   bool stop_after_exception = false;  // engine_step()
-  bool returned = false;              // the block ended in ERET
+  bool keeps_step = false;            // no SSAdvance at the block's end: ERET, HVC, once more
   uint8_t mode = 0;                   // BlockMode
   int64_t icount = 0;                 // valid outside handlers
-  Exit* out = nullptr;                // what engine_run() will return
-  ExitSink* sink = nullptr;
-  SoftView* sink_view = nullptr;
-  bool finished = false;     // engine_finish_instruction() was called
-  uint64_t retire_base = 0;  // cpu.retired == retire_base - icount
+  ExitSink* sink = nullptr;           // of the engine_run() that runs
+  uint64_t retire_base = 0;           // cpu.retired == retire_base - icount
   // A direct branch that found no link, to be set once its target is known.
   Block** pending_link = nullptr;
   Block* pending_source = nullptr;
@@ -176,7 +166,8 @@ struct EngineState {
   alignas(16) uint8_t scratch[sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op)];
 
   // --- slow path ---
-  EngineView view;
+  SoftView view;  // for the sink, too
+  SlowWord slow_words[kSlowWords] = {};
   EmulateContext emulate_context;
   DeviceGate gate;
 
@@ -198,8 +189,8 @@ struct EngineState {
   uint64_t skip_watchpoint_pc = ~uint64_t{0};
   uint64_t skip_watchpoint_retired = 0;
   bool hw_breakpoints = false, hw_watchpoints = false;
-  // Some access may be watched, for gdb or the guest: its page is on the slow path, and no short cut
-  // is taken there.
+  // Some access may be watched, for gdb or the guest: its page is on the slow path, and no short
+  // cut is taken there.
   bool watching = false;
   bool blocks_stale = false;  // built for other breakpoints, or no room for more host code
   uint64_t debug_sum = 0;     // of the debug registers last seen
@@ -284,36 +275,35 @@ inline void come_back(EngineState& e) {
 void maintenance_broadcast(SharedState& shared, Cpu* issuer, const Maintenance& request);
 
 // --- engine.cc ---
-// The end of resume_inside() if the block does not simply go on.
-bool after_inside(Cpu& cpu, EngineState& e, ExitSink::Inside inside);
-
 // Nothing is due before the next instruction, and it is still the block's next.
 inline bool block_goes_on(const Cpu& cpu, const EngineState& e) {
   return (cpu.attention.load(std::memory_order_relaxed) & e.attention_mask) == 0 &&
          !e.context_dirty;
 }
 
-// The sink may deal with an exit: nobody wants to see run() return after this instruction.
-inline bool sink_is_open(const Cpu& cpu, const EngineState& e) {
-  return e.sink != nullptr && (cpu.sys.mdscr_el1 & kMdscrSs) == 0 && !e.stop_after_exception;
+// What the sink says to cpu.exit.
+[[gnu::always_inline]] inline Answer ask_sink(EngineState& e) {
+  leave_guest(e);
+  const Answer answer = e.sink->handle(e.view.cpu().exit, e.view);
+  come_back(e);
+  return answer;
 }
 
-// *EngineState::out is an exit that the sink may deal with, and suspend_at() was called. True: it
-// did, and the block goes on with its next op. Else the handler returns: to the run loop, or, with
-// kExitReady, from run() with the exit.
-[[gnu::always_inline]] inline bool resume_inside(Cpu& cpu, EngineState& e) {
-  e.leave = Leave::kExitReady;
-  if (!sink_is_open(cpu, e)) return false;
-  e.finished = false;
-  leave_guest(e);
-  e.sink_view->refresh(cpu.pc);
-  const ExitSink::Inside inside = e.sink->handle_inside(*e.out, *e.sink_view);
-  come_back(e);
+// Carries out an answer, in whatever way the block does not simply go on. True: it does, after all.
+// Else e.leave says how the handler's caller goes on.
+bool carry_out(Cpu& cpu, EngineState& e, Answer answer);
+
+// cpu.exit is filled in, and the state is exact. True: the sink has dealt with it, and the block
+// goes on with its next op. Else the handler returns to the run loop.
+[[gnu::always_inline]] inline bool take_exit(Cpu& cpu, EngineState& e) {
+  e.view.refresh(cpu.exit.pc);
+  const Answer answer = ask_sink(e);
   // pc and the retired count are made anew at the next seam.
-  if (inside == ExitSink::Inside::kPerformed && block_goes_on(cpu, e)) [[likely]] {
+  if (answer == Answer{Resume::kGoOn} && block_goes_on(cpu, e) && e.view.nzcv == cpu.nzcv)
+      [[likely]] {
     return true;
   }
-  return after_inside(cpu, e, inside);
+  return carry_out(cpu, e, answer);
 }
 
 // --- engine_debug.cc ---

@@ -11,7 +11,7 @@ namespace trapline::soft {
 enum class SlowResult : uint8_t {
   kDone,   // performed: on with the next instruction
   kAgain,  // the TLB now has what was missing: the same handler once more
-  kExit,   // *e.out is a data abort for the hypervisor
+  kExit,   // cpu.exit is a data abort
   kLeave,  // an exception, or look again: e.leave says
 };
 // The access of the instruction at cpu.pc, whose state is exact.

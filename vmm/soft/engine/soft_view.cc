@@ -5,6 +5,23 @@
 #include "vmm/soft/mmu.h"
 
 namespace trapline::soft {
+namespace {
+
+// Stage 1, and of stage 2 what a TLB entry says of it: ram() asks for the rest.
+bool tlb_knows(EngineState& e, uint64_t va, Direction dir, bool el0, Translation& out) {
+  const uint64_t page = va & ~kPageMask;
+  const TlbEntry& t = *tlb_slot(el0 ? e.tlb_el0 : e.tlb, va);
+  if ((dir != Direction::kWrite && !tag_known(t.read_tag, page)) ||
+      (dir != Direction::kRead && !tag_known(t.write_tag, page))) {
+    return false;
+  }
+  out.status = Translation::Status::kOk;
+  out.device = (t.meta & kTlbDevice) != 0;
+  out.ipa = (t.meta & kTlbIpaMask) | (va & kPageMask);
+  return true;
+}
+
+}  // namespace
 
 void SoftView::refresh_regime() {
   const TranslationRegs& mmu = cpu_.sys.mmu;
@@ -28,12 +45,10 @@ void SoftView::refresh_regime() {
 
 Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unprivileged) {
   const bool el0 = unprivileged || cpu_.ps.el == 0;
-  const WalkFor purpose = dir == Direction::kRead    ? WalkFor::kRead
-                          : dir == Direction::kWrite ? WalkFor::kWrite
-                                                     : WalkFor::kReadWrite;
-  TableReader reader(*cpu_.stage2);
-  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, va, purpose, el0, reader);
   Translation out{};
+  if (inside() && tlb_knows(*cpu_.engine, va, dir, el0, out)) return out;
+  TableReader reader(*cpu_.stage2);
+  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, va, walk_for(dir), el0, reader);
   if (walk.status == Stage1Walk::Status::kOk) {
     out.status = Translation::Status::kOk;
     out.device = walk.device;
@@ -89,8 +104,9 @@ void SoftView::end_ram_access() { leave_guest_for(*cpu_.engine, presence_before_
 
 void SoftView::ram_written(uint64_t ipa, unsigned size) {
   // The store before, the flags after: watch() sets the flag and then reads the bytes, and one of
-  // the two must see the other. (On the engine's own paths watch() waits for the block's end.)
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // the two must see the other. (For the slow path watch() waits for the block's end, and who sets
+  // kHasCode need not see a store of ours that no IC IVAU followed: mark_code_page().)
+  if (!inside()) std::atomic_thread_fence(std::memory_order_seq_cst);
   const std::atomic<uint8_t>* flags = cpu_.memory->page_flags(ipa);
   if (flags != nullptr && flags->load(std::memory_order_seq_cst) != 0) {
     cpu_.memory->guest_wrote(ipa, size);

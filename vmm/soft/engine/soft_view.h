@@ -1,5 +1,6 @@
-// What mmio::emulate() sees of a software CPU that is outside its blocks: its registers in place, a
-// fresh stage-1 walk for each translation, RAM by a fresh stage-2 walk.
+// What mmio::emulate() sees of a software CPU: its registers in place, stage 1 by a walk, RAM by a
+// walk of stage 2. For the slow path, inside engine_run(), and for the sink, which is outside: what
+// the sink does no other CPU's TLBI waits for, so that it may not use the TLB, and brackets RAM.
 #ifndef TRAPLINE_VMM_SOFT_ENGINE_SOFT_VIEW_H_
 #define TRAPLINE_VMM_SOFT_ENGINE_SOFT_VIEW_H_
 
@@ -14,6 +15,7 @@ enum class Presence : uint8_t;
 class SoftView final : public CpuView {
  public:
   explicit SoftView(Cpu& cpu) : cpu_(cpu) { brackets_ram = true; }
+  Cpu& cpu() { return cpu_; }
   // What depends on PSTATE and the system registers is made anew when they have changed.
   SoftView& current() {
     if (cpu_.sys.mmu.serial != seen_serial_) [[unlikely]] {
@@ -27,6 +29,17 @@ class SoftView final : public CpuView {
     nzcv = cpu_.nzcv;
     known_va_page = ~uint64_t{0};
   }
+  // While one lives the view is the slow path's.
+  class Inside {
+   public:
+    explicit Inside(SoftView& view) : view_(view) { view_.brackets_ram = false; }
+    ~Inside() { view_.brackets_ram = true; }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+   private:
+    SoftView& view_;
+  };
 
   Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
   uint8_t* ram(uint64_t ipa, Direction dir) override;
@@ -37,6 +50,8 @@ class SoftView final : public CpuView {
   void end_ram_access() override;
   bool maintenance_asked() const;
   void refresh_regime();
+
+  bool inside() const { return !brackets_ram; }
 
   Cpu& cpu_;
   Presence presence_before_{};           // begin_ram()

@@ -55,6 +55,10 @@ struct TlbTable {
   uint64_t large[kRegions / 64] = {};
 };
 
+// Of the page, whatever else the low bits say.
+inline bool tag_known(uint64_t tag, uint64_t page) {
+  return ((tag ^ page) & (~kPageMask | kTlbInvalid)) == 0;
+}
 inline TlbEntry* tlb_slot(TlbEntry* table, uint64_t va) {
   return &table[va >> kPageLog2 & (kTlbEntries - 1)];
 }

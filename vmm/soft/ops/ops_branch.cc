@@ -1,7 +1,7 @@
 // Branches and exception generation: "Branches, Exception Generating and System instructions",
 // C4.1.93, without the system part; and how blocks begin and end.
-#include "vmm/soft/ops/ops_common.h"
 #include "vmm/soft/engine/slow_path.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 
@@ -167,22 +167,21 @@ TL_OP(op_svc) {
 }
 TL_OP(op_hvc) {
   suspend_at(cpu, op, icount, e);
-  Exit& exit = *e->out;
+  Exit& exit = cpu->exit;
   exit.kind = ExitKind::kHvc;
   exit.vcpu = static_cast<uint8_t>(cpu->index);
   exit.pc = cpu->pc;
+  retire_one(cpu, e);
+  cpu->pc += 4;
+  cpu->ps.ss = false;  // the step is over: SPSR_EL2 would say so
+  e->keeps_step = true;
   exit.esr = uint64_t{static_cast<uint8_t>(Ec::kHvc64)} << 26 | uint64_t{1} << 25 | op->word;
   exit.valid_mask = Exit::kEsr;
   // The return from EL2 synchronises, as an ISB does.
   constexpr bool kLocal = false;
-  if (resume_inside(*cpu, *e)) {
-    std::atomic_thread_fence(std::memory_order_acquire);
-    TL_FOLLOW(next, leave_next);
-  }
-  if (e->leave != Leave::kExitReady) return;
-  cpu->pc += 4;
-  cpu->ps.ss = false;
-  retire_one(cpu, e);
+  if (!take_exit(*cpu, *e)) return;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  TL_FOLLOW(next, leave_next);
 }
 TL_OP(op_brk) {
   suspend_at(cpu, op, icount, e);
@@ -192,7 +191,7 @@ TL_OP(op_eret) {
   suspend_at(cpu, op, icount, e);
   retire_one(cpu, e);
   exception_return(*cpu);
-  e->returned = true;
+  e->keeps_step = true;
   e->context_dirty = true;
   e->leave = Leave::kLookup;
 }

@@ -88,6 +88,7 @@ TL_OP(op_dmb_ld) {
 void wait_exit(Cpu* cpu, EngineState* e, ExitKind kind) {
   cpu->exit = Exit{};
   cpu->exit.kind = kind;
+  cpu->exit.vcpu = static_cast<uint8_t>(cpu->index);
   cpu->exit.pc = cpu->pc;
   retire_one(cpu, e);
   cpu->pc += 4;
@@ -211,7 +212,7 @@ TL_OP(op_msr_sp_el0) {
 TL_OP(op_device_register) {
   suspend_at(cpu, op, icount, e);
   const uint32_t word = op->word;
-  Exit& exit = *e->out;
+  Exit& exit = cpu->exit;
   exit.kind = ExitKind::kSysreg;
   exit.vcpu = static_cast<uint8_t>(cpu->index);
   exit.valid_mask = Exit::kEsr;
@@ -221,7 +222,7 @@ TL_OP(op_device_register) {
   exit.sysreg_value = exit.sysreg_write ? cpu->r.x[op->n] : 0;
   exit.esr = make_esr(Ec::kSysreg, sysreg_iss(word));
   exit.pc = cpu->pc;
-  if (!resume_inside(*cpu, *e)) return;
+  if (!take_exit(*cpu, *e)) return;
   TL_NEXT;
 }
 

@@ -1,6 +1,6 @@
 // Branches, and the end of a block that nothing else ends: C4.1.93.
-#include "vmm/soft/ops/ops_common.h"
 #include "vmm/soft/jit/x64/translate_x64.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 

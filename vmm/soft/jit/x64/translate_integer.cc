@@ -1,7 +1,7 @@
 // Data processing of general registers: "Immediate", C4.1.92, and "Register", C4.1.95. Operands
 // come from the predecoded op, so that XZR, SP and immediates are resolved there alone.
-#include "vmm/soft/ops/ops_common.h"
 #include "vmm/soft/jit/x64/translate_x64.h"
+#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
 

@@ -1,8 +1,8 @@
 // Loads and stores that hit the TLB, C4.1.94: the same check as the handlers', and slow_access()
 // for the rest. Ordered accesses, exclusives, atomics, structures and unprivileged ones are left to
 // their handlers.
-#include "vmm/soft/ops/ops_bodies.h"
 #include "vmm/soft/jit/x64/translate_x64.h"
+#include "vmm/soft/ops/ops_bodies.h"
 
 namespace trapline::soft {
 

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""What `cmake --install` and CPack lay out, used as a stranger would.
+
+package_test.py install|deb|words BUILD CMAKE CPACK CC CXX VERSION
+
+install  into an empty prefix; a C and a C++ program by pkg-config; the exported symbols
+deb      both packages made and unpacked; what each holds and depends on; the program runs
+words    the man page and the completion know every option and value that --help knows, and no other
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+PART, BUILD, CMAKE, CPACK, CC, CXX, VERSION = sys.argv[1:8]
+HERE = os.path.dirname(os.path.abspath(__file__))
+PACKAGING = os.path.join(HERE, "..", "..", "packaging")
+
+
+def run(*command, **more):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def require(condition, message):
+    if not condition:
+        sys.exit(message)
+
+
+def need(*tools):
+    for tool in tools:
+        if shutil.which(tool) is None:
+            print(f"skipped: {tool} is not installed")
+            sys.exit(77)
+
+
+def check_program(program):
+    version = run(program, "--version")
+    require(re.fullmatch(rf"trapline {re.escape(VERSION)}( \(git [0-9a-f]+(-dirty)?\))?\n", version),
+            f"--version says {version!r}")
+    line = run(program, "decode", "a8c10440")
+    require(line.startswith("a8c10440 PAIR op=load"), f"decode says {line!r}")
+
+
+def use_library(prefix, libdir, scratch):
+    """Compiles and runs use_decode.c by the .pc file below `libdir` alone."""
+    environment = dict(os.environ, PKG_CONFIG_LIBDIR=os.path.join(libdir, "pkgconfig"))
+    environment.pop("PKG_CONFIG_PATH", None)
+    flags = run("pkg-config", "--cflags", "--libs", "trapline-decode", env=environment).split()
+    require(run("pkg-config", "--modversion", "trapline-decode", env=environment) == VERSION + "\n",
+            "pkg-config knows another version")
+    for name, compiler, language, standard in (("c", CC, "c", "c11"), ("c++", CXX, "c++", "c++11")):
+        program = os.path.join(scratch, "use-" + name)
+        run(compiler, f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-x", language,
+            os.path.join(HERE, "use_decode.c"), "-x", "none", "-o", program, *flags)
+        output = run(program, env=dict(os.environ, LD_LIBRARY_PATH=libdir))
+        require(output == "add: not a memory instruction, class not-memory\n", f"{name}: {output!r}")
+        needed = run("readelf", "-d", program)
+        require("[libtrapline-decode.so.0]" in needed, f"{name}: not linked by the SONAME:\n{needed}")
+    names = run("nm", "-D", "--defined-only", os.path.join(libdir, "libtrapline-decode.so"))
+    symbols = {line.split()[-1] for line in names.splitlines()}
+    require(symbols == {"tl_decode", "tl_decode_class", "tl_status_text"}, f"exported: {symbols}")
+    header = open(os.path.join(prefix, "include", "trapline-decode.h"), encoding="utf-8").read()
+    declared = set(re.findall(r"^TL_API .*?(tl_\w+)\(", header, re.M))
+    require(declared == symbols, f"declared: {declared}")
+
+
+def libdir_of(prefix):
+    for folder, _, files in os.walk(prefix):
+        if "libtrapline-decode.so" in files:
+            return folder
+    sys.exit("no libtrapline-decode.so")
+
+
+def test_install(scratch):
+    need("pkg-config")
+    first = os.path.join(scratch, "first")
+    run(CMAKE, "--install", BUILD, "--prefix", first)
+    prefix = os.path.join(scratch, "moved")
+    os.rename(first, prefix)
+    for name in ("bin/trapline", "share/man/man1/trapline.1", "include/trapline-decode.h",
+                 "share/bash-completion/completions/trapline", "share/zsh/site-functions/_trapline"):
+        require(os.path.isfile(os.path.join(prefix, name)), f"{name} is not installed")
+    check_program(os.path.join(prefix, "bin", "trapline"))
+    use_library(prefix, libdir_of(prefix), scratch)
+
+
+def test_deb(scratch):
+    need("dpkg-deb", "dpkg-shlibdeps", "pkg-config")
+    run(CPACK, "--config", os.path.join(BUILD, "CPackConfig.cmake"), cwd=scratch)
+    debs = {name.split("_")[0]: os.path.join(scratch, name)
+            for name in os.listdir(scratch) if name.endswith(".deb")}
+    require(set(debs) == {"trapline", "libtrapline-decode-dev"}, f"made: {sorted(debs)}")
+    for name, deb in debs.items():
+        require(run("dpkg-deb", "-f", deb, "Version") == VERSION + "\n", f"{name}: another version")
+        run("dpkg-deb", "-x", deb, os.path.join(scratch, name))
+        require(os.path.isfile(os.path.join(scratch, name, "usr/share/doc", name, "copyright")),
+                f"{name}: no copyright")
+    depends = run("dpkg-deb", "-f", debs["trapline"], "Depends")
+    require("libc6 " in depends and "libstdc++6 " in depends, f"trapline depends on {depends!r}")
+    check_program(os.path.join(scratch, "trapline", "usr", "bin", "trapline"))
+    prefix = os.path.join(scratch, "libtrapline-decode-dev", "usr")
+    use_library(prefix, libdir_of(prefix), scratch)
+
+
+def complete(*words):
+    script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _trapline; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    path = os.path.join(PACKAGING, "trapline.bash")
+    return set(run("bash", "-c", script, "bash", path, "trapline", *words).split())
+
+
+def test_words(_):
+    help_text = run(os.path.join(BUILD, "trapline"), "run", "--help")
+    options = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", help_text, re.M))
+    values = {option: set(names.split(",")) for option, names in
+              re.findall(r"^ +(--[a-z-]+)[^\n{]*\{([a-z,]+)\}", help_text, re.M)}
+    require(len(options) > 20 and len(values) > 6, f"help is not understood:\n{help_text}")
+    top = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", run(os.path.join(BUILD, "trapline"), "--help"), re.M))
+
+    require(complete("run", "--") == options, f"completion: {complete('run', '--') ^ options}")
+    require(complete("") == top | {"run", "decode"}, f"completion of the first word: {complete('')}")
+    for option, names in values.items():
+        require(complete("run", option, "") == names, f"completion: {option}")
+    require(complete("run", "--clock", "i") == {"icount"}, "completion of a value's beginning")
+
+    with open(os.path.join(PACKAGING, "_trapline"), encoding="utf-8") as file:
+        zsh = file.read()
+    known = set(re.findall(r"(--[a-z-]+)[\[=]", zsh))
+    require(known == options | top, f"zsh completion: {known ^ (options | top)}")
+    for option, names in values.items():
+        listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z ]+)\)", zsh)
+        require(listed and set(listed.group(1).split()) == names, f"zsh completion: {option}")
+
+    with open(os.path.join(PACKAGING, "trapline.1"), encoding="utf-8") as file:
+        page = file.read().replace("\\-", "-")
+    headings = set(re.findall(r'^\.(?:B|BI|BR|TP) .*?(--[a-z-]+)', page, re.M))
+    require(headings >= options | top, f"not in the man page: {(options | top) - headings}")
+    mentioned = set(re.findall(r"--[a-z][a-z-]+", page))
+    require(mentioned == options | top, f"only in the man page: {mentioned - options - top}")
+    for option, names in values.items():
+        listed = re.search(re.escape(option) + r' " \{([a-z|]+)\}"', page)
+        require(listed and set(listed.group(1).split("|")) == names, f"man page: values of {option}")
+    for status in (0, 1, 2, 124, 129, 130, 143):
+        require(re.search(rf"^\.BR? .*\b{status}\b", page, re.M), f"man page: exit status {status}")
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    {"install": test_install, "deb": test_deb, "words": test_words}[PART](scratch)
+print("ok")

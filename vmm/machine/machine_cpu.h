@@ -1,0 +1,42 @@
+// A vCPU as the machine keeps it. Internal to Machine.
+#ifndef TRAPLINE_VMM_MACHINE_MACHINE_CPU_H_
+#define TRAPLINE_VMM_MACHINE_MACHINE_CPU_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include "vmm/debug/debuggee.h"
+#include "vmm/exit/exit.h"
+#include "vmm/machine/machine.h"
+#include "vmm/stats/latency.h"
+#include "vmm/vcpu/vcpu.h"
+
+namespace trapline {
+
+struct Machine::Cpu {
+  Cpu(unsigned n, Vcpu& v, const ExitServices& services, InstructionSource::Choice choice)
+      : index(n), vcpu(v), exits(v, services, choice) {}
+
+  unsigned index;
+  Vcpu& vcpu;
+  ExitHandler exits;
+  std::unique_ptr<ExitLatency> latency;  // --stats
+  // Guarded by power_mutex_ for others; the CPU's own thread moves kOnPending to kOn.
+  std::atomic<Power> power{Power::kOff};
+  uint64_t entry = 0, context = 0;
+  enum class Wait : uint8_t { kNone, kInterrupt, kEvent };
+  Wait wait = Wait::kNone;  // in WFI or a suspend, or in WFE
+  uint64_t wait_until = 0;  // kEvent, in turn: instructions of the clock
+  bool restart = false;     // WFI ends in a restart (PSCI power-down suspend)
+  // What the debugger lets it do; changes while it is parked.
+  DebugGo go = DebugGo::kRun;
+  // Instructions at the crash last reported: a debugger that goes on after it meets it again.
+  uint64_t crash_told_at = ~uint64_t{0};
+  std::thread thread;
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_MACHINE_MACHINE_CPU_H_
