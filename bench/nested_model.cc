@@ -2,16 +2,23 @@
 // software costs and published trap costs into one table, and says how each published one was
 // confirmed.
 //
-// nested_model PUBLISHED_COSTS.json BENCH_EXIT.json BENCH_WALK.json [--ghz N]
-// The last two are what bench_exit and bench_walk print with --benchmark_format=json.
+// nested_model [PUBLISHED_COSTS.json [BENCH_EXIT.json BENCH_WALK.json]] [--repetitions N] [--ghz N]
+// The last two files are what bench_exit and bench_walk print with --benchmark_format=json, better
+// with --benchmark_repetitions=N. Without them the model runs the two, which stand beside it.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "bench/nested_trace.h"
 #include "bench/walk_rig.h"
@@ -21,42 +28,166 @@ namespace {
 
 using nlohmann::json;
 
-json load(const char* path) {
-  std::ifstream in(path);
-  if (!in) {
-    fmt::print(stderr, "nested_model: cannot read {}\n", path);
-    std::exit(1);
+// The library writes NaN where a counter's variation is 0/0, which JSON does not know.
+json parse(std::string text) {
+  for (const char* word : {": NaN", ": -NaN", ": Infinity", ": -Infinity"}) {
+    const size_t length = std::string_view(word).size();
+    for (size_t at = 0; (at = text.find(word, at)) != std::string::npos;) {
+      text.replace(at, length, ": null");
+    }
   }
-  return json::parse(in, nullptr, true);
+  return json::parse(text);
 }
 
-// Nanoseconds of a benchmark: the median if it was repeated; of a swept one the median of its
-// iterations.
-double measured(const json& runs, const std::string& name, bool swept) {
-  double found = -1;
+json load(const std::string& path) {
+  std::ifstream in(path);
+  if (!in) throw std::runtime_error("cannot read " + path);
+  return parse({std::istreambuf_iterator<char>(in), {}});
+}
+
+// What `program`, beside ours, prints of the benchmarks that `filter` names.
+json run(const std::string& directory, const char* program, const char* filter,
+         unsigned repetitions) {
+  const std::string command = fmt::format(
+      "'{}/{}' --benchmark_format=json --benchmark_repetitions={} "
+      "--benchmark_enable_random_interleaving=true --benchmark_filter='{}' 2> /dev/null",
+      directory, program, repetitions, filter);
+  fmt::print(stderr, "nested_model: {} runs\n", program);
+  FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) throw std::runtime_error(std::string("cannot run ") + program);
+  std::string text;
+  char buffer[4096];
+  while (size_t n = fread(buffer, 1, sizeof buffer, pipe)) text.append(buffer, n);
+  if (pclose(pipe) != 0) {
+    throw std::runtime_error(
+        fmt::format("{}/{} failed: build it, or name its JSON", directory, program));
+  }
+  return parse(std::move(text));
+}
+
+// A figure, and between what it lies.
+struct Range {
+  double mid = 0, low = 0, high = 0;
+};
+Range operator*(const Range& a, double by) { return {a.mid * by, a.low * by, a.high * by}; }
+Range operator+(const Range& a, const Range& b) {
+  return {a.mid + b.mid, a.low + b.low, a.high + b.high};
+}
+// Of costs, of which the smaller is a part of the larger: never below 0.
+Range operator-(const Range& a, const Range& b) {
+  return {std::max(0.0, a.mid - b.mid), std::max(0.0, a.low - b.high), a.high - b.low};
+}
+
+// Why the measurement should be repeated: one line, or none.
+class Doubts {
+ public:
+  void add(const std::string& reason) {
+    if (std::find(reasons_.begin(), reasons_.end(), reason) == reasons_.end()) {
+      reasons_.push_back(reason);
+    }
+  }
+  void print() const {
+    if (reasons_.empty()) return;
+    fmt::print(stderr, "nested_model: warning: {}: measure again, on an idle machine\n",
+               fmt::join(reasons_, "; "));
+  }
+
+ private:
+  std::vector<std::string> reasons_;
+};
+
+// The machine's load when the measurement began, in units of its CPUs; 0 if unknown.
+double load_of(const json& runs) {
+  const json context = runs.value("context", json::object());
+  const json load = context.value("load_avg", json::array());
+  if (load.empty() || !context.contains("num_cpus")) return 0;
+  return load.at(0).get<double>() / context.at("num_cpus").get<double>();
+}
+
+// Nanoseconds of a benchmark: the median of its repetitions and the middle half of them; of a swept
+// one each repetition counts by the median of its iterations.
+Range measured(const json& runs, const std::string& name, bool swept, Doubts& doubts) {
+  constexpr double kMostWaiting = 1.1;
+  const double most_spread = swept ? 0.3 : 0.1;
+  std::vector<double> samples;
   for (const json& run : runs.at("benchmarks")) {
     const std::string run_name = run.at("name");
-    if (run_name.compare(0, name.size(), name) != 0) continue;
-    const std::string rest = run_name.substr(name.size());
-    if (!rest.empty() && rest[0] != '_' && rest.compare(0, 12, "/iterations:") != 0) continue;
-    const bool median = rest.find("_median") != std::string::npos;
-    if (rest.find("_mean") != std::string::npos || rest.find("_stddev") != std::string::npos ||
-        rest.find("_cv") != std::string::npos) {
-      continue;
+    const bool same = run_name == name || run_name.rfind(name + "/iterations:", 0) == 0;
+    if (!same || run.value("run_type", "iteration") != "iteration") continue;
+    samples.push_back(run.at(swept ? "median_ns" : "cpu_time"));
+    if (!swept && run.value("real_time", 0.0) > kMostWaiting * samples.back()) {
+      doubts.add("others took the CPU (real time exceeds CPU time)");
     }
-    if (found >= 0 && !median) continue;
-    found = run.at(swept ? "median_ns" : "cpu_time");
   }
-  if (found < 0) {
-    fmt::print(stderr, "nested_model: no benchmark {}\n", name);
-    std::exit(1);
+  if (samples.empty()) throw std::runtime_error("no benchmark " + name);
+  std::sort(samples.begin(), samples.end());
+  const size_t n = samples.size();
+  const Range range{(samples[(n - 1) / 2] + samples[n / 2]) / 2, samples[n / 4],
+                    samples[n - 1 - n / 4]};
+  if (n == 1) doubts.add("no interval from one repetition (--benchmark_repetitions=5)");
+  if (range.high - range.low > most_spread * range.mid) {
+    doubts.add(
+        fmt::format("{} varies by {:.0f} %", name, 100 * (range.high - range.low) / range.mid));
   }
-  return found;
+  return range;
 }
 
-void row(const char* who, double trap, double with, double without) {
-  fmt::print("| {} | {:.0f} | {:.0f} | {:.0f} | {:.0f} | {:.2f} % |\n", who, trap, trap + without,
-             trap + with, without - with, 100 * (without - with) / (trap + without));
+// Two significant digits: no figure here is known better.
+std::string rounded(double value) {
+  if (value == 0) return "0";
+  const double unit = std::pow(10, std::floor(std::log10(std::fabs(value))) - 1);
+  return fmt::format("{:.0f}", std::round(value / unit) * unit);
+}
+
+std::string text(const Range& range) {
+  const std::string low = rounded(range.low), high = rounded(range.high);
+  return low == high ? low : low + " to " + high;
+}
+
+std::string percent(double low, double high) {
+  const auto one = [](double value) {
+    const double magnitude = std::fabs(value);
+    if (magnitude < 0.05) return std::string("0");
+    return magnitude < 1 ? fmt::format("{:.1f}", value) : fmt::format("{:.0f}", value);
+  };
+  const std::string from = one(low), to = one(high);
+  return (from == to ? from : from + " to " + to) + " %";
+}
+
+// A cited cost in cycles. Its source bounds it by a factor each way, common to all figures of the
+// source, so that differences of two scale by it, too.
+struct Cited {
+  double cycles = 0, least_factor = 1, most_factor = 1;
+  Range range() const { return {cycles, cycles * least_factor, cycles * most_factor}; }
+};
+
+// What our software does in an exit, and the traps on registers that it takes with it, which scale
+// as the cited cost does.
+struct Software {
+  Range cycles;
+  double traps = 0;
+  Range total(const Cited& cited) const {
+    return cycles + Range{traps, traps * cited.least_factor, traps * cited.most_factor};
+  }
+};
+
+void row(const char* who, const Cited& cited, const Software& with, const Software& without) {
+  double share_low = 1e9, share_high = -1e9, saved_low = 1e18, saved_high = -1e18;
+  for (const double factor : {cited.least_factor, cited.most_factor}) {
+    for (const auto& [off, hit] : {std::pair{without.cycles.low, with.cycles.high},
+                                   std::pair{without.cycles.high, with.cycles.low}}) {
+      const double total_off = off + without.traps * factor;
+      const double saved = total_off - hit - with.traps * factor;
+      const double share = 100 * saved / (cited.cycles * factor + total_off);
+      share_low = std::min(share_low, share);
+      share_high = std::max(share_high, share);
+      saved_low = std::min(saved_low, saved);
+      saved_high = std::max(saved_high, saved);
+    }
+  }
+  fmt::print("| {} | {} | {} | {} | {} | {} |\n", who, text(cited.range()),
+             text(without.total(cited)), text(with.total(cited)), text({0, saved_low, saved_high}),
+             percent(share_low, share_high));
 }
 
 // A figure of others may be used only if it says how far it was confirmed, and where.
@@ -89,11 +220,38 @@ void print_provenance(const json& figures) {
   }
 }
 
+// What `status` lets us believe: a figure that was not read at its source holds to its order of
+// magnitude.
+Cited cited(const json& figures, const char* name) {
+  constexpr double kSecondHand = 3;
+  const json& f = figures.at(name);
+  Cited result;
+  if (f.contains("cycles")) {
+    result.cycles = f.at("cycles");
+  } else {
+    const double ghz = f.at("assumed_ghz");
+    result.cycles = f.at("nanoseconds").get<double>() * ghz;
+    if (f.contains("ghz_range")) {
+      result.least_factor = f.at("ghz_range").at(0).get<double>() / ghz;
+      result.most_factor = f.at("ghz_range").at(1).get<double>() / ghz;
+    }
+  }
+  if (f.at("status") != "confirmed") {
+    result.least_factor /= kSecondHand;
+    result.most_factor *= kSecondHand;
+  }
+  return result;
+}
+
 int model(const json& published, const json& exits, const json& walks, double ghz) {
+  const json& figures = published.at("figures");
   const auto figure = [&](const char* name, const char* field) -> double {
-    return published.at("figures").at(name).at(field);
+    return figures.at(name).at(field);
   };
-  const auto cycles = [&](double ns) { return ns * ghz; };
+  const auto cost = [&](const char* name) { return cited(figures, name); };
+  Doubts doubts;
+  const double load = std::max(load_of(exits), load_of(walks));
+  if (load > 1) doubts.add(fmt::format("the machine was busy (load {:.1f} a CPU)", load));
 
   check_provenance(published.at("figures"));
 
@@ -132,64 +290,74 @@ int model(const json& published, const json& exits, const json& walks, double gh
       (v83_vhe - figure("nested_neve_hypercall", "cycles")) /
       (figure("nested_v83_vhe_hypercall", "traps") - figure("nested_neve_hypercall", "traps"));
   const double saved_registers = figure("nested_v83_vhe_saved_registers", "registers");
-  const double v83_vhe_late = v83_vhe - 2 * saved_registers * register_trap;
-  const auto altra = [&](const char* name) {
-    return figure(name, "nanoseconds") * figure(name, "assumed_ghz");
-  };
+  const Cited v83_vhe_cited = cost("nested_v83_vhe_hypercall");
+  Cited late = v83_vhe_cited;
+  late.cycles -= 2 * saved_registers * register_trap;
 
   for (const bool swept : {false, true}) {
     const char* end = swept ? "/swept" : "/hot";
-    const auto ns = [&](const std::string& name) { return measured(exits, name + end, swept); };
-    const double hit = cycles(ns("Exit/isv0/recheck/native/hit"));
-    const double off = cycles(ns("Exit/isv0/off/native/miss"));
+    const auto cycles = [&](const json& runs, const std::string& name) {
+      return measured(runs, name + end, swept, doubts) * ghz;
+    };
+    const Range hit = cycles(exits, "Exit/isv0/recheck/native/hit");
+    const Range off = cycles(exits, "Exit/isv0/off/native/miss");
     // L1's own walk finds L2's tables and its own: more than a plain guest's, by as much as the
     // bench says; L0's part of it is done by hardware.
-    const double two_dim = cycles(measured(walks, std::string("Walk/two_dim") + end, swept));
-    const double nested = cycles(measured(walks, std::string("Walk/nested") + end, swept));
+    const Range two_dim = cycles(walks, "Walk/two_dim");
+    const Range nested = cycles(walks, "Walk/nested");
 
     fmt::print("## {}\n\n",
                swept ? "Host caches swept before each exit" : "Everything in the host's caches");
     fmt::print(
-        "Measured: exit in the VMM with a hit {:.0f} cycles, without a cache {:.0f}; fetch of an "
-        "L1 guest's instruction {:.0f}, of an L2 guest's by L0 {:.0f}.\n\n",
-        hit, off, two_dim, nested);
+        "Measured, in cycles: exit in the VMM with a hit {}, without a cache {}; fetch of an L1 "
+        "guest's instruction {}, of an L2 guest's by L0 {}.\n\n",
+        text(hit), text(off), text(two_dim), text(nested));
     fmt::print(
-        "| exit | traps and switches (cited) | without cache | with cache | saved | share |\n");
-    fmt::print("|---|---|---|---|---|---|\n");
-    row("L1 guest, in the kernel, VHE", figure("kvm_io_kernel_vhe", "cycles"), hit, off);
-    row("L1 guest, in user space, VHE", figure("kvm_io_user_vhe", "cycles"), hit, off);
-    row("L1 guest, in the kernel, Ampere Altra", altra("altra_mmio_read_vgic"), hit, off);
-    row("L1 guest, in user space, Ampere Altra", altra("altra_mmio_read_user"), hit, off);
-    row("L1 guest, in the kernel, split mode", figure("kvm_io_kernel_split", "cycles"), hit, off);
-    row("L1 guest, in user space, split mode", figure("kvm_io_user_split", "cycles"), hit, off);
+        "| exit, in cycles | traps and switches (cited) | VMM without cache | with cache | saved | "
+        "share of the exit |\n|---|---|---|---|---|---|\n");
+    const auto plain = [&](const char* who, const char* name) {
+      row(who, cost(name), {hit}, {off});
+    };
+    plain("L1 guest, in the kernel, VHE", "kvm_io_kernel_vhe");
+    plain("L1 guest, in user space, VHE", "kvm_io_user_vhe");
+    plain("L1 guest, in the kernel, Ampere Altra", "altra_mmio_read_vgic");
+    plain("L1 guest, in user space, Ampere Altra", "altra_mmio_read_user");
+    plain("L1 guest, in the kernel, split mode", "kvm_io_kernel_split");
+    plain("L1 guest, in user space, split mode", "kvm_io_user_split");
     // The share of the walk that is the nested guest's.
-    const double off_l2 = off - two_dim + nested;
-    row("L2 guest, L1 emulates, ARMv8.3, no VHE", figure("nested_v83_hypercall", "cycles"), hit,
-        off_l2);
-    row("L2 guest, L1 emulates, ARMv8.3, VHE, registers saved", v83_vhe, hit, off_l2);
-    row("the same, but each register read traps (estimated)", v83_vhe_late,
-        hit + kContextRegisters * register_trap, off_l2 + walk_registers * register_trap);
-    row("the same, and AT S12E1R instead of a walk (estimated)", v83_vhe_late,
-        hit + kContextRegisters * register_trap, off - two_dim + kAddressTranslate * register_trap);
-    row("L2 guest, L1 emulates, NEVE (FEAT_NV2)", figure("nested_neve_io", "cycles"), hit, off_l2);
-    row("L2 guest, L0 emulates a device passed through", figure("kvm_io_kernel_vhe", "cycles"), hit,
-        off_l2);
+    const Range off_l2 = off + (nested - two_dim);
+    row("L2 guest, L1 emulates, ARMv8.3, no VHE", cost("nested_v83_hypercall"), {hit}, {off_l2});
+    row("L2 guest, L1 emulates, ARMv8.3, VHE, registers saved", v83_vhe_cited, {hit}, {off_l2});
+    const Software hit_late{hit, kContextRegisters * register_trap};
+    row("the same, but each register read traps (estimated)", late, hit_late,
+        {off_l2, walk_registers * register_trap});
+    row("the same, and AT S12E1R instead of a walk (estimated)", late, hit_late,
+        {off - two_dim, kAddressTranslate * register_trap});
+    row("L2 guest, L1 emulates, NEVE (FEAT_NV2)", cost("nested_neve_io"), {hit}, {off_l2});
+    row("L2 guest, L0 emulates a device passed through", cost("kvm_io_kernel_vhe"), {hit},
+        {off_l2});
     fmt::print("\n");
   }
 
   fmt::print("## Assumptions\n\n");
   fmt::print(
-      "- Measured software costs are this host's, at {:.2f} GHz, as cycles; an arm64 core is "
+      "- A range of measured costs is the middle half of the repetitions.\n"
+      "- A cited figure that was not read at its source is good to its order of magnitude: a third "
+      "of it to three times it, the same way for all figures of a source. Where a source gives "
+      "nanoseconds and no clock, the range is over the clocks that the processor is sold with. No "
+      "more than two digits are printed.\n");
+  fmt::print(
+      "- Measured software costs are this host's, at {:.1f} GHz, as cycles; an arm64 core is "
       "taken to need as many.\n",
       ghz);
   fmt::print(
       "- The cited costs hold a little emulation of their own, and in the kernel our code is taken "
       "to need what it needs in user space.\n");
   fmt::print(
-      "- A trap of L1 on a register costs {:.0f} cycles: what ARMv8.3 with VHE costs above NEVE, "
+      "- A trap of L1 on a register costs some {} cycles: what ARMv8.3 with VHE costs above NEVE, "
       "by "
-      "the traps that NEVE avoids. A plain VM's hypercall on that host took {:.0f}.\n",
-      register_trap, figure("nested_vm_hypercall", "cycles"));
+      "the traps that NEVE avoids. A plain VM's hypercall on that host took {}.\n",
+      rounded(register_trap), rounded(figure("nested_vm_hypercall", "cycles")));
   fmt::print(
       "- The authors' kernel with VHE, which the cited ARMv8.3 run is taken to be of, saves L2's "
       "registers at each exit, so that reading them costs nothing more. Saved late, as Linux with "
@@ -213,6 +381,8 @@ int model(const json& published, const json& exits, const json& walks, double gh
       "abort of L2, which tells whose it is, is not charged.\n");
   fmt::print("- Every exit hits.\n");
   print_provenance(published.at("figures"));
+  std::fflush(stdout);
+  doubts.print();
   return 0;
 }
 
@@ -221,18 +391,43 @@ int model(const json& published, const json& exits, const json& walks, double gh
 
 int main(int argc, char** argv) {
   double ghz = 0;
-  if (argc == 6 && std::strcmp(argv[4], "--ghz") == 0) ghz = std::atof(argv[5]);
-  if ((argc != 4 && argc != 6) || (argc == 6 && ghz <= 0)) {
+  unsigned repetitions = 5;
+  std::vector<std::string> files;
+  bool good = true;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--ghz" && i + 1 < argc) {
+      good = (ghz = std::atof(argv[++i])) > 0 && good;
+    } else if (word == "--repetitions" && i + 1 < argc) {
+      repetitions = static_cast<unsigned>(std::atoi(argv[++i]));
+      good = repetitions >= 1 && repetitions <= 1000 && good;
+    } else {
+      good = !word.starts_with("-") && good;
+      files.push_back(word);
+    }
+  }
+  if (!good || files.size() == 2 || files.size() > 3) {
     fmt::print(stderr,
-               "usage: nested_model PUBLISHED_COSTS.json BENCH_EXIT.json BENCH_WALK.json "
-               "[--ghz N]\n");
+               "usage: nested_model [PUBLISHED_COSTS.json [BENCH_EXIT.json BENCH_WALK.json]] "
+               "[--repetitions N] [--ghz N]\n");
     return 1;
   }
-  using trapline::bench::load;
+  using namespace trapline::bench;
   try {
-    const auto exits = load(argv[2]);
+    const json published = load(files.empty() ? TRAPLINE_PUBLISHED_COSTS : files[0]);
+    const std::string self = argv[0];
+    const size_t slash = self.rfind('/');
+    const std::string directory = slash == std::string::npos ? "." : self.substr(0, slash);
+    const json exits =
+        files.size() == 3
+            ? load(files[1])
+            : run(directory, "bench_exit",
+                  "^Exit/isv0/(recheck/native/hit|off/native/miss)/(hot|swept)", repetitions);
+    const json walks = files.size() == 3 ? load(files[2])
+                                         : run(directory, "bench_walk",
+                                               "^Walk/(two_dim|nested)/(hot|swept)", repetitions);
     if (ghz == 0) ghz = exits.at("context").at("mhz_per_cpu").get<double>() / 1000;
-    return trapline::bench::model(load(argv[1]), exits, load(argv[3]), ghz);
+    return model(published, exits, walks, ghz);
   } catch (const std::exception& error) {
     fmt::print(stderr, "nested_model: {}\n", error.what());
     return 1;
