@@ -108,7 +108,7 @@ void ExitHandler::add_observer(ExitObserver* observer) {
 // --- the way of an exit --------------------------------------------------------------------------
 
 // A device that refuses has done nothing: it is asked again on the long way.
-[[gnu::always_inline]] inline Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
+Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
   using emulation::Single;
   if (!takes_brief_ || DataAbort{exit.esr}.acquire_release()) return {Resume::kWhole};
   const Single done = emulation::access_at<false>(syndrome_access(exit.esr), exit.ipa, view,
@@ -123,22 +123,18 @@ template <typename Clock>
 [[gnu::always_inline]] inline Answer ExitHandler::dispatch(const Exit& exit, CpuView& view,
                                                            Clock&& clock) {
   switch (exit.kind) {
-    case ExitKind::kDataAbort: {
-      const DataAbort abort{exit.esr};
-      counters_.exit(abort.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0);
-      return resumed(data_abort(exit, abort, view, clock));
-    }
+    case ExitKind::kDataAbort:
+      return data_abort(exit, view, clock);
     case ExitKind::kSysreg:
-      counters_.exit(ExitClass::kSysreg);
-      return resumed(sysreg(exit, view.regs->x));
+      return sysreg(exit, view.regs->x);
     case ExitKind::kHvc:
-      counters_.exit(ExitClass::kHvc);
       return hvc(exit, view.regs->x);
     default:
       return other(exit);
   }
 }
 
+// Jumps only: each kind's function has the frame that it needs.
 Answer ExitHandler::handle(const Exit& exit, CpuView& view) {
   if (exit.brief) return brief_access(exit, view);
   if (observers_.empty()) [[likely]] {
@@ -183,8 +179,15 @@ void ExitHandler::Watcher::unmapped_access(uint64_t ipa, unsigned size, bool wri
 // --- data aborts ---------------------------------------------------------------------------------
 
 template <typename Clock>
-[[gnu::always_inline]] inline Resume ExitHandler::data_abort(const Exit& exit, DataAbort abort,
-                                                             CpuView& view, Clock&& clock) {
+[[gnu::noinline]] Answer ExitHandler::data_abort(const Exit& exit, CpuView& view, Clock& clock) {
+  const DataAbort abort{exit.esr};
+  counters_.exit(abort.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0);
+  return resumed(perform(exit, abort, view, clock));
+}
+
+template <typename Clock>
+[[gnu::always_inline]] inline Resume ExitHandler::perform(const Exit& exit, DataAbort abort,
+                                                          CpuView& view, Clock& clock) {
   constexpr bool kObserved = !std::is_same_v<std::remove_cvref_t<Clock>, NoClock>;
   // A table walk is never emulated: tables do not live in devices (design: test S1PTW before CM).
   if (abort.s1ptw()) [[unlikely]] {
@@ -366,7 +369,8 @@ Answer ExitHandler::other(const Exit& exit) {
 }
 
 // MRS, MSR of a register that a device answers for. `x`: GeneralRegisters.
-Resume ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
+Answer ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
+  counters_.exit(ExitClass::kSysreg);
   counters_.sysreg_access(exit.sysreg, exit.sysreg_write);
   // ICC_* have CRn 4 (PMR) or 12; CNT* have CRn 14.
   SysregDevice* device = (exit.sysreg >> 7 & 15) == 14 ? services_.timer : services_.gic;
@@ -376,18 +380,24 @@ Resume ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
   if (!known) {
     ++counters_.counters.undefined;
     fault = {.far = 0, .fsc = 0, .write = false, .ec = 0};
-    return Resume::kFault;
+    return resumed(Resume::kFault);
   }
   if (!exit.sysreg_write) x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt] = value;
-  return Resume::kGoOn;
+  return resumed(Resume::kGoOn);
 }
 
 Answer ExitHandler::hvc(const Exit& exit, uint64_t* x) {
+  counters_.exit(ExitClass::kHvc);
   uint64_t answer = ~uint64_t{0};  // NOT_SUPPORTED
   if ((exit.esr & 0xffff) != 0 || psci_answer(x[0], x[1], answer)) {
     x[0] = answer;
     return resumed(Resume::kGoOn);
   }
+  return power_call(exit, x);
+}
+
+// PSCI that asks something of the machine.
+[[gnu::noinline]] Answer ExitHandler::power_call(const Exit& exit, uint64_t* x) {
   const PsciResult result = psci_call(*services_.power, x);
   switch (result.action) {
     case PsciResult::Action::kReturn:

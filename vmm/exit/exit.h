@@ -82,12 +82,15 @@ class ExitHandler final : public ExitSink {
   Answer observed(const Exit& exit, CpuView& view);
   Answer brief_access(const Exit& exit, CpuView& view);
   template <typename Clock>
-  Resume data_abort(const Exit& exit, DataAbort abort, CpuView& view, Clock&& clock);
+  Answer data_abort(const Exit& exit, CpuView& view, Clock& clock);
+  template <typename Clock>
+  Resume perform(const Exit& exit, DataAbort abort, CpuView& view, Clock& clock);
   Resume emulated(const Exit& exit, uint64_t va, const Outcome& outcome);
   Resume unsupported_instruction(const Exit& exit);
   Answer other(const Exit& exit);
   Answer hvc(const Exit& exit, uint64_t* x);
-  Resume sysreg(const Exit& exit, uint64_t* x);
+  Answer sysreg(const Exit& exit, uint64_t* x);
+  Answer power_call(const Exit& exit, uint64_t* x);
   Resume retry(const Exit& exit, bool disagreement);
   Resume external_abort(const Exit& exit);
   bool patience_is_over(const Exit& exit);

@@ -22,7 +22,7 @@ void tell(Cpu& cpu, EngineState& e, ExitKind kind) {
   exit.valid_mask = 0;
   exit.pc = cpu.pc;
   e.view.refresh(cpu.pc);
-  ask_sink(e);
+  ask_sink(cpu, e);
 }
 
 // The PC of these is on the instruction; that of the others already past it.
@@ -95,7 +95,7 @@ void resolve_link(EngineState& e, Block* b) {
 bool take_exit_here(Cpu& cpu, EngineState& e) {
   if (cpu.exit.kind == ExitKind::kDebug) {
     e.view.refresh(cpu.pc);
-    ask_sink(e);
+    ask_sink(cpu, e);
     return false;
   }
   e.leave = Leave::kLookup;

@@ -291,9 +291,9 @@ inline bool block_goes_on(const Cpu& cpu, const EngineState& e) {
 }
 
 // What the sink says to cpu.exit.
-[[gnu::always_inline]] inline Answer ask_sink(EngineState& e) {
+[[gnu::always_inline]] inline Answer ask_sink(Cpu& cpu, EngineState& e) {
   leave_guest(e);
-  const Answer answer = e.sink->handle(e.view.cpu().exit, e.view);
+  const Answer answer = e.sink->handle(cpu.exit, e.view);
   come_back(e);
   return answer;
 }
@@ -306,7 +306,7 @@ bool carry_out(Cpu& cpu, EngineState& e, Answer answer);
 // goes on with its next op. Else the handler returns to the run loop.
 [[gnu::always_inline]] inline bool take_exit(Cpu& cpu, EngineState& e) {
   e.view.refresh(cpu.exit.pc);
-  const Answer answer = ask_sink(e);
+  const Answer answer = ask_sink(cpu, e);
   // pc and the retired count are made anew at the next seam.
   if (answer == Answer{Resume::kGoOn} && block_goes_on(cpu, e) && e.view.nzcv == cpu.nzcv)
       [[likely]] {

@@ -335,7 +335,7 @@ void slow_exit(Cpu* cpu, const Op* op, int64_t icount, EngineState* e) {
   exit.esr = make_esr(Ec::kDataAbortLower, abort.iss);
   exit.ipa = abort.ipa;
   e->view.current();
-  const Answer answer = ask_sink(*e);
+  const Answer answer = ask_sink(*cpu, *e);
   exit.brief = false;
   return answer.how == Resume::kGoOn;
 }

@@ -15,7 +15,6 @@ enum class Presence : uint8_t;
 class SoftView final : public CpuView {
  public:
   explicit SoftView(Cpu& cpu) : cpu_(cpu) { brackets_ram = true; }
-  Cpu& cpu() { return cpu_; }
   // What depends on PSTATE and the system registers is made anew when they have changed.
   SoftView& current() {
     if (cpu_.sys.mmu.serial != seen_serial_) [[unlikely]] {
