@@ -1,0 +1,87 @@
+#include "vmm/cli/run.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "decode/capstone_adapter.h"
+#include "devices/virtio/report.h"
+#include "vmm/cli/backend.h"
+#include "vmm/cli/signals.h"
+#include "vmm/host/messages.h"
+#include "vmm/host/output_file.h"
+#include "vmm/machine/console.h"
+#include "vmm/machine/machine.h"
+
+namespace trapline {
+
+int fail(std::string text) {
+  // One line, whatever a library put into the text.
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  message("trapline: " + text + "\n");
+  return kBadInput;
+}
+
+namespace {
+
+std::string write_statistics(const Options& options, const RunReport& report) {
+  return write_output(options.stats, report_json(report).dump(2) + "\n");
+}
+
+// USR1: the figures so far, and the guest goes on.
+void report_now(const Options& options, Machine& machine) {
+  const std::optional<RunReport> report = machine.report_now();
+  if (!report) return;
+  if (options.stats.empty()) {
+    message(report_table(*report));
+  } else if (std::string error = write_statistics(options, *report); !error.empty()) {
+    fail(error);
+  }
+}
+
+}  // namespace
+
+int run_command(const Options& options) {
+  if (options.decoder == DecoderChoice::kCapstone && !CapstoneDecoder::built_in()) {
+    return fail("--decoder capstone: this program was built without Capstone; use native");
+  }
+  SignalWatch signals;
+  Console console;
+  auto machine = Machine::create(options, console, make_backend);
+  if (!machine) return fail(machine.error());
+  if (!options.dump_dtb.empty()) {
+    const std::vector<uint8_t>& tree = (*machine)->device_tree();
+    std::string error =
+        write_output(options.dump_dtb, {reinterpret_cast<const char*>(tree.data()), tree.size()});
+    return error.empty() ? 0 : fail(error);
+  }
+  // The statistics file must be writable before the guest runs for an hour.
+  if (!options.stats.empty()) {
+    if (std::string error = check_output(options.stats); !error.empty()) return fail(error);
+  }
+  struct Released {
+    SignalWatch& signals;
+    ~Released() { signals.set({}); }
+  } released{signals};  // before the machine goes
+  Messages messages;
+  Report::set_sink([](std::string_view line) { message(std::string(line) + "\n"); });
+  signals.set({.stop = [&](int status) { (*machine)->stop(status); },
+               .report = [&] { report_now(options, **machine); }});
+  int status = (*machine)->run();
+
+  const RunReport report = (*machine)->report();
+  std::string error;
+  if (!options.stats.empty()) error = write_statistics(options, report);
+  if (!error.empty()) status = kBadInput;
+  // Nothing is left to lose: whoever is tired of waiting for a reader of our messages ends it here.
+  signals.set({.stop = [status](int) { _exit(status); }, .report = {}});
+  message(report_table(report));
+  if (!error.empty()) return fail(error);
+  return status;
+}
+
+}  // namespace trapline
