@@ -21,3 +21,11 @@ endfunction()
 
 emulated_test(arm64.boot emulated_test.py ${GUEST_DIR} boot --cpus 2)
 emulated_test(arm64.stop emulated_test.py ${GUEST_DIR} stop --cpus 2)
+
+# The same program under the host's own, not an emulator: both presets have to be built.
+set(host_build ${CMAKE_SOURCE_DIR}/build/release)
+add_test(NAME guest.inside
+         COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/inside_test.py
+                 ${host_build}/trapline ${GUEST_DIR} $<TARGET_FILE:trapline> ${CMAKE_SYSROOT}
+                 ${host_build}/tests/guest/isv0.bin)
+set_tests_properties(guest.inside PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "guest")

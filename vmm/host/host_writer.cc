@@ -137,7 +137,7 @@ void HostWriter::State::tell_room(std::unique_lock<std::mutex>& lock) {
   changed.notify_all();
 }
 
-void HostWriter::run(std::shared_ptr<State> state) {
+void HostWriter::run(const std::shared_ptr<State>& state) {
   State& s = *state;
   char piece[kPiece];
   std::unique_lock lock(s.mutex);

@@ -61,7 +61,7 @@ class HostWriter {
 
  private:
   struct State;
-  static void run(std::shared_ptr<State> state);
+  static void run(const std::shared_ptr<State>& state);
 
   const std::shared_ptr<State> state_;
   std::thread thread_;

@@ -1,5 +1,6 @@
 #include "tests/vmm/soft/system_fixture.h"
 
+#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 
@@ -12,10 +13,12 @@ namespace trapline::soft {
 std::vector<std::string> g_engine_calls;
 
 namespace {
-template <typename... Args>
-void record(const char* format, Args... args) {
+[[gnu::format(printf, 1, 2)]] void record(const char* format, ...) {
   char text[128];
-  std::snprintf(text, sizeof text, format, args...);
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
   g_engine_calls.emplace_back(text);
 }
 }  // namespace
