@@ -365,6 +365,23 @@ TEST_F(Inside, SystemRegistersToo) {
   EXPECT_EQ(bench.cpu().r.x[1], 0x400);
 }
 
+// After an HVC a software step's syndrome does not say what was stepped (ISV=0), answered or not:
+// to EL1 it is an exception return from EL2.
+TEST_F(Inside, ASoftwareStepOfAnHvc) {
+  sink.answers_hvc = true;
+  Cpu& cpu = bench.cpu();
+  cpu.sys.oslar_locked = 0;
+  cpu.sys.mdscr_el1 = kMdscrSs | kMdscrKde;
+  cpu.ps.daif &= 7;
+  cpu.ps.ss = true;
+  debug_context_changed(cpu);
+  bench.put(kCode, {kHvc1, kAdd, kHvc0});
+  cpu.pc = kCode;
+  bench.vcpu().run(2, sink);  // the HVC, and the first of the vector
+  EXPECT_EQ(cpu.sys.esr_el1, 0xce000022u);
+  EXPECT_EQ(cpu.sys.elr_el1, kCode + 4);
+}
+
 // A debugger's step deals with the exit of its instruction, and stops behind it.
 TEST_F(Inside, ADebuggersStep) {
   for (const bool brief : {false, true}) {

@@ -176,6 +176,8 @@ TL_OP(op_hvc) {
   // The return from EL2 synchronises, as an ISB does.
   constexpr bool kLocal = false;
   if (!take_exit(*cpu, *e)) return;
+  cpu->ps.ss = false;  // as in carry_out()
+  e->keeps_step = true;
   std::atomic_thread_fence(std::memory_order_acquire);
   TL_FOLLOW(next, leave_next);
 }
