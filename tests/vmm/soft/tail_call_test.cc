@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
+#include <algorithm>
+#include <climits>
 #include <iterator>
 
 #include "tests/vmm/soft/engine_fixture.h"
@@ -10,7 +12,8 @@ namespace trapline::soft {
 namespace {
 
 constexpr uint64_t kInstructions = 100'000'000;
-constexpr size_t kStack = size_t{64} << 10;
+// The least that a thread may have: 64 KiB, 128 on arm64.
+const size_t kStack = std::max<size_t>(size_t{64} << 10, PTHREAD_STACK_MIN);
 
 // Of each file of handlers, the slow path included: integer, memory, order, exclusives, atomics,
 // floating point, vectors, system registers, every kind of branch; without end.
