@@ -18,6 +18,8 @@ if(TARGET trapline_llvm_oracle)
     ${CMAKE_CURRENT_LIST_DIR}/../tests/decode/word_check.cc)
   target_link_libraries(bench_decode_coverage PRIVATE trapline_decode trapline_decode_text
                         trapline_llvm_oracle fmt::fmt)
+  set_target_properties(bench_decode_coverage PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
+  target_link_options(bench_decode_coverage PRIVATE -fno-lto)
 endif()
 
 pkg_check_modules(VIXL IMPORTED_TARGET vixl)

@@ -38,8 +38,8 @@ struct Exit {
   uint8_t vcpu = 0;
   uint8_t valid_mask = 0;
   // A kDataAbort with ISV=1 and no other flag but WnR, of a translated address that is aligned:
-  // what devices mostly see. Only vcpu, esr and ipa are filled in, and of the view the registers
-  // are all that is ready; see Resume::kWhole.
+  // what devices mostly see. Only kind, vcpu, esr and ipa are filled in, and of the view the
+  // registers are all that is ready. Answered by kGoOn or by kWhole, and nothing to leave.
   bool brief = false;
   // sysreg payload
   uint8_t sysreg_rt = 0;
@@ -59,7 +59,7 @@ enum class Resume : uint8_t {
   kGoOn,  // the registers of the view are as the instruction leaves them: step past it. After
           // kHvc, kWfi and kWfe, whose preferred return address is the next instruction: from there
   kAgain,  // the same instruction once more, read from memory
-  kFault,  // an exception to EL1 is delivered instead of it: Answer's sink has filled `fault`
+  kFault,  // an exception to EL1 is delivered instead of it: the sink has filled `fault`
   kLeave,  // nothing is done: run() returns
   kWhole,  // of a brief exit: nothing was done, and the whole exit is wanted
 };
