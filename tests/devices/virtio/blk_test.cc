@@ -383,7 +383,7 @@ TEST(Blk, SmallCachedReadIsDoneAtTheNotify) {
     // Unless the I/O thread was still at its first look at the queue; then the gate opens for it.
     if (b.queue[0].used_index() == static_cast<uint16_t>(i + 1)) {
       ++at_once;
-      EXPECT_TRUE(b.irq.level);
+      EXPECT_TRUE(b.irq.raised_soon());
       EXPECT_EQ(b.dma.get<uint32_t>(kPayload), 0x5a5a5a5au);
     } else {
       disk.gate = true;

@@ -113,7 +113,7 @@ TEST(Console, Input) {
     EXPECT_EQ(b.complete(0)->length, 1u);
     EXPECT_EQ(b.dma.get<uint8_t>(kData), 'a');
     EXPECT_EQ(b.dma.get<uint8_t>(kData + 16), 'b');
-    EXPECT_TRUE(b.irq.level);
+    EXPECT_TRUE(b.irq.raised_soon());
     b.queue[0].add(2, {{kData, 8, true}});
     b.notify(0);
     EXPECT_EQ(b.type("cde"), 3u);

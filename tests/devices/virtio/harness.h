@@ -77,6 +77,13 @@ class TestIrq final : public IrqLine {
     if (value && !level.load()) rises++;
     level = value;
   }
+  // An I/O thread raises it after it has published what was used.
+  bool raised_soon() const {
+    for (int ms = 0; ms < 10'000 && !level; ++ms) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return level;
+  }
   std::atomic<bool> level{false};
   std::atomic<unsigned> rises{0};
 };
