@@ -72,6 +72,9 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
   if (!o.vars.empty() && o.firmware.empty()) return "--vars needs --firmware";
   if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
+  if (o.profile && o.stats.empty())
+    return "--profile needs --stats F: the file that it is written to";
+  if (o.profile_stacks != 0 && !o.profile) return "--profile-stacks needs --profile";
   return {};
 }
 
@@ -137,6 +140,17 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
              "runs of a block until it is translated to host code; 0: never",
              std::to_string(soft::kTranslateAfter));
   run_command->add_option("--stats", options.stats, "write statistics as JSON");
+  add_number(run_command, "--stats-every", options.stats_every, 1, 1'000'000,
+             "time one exit in N, chosen at random; 1: each", std::to_string(options.stats_every));
+  run_command->add_flag("--profile", options.profile,
+                        "attribute every exit to its guest instruction, in the --stats file");
+  add_number(run_command, "--profile-stacks", options.profile_stacks, 0, 1'000'000'000,
+             "and take the guest's call stack of one exit in N; 0: none", "0");
+  run_command
+      ->add_option("--symbols", options.symbols,
+                   "names for the profile: vmlinux or another ELF, an Image, System.map or "
+                   "/proc/kallsyms text; auto: what the kernel carries in its memory; none")
+      ->capture_default_str();
   add_number(run_command, "--max-insns", options.max_insns, 0, ~uint64_t{0},
              "stop after so many: status 124; 0: no limit", "0");
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");

@@ -32,7 +32,11 @@ struct Options {
   bool icache_check = false;
   bool flash_trapped = false;
   std::string stats;
-  uint64_t max_insns = 0;  // 0: no limit
+  unsigned stats_every = 16;  // one exit in so many is timed
+  bool profile = false;
+  unsigned profile_stacks = 0;   // a call stack of one exit in so many; 0: none
+  std::string symbols = "auto";  // a file; "auto": the kernel's own tables in guest memory
+  uint64_t max_insns = 0;        // 0: no limit
   std::string dump_dtb;
   bool no_reboot = false;
   bool kaslr_seed = false;

@@ -15,7 +15,8 @@ const char* exit_class_name(ExitClass c) {
 }
 
 const char* stage_name(Stage s) {
-  static constexpr const char* kNames[] = {"translate", "fetch", "decode", "lookup", "emulate"};
+  static constexpr const char* kNames[] = {"translate", "fetch", "decode", "lookup",
+                                           "emulate",   "wake",  "arm"};
   static_assert(std::size(kNames) == static_cast<size_t>(Stage::kCount));
   return kNames[static_cast<size_t>(s)];
 }

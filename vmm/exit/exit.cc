@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
 #include <type_traits>
+#include <vector>
 
 #include "mmio/agree.h"
 #include "mmio/single_access.h"
@@ -95,10 +97,30 @@ ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSo
   emulate_.observer = &counters_;
 }
 
-void ExitHandler::add_observer(ExitObserver* observer) {
-  observers_.push_back(observer);
-  emulate_.observer = &watcher_;
-  takes_brief_ = false;
+void ExitHandler::add_observer(ExitObserver* observer, Attention attention) {
+  observers_.push_back({observer, attention});
+  watch();
+}
+
+void ExitHandler::remove_observer(ExitObserver* observer) {
+  std::erase_if(observers_, [=](const Observing& o) { return o.observer == observer; });
+  watch();
+}
+
+void ExitHandler::watch() {
+  every_exit_ = std::any_of(observers_.begin(), observers_.end(), [](const Observing& o) {
+    return o.attention == Attention::kEveryExit;
+  });
+  until_observed_ = observers_.empty() ? kNever : every_exit_ ? 1 : next_sample();
+}
+
+// 1 to 2n - 1, as likely each.
+int64_t ExitHandler::next_sample() {
+  sample_state_ ^= sample_state_ << 13;
+  sample_state_ ^= sample_state_ >> 17;
+  sample_state_ ^= sample_state_ << 5;
+  const uint64_t span = 2 * uint64_t{sample_every_} - 1;
+  return 1 + static_cast<int64_t>(sample_state_ * span >> 32);
 }
 
 // --- the way of an exit --------------------------------------------------------------------------
@@ -106,11 +128,14 @@ void ExitHandler::add_observer(ExitObserver* observer) {
 // A device that refuses has done nothing: it is asked again on the long way.
 Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
   using emulation::Single;
-  if (!takes_brief_ || DataAbort{exit.esr}.acquire_release()) return {Resume::kWhole};
+  if (!takes_brief_ || until_observed_ <= 1 || DataAbort{exit.esr}.acquire_release()) {
+    return {Resume::kWhole};
+  }
   const Single done = emulation::access_at<false>(syndrome_access(exit.esr), exit.ipa, view,
                                                   *services_.bus, emulate_, counters_);
   if (done != Single::kDone) return {Resume::kWhole};
   counters_.exit(ExitClass::kDataAbortIsv1);
+  --until_observed_;
   stuck_pc_ = ~uint64_t{0};
   return {Resume::kGoOn};
 }
@@ -121,10 +146,16 @@ template <typename Clock>
   switch (exit.kind) {
     case ExitKind::kDataAbort:
       return data_abort(exit, view, clock);
-    case ExitKind::kSysreg:
-      return sysreg(exit, view.regs->x);
-    case ExitKind::kHvc:
-      return hvc(exit, view.regs->x);
+    case ExitKind::kSysreg: {
+      const Answer answer = sysreg(exit, view.regs->x);
+      clock.lap(Stage::kEmulate);
+      return answer;
+    }
+    case ExitKind::kHvc: {
+      const Answer answer = hvc(exit, view.regs->x);
+      clock.lap(Stage::kEmulate);
+      return answer;
+    }
     default:
       return other(exit);
   }
@@ -133,27 +164,55 @@ template <typename Clock>
 // Jumps only: each kind's function has the frame that it needs.
 Answer ExitHandler::handle(const Exit& exit, CpuView& view) {
   if (exit.brief) return brief_access(exit, view);
-  if (observers_.empty()) [[likely]] {
+  if (--until_observed_ > 0) [[likely]] {
     return dispatch(exit, view, NoClock{});
   }
   return observed(exit, view);
 }
 
 Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
-  if (is_event(exit.kind)) return other(exit);
-  record_ = ExitRecord{};
-  record_.exit = &exit;
-  record_.exit_class = class_of(exit);
-  record_.start = host_cycles();
-  record_.answer = dispatch(exit, view, StageClock(record_));
-  record_.total = host_cycles() - record_.start;
-  if (exit.kind == ExitKind::kSysreg && !exit.sysreg_write) {
-    record_.value = view.regs->x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt];
-  } else if (exit.kind == ExitKind::kSysreg) {
-    record_.value = exit.sysreg_value;
+  if (observers_.empty() || is_event(exit.kind)) {
+    watch();
+    return dispatch(exit, view, NoClock{});
   }
-  for (ExitObserver* observer : observers_) observer->exited(record_);
-  return record_.answer;
+  bool sampled = true;
+  if (every_exit_) {
+    until_observed_ = 1;
+    sampled = --until_sample_ <= 0;
+    if (sampled) until_sample_ = next_sample();
+  } else {
+    until_observed_ = next_sample();
+  }
+  ExitRecord& record = record_;
+  record.exit = &exit;
+  record.exit_class = class_of(exit);
+  record.access = nullptr;
+  record.region = nullptr;
+  record.view = &view;
+  record.vcpu = &vcpu_;
+  record.staged = sampled;
+  emulate_.observer = &watcher_;
+  if (sampled) {
+    record.stages_passed = 0;
+    record.stages.fill(0);
+    record.start = host_cycles();
+    record.answer = dispatch(exit, view, StageClock(record));
+  } else {
+    record.start = host_cycles();
+    record.answer = dispatch(exit, view, NoStages{});
+  }
+  record.total = host_cycles() - record.start;
+  emulate_.observer = &counters_;
+  if (exit.kind == ExitKind::kSysreg) {
+    record.write = exit.sysreg_write;
+    record.value = exit.sysreg_write
+                       ? exit.sysreg_value
+                       : view.regs->x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt];
+  }
+  for (const Observing& o : observers_) {
+    if (sampled || o.attention == Attention::kEveryExit) o.observer->exited(record);
+  }
+  return record.answer;
 }
 
 void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t offset, unsigned size,
@@ -184,7 +243,7 @@ template <typename Clock>
 template <typename Clock>
 [[gnu::always_inline]] inline Resume ExitHandler::perform(const Exit& exit, DataAbort abort,
                                                           CpuView& view, Clock& clock) {
-  constexpr bool kObserved = !std::is_same_v<std::remove_cvref_t<Clock>, NoClock>;
+  constexpr bool kObserved = Clock::kObserved;
   // A table walk is never emulated: tables do not live in devices (design: test S1PTW before CM).
   if (abort.s1ptw()) [[unlikely]] {
     return external_abort(exit);

@@ -136,6 +136,8 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
 template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
                                                                   StageClock&);
 template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
+                                                                  NoStages&);
+template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
                                                                   NoClock&);
 
 // Policy `protect`: from here on writes to what `fetched` was read from are heard of. What was read

@@ -82,7 +82,8 @@ std::string Machine::assemble(MakeBackend make_backend) {
   }
   std::vector<Vcpu*> vcpus;
   for (unsigned i = 0; i < options_.cpus; ++i) vcpus.push_back(&backend_->vcpu(i));
-  irqchip_ = make_gicv3(vcpus);
+  if (options_.profile) irq_probe_ = std::make_unique<IrqProbe>(options_.cpus, platform::kSpis);
+  irqchip_ = make_gicv3(vcpus, irq_probe_.get());
   timer_ = std::make_unique<GenericTimer>(*clock_, options_.cpus);
 
   ExitServices services;
@@ -99,7 +100,8 @@ std::string Machine::assemble(MakeBackend make_backend) {
     Cpu& cpu = *cpus_.back();
     if (!options_.stats.empty()) {
       cpu.latency = std::make_unique<ExitLatency>();
-      cpu.exits.add_observer(cpu.latency.get());
+      cpu.exits.sample_every(options_.stats_every);
+      cpu.exits.add_observer(cpu.latency.get(), Attention::kSample);
     }
     timer_->connect(i, &irqchip_->ppi(i, platform::kTimerVirtualPpi),
                     &irqchip_->ppi(i, platform::kTimerNonSecurePpi));
@@ -173,6 +175,7 @@ int Machine::run() {
   };
   start_ = std::chrono::steady_clock::now();
   start_cycles_ = host_cycles();
+  if (options_.profile) start_profile();
   {
     Cleanup cleanup{*this};
     if (gdb_socket_ >= 0) {
@@ -183,7 +186,7 @@ int Machine::run() {
     Console::Hooks hooks = peripherals_->console_hooks();
     hooks.quit = [this] { stop(kPoweredOff); };
     hooks.hold = [this] {  // out of run(), to where the loops look at held()
-      for (auto& cpu : cpus_) cpu->vcpu.kick();
+      for (auto& cpu : cpus_) cpu->kick();
     };
     console_.start(std::move(hooks), options_.icount);
     unsigned resets = 0;
@@ -228,7 +231,7 @@ void Machine::give_up(const std::string& why) {
 }
 
 void Machine::wake_all() {
-  for (auto& cpu : cpus_) cpu->vcpu.kick();
+  for (auto& cpu : cpus_) cpu->kick();
   std::lock_guard lock(power_mutex_);
   power_changed_.notify_all();
 }

@@ -29,6 +29,7 @@
 #include "vmm/machine/peripherals.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/stage2.h"
+#include "vmm/stats/irq_probe.h"
 #include "vmm/stats/report.h"
 #include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/vcpu.h"
@@ -72,6 +73,9 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   Power power(unsigned cpu) override;
   bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
   bool is_guest_memory(uint64_t ipa) const override { return memory_.slot(ipa) != nullptr; }
+
+  // Profiling, from now on and from nothing; while no vCPU runs.
+  void start_profile();
 
   // Debuggee
   unsigned cpus() const override { return options_.cpus; }
@@ -126,6 +130,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void look_for_dead_end(Cpu& cpu, uint64_t pc);
   void tell_dead_end();
   void read_clocks();
+  Profile profile(const RunReport& report);
   void debug_stop(Cpu& cpu, const DebugStop& stop);
   void debug_step(Cpu& cpu);
   bool running() const { return life_.running(); }
@@ -150,6 +155,9 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   std::unique_ptr<GenericTimer> timer_;
   std::unique_ptr<Peripherals> peripherals_;
 
+  std::unique_ptr<IrqProbe> irq_probe_;
+  std::unique_ptr<RowBudget> profile_rows_;
+  uint64_t profile_start_ = 0;  // host cycles
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::mutex power_mutex_;
   std::condition_variable power_changed_;

@@ -10,6 +10,7 @@
 #include "vmm/debug/debuggee.h"
 #include "vmm/exit/exit.h"
 #include "vmm/machine/machine.h"
+#include "vmm/stats/exit_profile.h"
 #include "vmm/stats/latency.h"
 #include "vmm/vcpu/vcpu.h"
 
@@ -19,10 +20,28 @@ struct Machine::Cpu {
   Cpu(unsigned n, Vcpu& v, const ExitServices& services, InstructionSource::Choice choice)
       : index(n), vcpu(v), exits(v, services, choice) {}
 
+  // Any thread: out of run().
+  void kick() {
+    if (profile != nullptr) kicked_at.store(host_cycles(), std::memory_order_relaxed);
+    vcpu.kick();
+  }
+  // run(), watched if it is profiled.
+  void run(uint64_t budget) {
+    if (profile == nullptr) return vcpu.run(budget, exits);
+    const uint64_t start = host_cycles();
+    vcpu.run(budget, exits);
+    const uint64_t end = host_cycles();
+    profile->ran(end - start);
+    const uint64_t kicked = kicked_at.exchange(0, std::memory_order_relaxed);
+    if (kicked > start && kicked < end) profile->kicked(end - kicked);
+  }
+
   unsigned index;
   Vcpu& vcpu;
   ExitHandler exits;
   std::unique_ptr<ExitLatency> latency;  // --stats
+  std::unique_ptr<ExitProfile> profile;  // --profile
+  std::atomic<uint64_t> kicked_at{0};    // host cycles, where it is profiled; 0: not kicked
   // Guarded by power_mutex_ for others; the CPU's own thread moves kOnPending to kOn.
   std::atomic<Power> power{Power::kOff};
   uint64_t entry = 0, context = 0;

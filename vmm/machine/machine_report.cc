@@ -94,6 +94,8 @@ RunReport Machine::report() {
   report.clock = options_.icount ? "icount" : "host";
   report.bus = &bus_;
   report.sysreg_devices = {irqchip_->cpu_interface(), timer_.get()};
+  report.sampled_every = options_.stats_every;
+  if (profile_rows_ != nullptr) report.profile = profile(report);
   return report;
 }
 

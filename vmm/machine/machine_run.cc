@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "mmio/side_work.h"
 #include "vmm/host/messages.h"
 #include "vmm/machine/machine_cpu.h"
 
@@ -31,6 +32,7 @@ bool Machine::cpu_on(unsigned index, uint64_t entry, uint64_t context) {
   cpu.entry = entry;
   cpu.context = context;
   cpu.power = Power::kOnPending;
+  const SideWork side(SideWork::Kind::kWake);
   power_changed_.notify_all();
   return true;
 }
@@ -136,7 +138,9 @@ bool Machine::waits(Cpu& cpu) {
 // complete at any time (D1.6.1, D1.6.2), and so may PSCI's CPU_SUSPEND.
 void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
   const bool wfe = std::exchange(cpu.wait, Cpu::Wait::kNone) == Cpu::Wait::kEvent;
+  const uint64_t start = host_cycles();
   cpu.vcpu.wait_for_event(timeout_ns, wfe);
+  if (cpu.profile != nullptr) cpu.profile->slept(host_cycles() - start);
   if (std::exchange(cpu.restart, false)) {
     cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
   }
@@ -192,7 +196,7 @@ void Machine::cpu_thread(Cpu& cpu) {
     }
     uint64_t budget = options_.max_insns == 0 ? ~uint64_t{0} : slice(kSlice);
     if (budget == 0) return limit_reached();
-    cpu.vcpu.run(budget, cpu.exits);
+    cpu.run(budget);
     act(cpu, cpu.exits.after());
   }
 }
@@ -244,7 +248,7 @@ void Machine::run_in_turn() {
         uint64_t before = cpu.vcpu.retired();
         begin_if_turned_on(cpu);
         ran = true;
-        cpu.vcpu.run(budget, cpu.exits);
+        cpu.run(budget);
         const AfterExit after = cpu.exits.after();
         act(cpu, after);
         if (after == AfterExit::kCrashed) break;

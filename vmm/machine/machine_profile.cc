@@ -1,0 +1,48 @@
+// Profiling: who watches each vCPU, and what a report makes of it.
+#include <fmt/format.h>
+
+#include "vmm/machine/guest_symbols.h"
+#include "vmm/machine/machine_cpu.h"
+#include "vmm/stats/profile_model.h"
+#include "vmm/vcpu/host_clock.h"
+
+namespace trapline {
+namespace {
+
+constexpr SysregId kVbarEl1 = sysreg_id(3, 0, 12, 0, 0);
+
+}  // namespace
+
+void Machine::start_profile() {
+  for (auto& cpu : cpus_) {
+    if (cpu->profile != nullptr) cpu->exits.remove_observer(cpu->profile.get());
+    cpu->profile.reset();
+  }
+  profile_rows_ = std::make_unique<RowBudget>();
+  profile_start_ = host_cycles();
+  for (auto& cpu : cpus_) {
+    cpu->profile = std::make_unique<ExitProfile>(cpu->index, profile_start_, *profile_rows_,
+                                                 *irq_probe_, options_.profile_stacks);
+    cpu->exits.sample_every(options_.stats_every);
+    cpu->exits.add_observer(cpu->profile.get(), Attention::kEveryExit);
+  }
+}
+
+Profile Machine::profile(const RunReport& report) {
+  std::vector<const ExitProfile*> vcpus;
+  for (const auto& cpu : cpus_) vcpus.push_back(cpu->profile.get());
+  const GuestSymbols symbols = guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu.get_sysreg(kVbarEl1));
+  const uint64_t duration = start_cycles_ + cycles_ - profile_start_;
+  Profile result =
+      profile_of(vcpus, {report.bus, report.sysreg_devices}, symbols.table, report.ns_per_cycle,
+                 duration, options_.stats_every);
+  result.source = fmt::format("trapline, {} backend", report.backend);
+  result.icache = {{"hits", report.icache.hits},
+                   {"misses", report.icache.misses},
+                   {"invalidations", report.icache.invalidations},
+                   {"mismatches", report.icache.mismatches}};
+  if (!symbols.note.empty()) result.notes.push_back(symbols.note);
+  return result;
+}
+
+}  // namespace trapline
