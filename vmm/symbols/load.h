@@ -9,8 +9,8 @@
 
 namespace trapline {
 
-// A Linux arm64 Image (plain, gzip'd, zstd'd or EFI zboot), any ELF file, System.map, or the text of
-// /proc/kallsyms. The table is sealed and not empty.
+// A Linux arm64 Image (plain, gzip'd, zstd'd or EFI zboot), any ELF file, System.map, or the text
+// of /proc/kallsyms. The table is sealed and not empty.
 Result<SymbolTable> load_symbols(const std::string& path);
 
 }  // namespace trapline
