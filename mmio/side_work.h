@@ -1,5 +1,5 @@
-// Work that an access sets off beside itself: waking a thread, arming a timer. Whoever times an exit
-// wants to see it by its name, and no device knows who times.
+// Work that an access sets off beside itself: waking a thread, arming a timer. Whoever times an
+// exit wants to see it by its name, and no device knows who times.
 #ifndef TRAPLINE_MMIO_SIDE_WORK_H_
 #define TRAPLINE_MMIO_SIDE_WORK_H_
 
@@ -22,7 +22,8 @@ class SideWork final {
   };
   static inline thread_local Timer* timer = nullptr;  // null: nobody times this thread now
 
-  explicit SideWork(Kind kind) : kind_(kind), began_(timer != nullptr ? timer->side_work_begins() : 0) {}
+  explicit SideWork(Kind kind)
+      : kind_(kind), began_(timer != nullptr ? timer->side_work_begins() : 0) {}
   ~SideWork() {
     if (timer != nullptr) [[unlikely]] {
       timer->side_work_ends(kind_, began_);

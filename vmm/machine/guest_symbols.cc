@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "vmm/symbols/kallsyms.h"
+#include "vmm/symbols/kernel_fit.h"
 #include "vmm/symbols/load.h"
 
 namespace trapline {
@@ -15,20 +18,27 @@ namespace {
 
 constexpr const char* kVectors = "vectors";  // Linux's, at VBAR_EL1
 
-// Moves the table to where the kernel runs; empty, or what does not fit.
+// Moves the table to where the kernel runs; else why it is another kernel's.
 std::string fit(SymbolTable& table, uint64_t vbar) {
-  const uint64_t vectors = table.address_of(kVectors);
-  if (vectors == 0 || vbar == 0) return {};  // firmware, or nothing has run
-  const uint64_t offset = vbar - vectors;
-  // KASLR moves a kernel by a multiple of this, whatever its page size.
-  constexpr uint64_t kStep = 0x1'0000;
-  if (offset % kStep != 0) {
-    return fmt::format("the symbols are of another kernel: its vectors are at {:#x}, and the guest's "
-                       "VBAR_EL1 is {:#x}",
-                       vectors, vbar);
+  if (table.address_of(kVectors) == 0 || vbar == 0) return {};  // firmware, or nothing has run
+  const std::optional<uint64_t> offset = kaslr_offset(table, kVectors, vbar);
+  if (!offset) {
+    return fmt::format(
+        "the symbols are of another kernel: its vectors are at {:#x}, and the guest's "
+        "VBAR_EL1 is {:#x}",
+        table.address_of(kVectors), vbar);
   }
-  if (offset != 0) table.relocate(offset);
+  if (*offset != 0) table.relocate(*offset);
   return {};
+}
+
+// Whether both name the same code, as far as a few functions at the ends of a kernel's text tell.
+bool agree(const SymbolTable& a, const SymbolTable& b) {
+  for (const char* name : {"start_kernel", "schedule", "__memcpy"}) {
+    const uint64_t one = a.address_of(name), other = b.address_of(name);
+    if (one != 0 && other != 0 && one != other) return false;
+  }
+  return true;
 }
 
 // Where a slot holds the header of an arm64 Image: its magic, at 56 (Documentation/arm64/booting).
@@ -49,8 +59,9 @@ std::vector<std::span<const uint8_t>> images_in(const GuestMemory::Slot& slot) {
 
 GuestSymbols kernel_symbols(const GuestMemory& memory, uint64_t vbar) {
   GuestSymbols result;
-  result.note = "no symbols: there is no Linux kernel with kallsyms in guest memory; --symbols F "
-                "gives others";
+  result.note =
+      "no symbols: there is no Linux kernel with kallsyms in guest memory; --symbols F "
+      "gives others";
   for (const GuestMemory::Slot& slot : memory.slots()) {
     // A boot loader may have left other copies: the one that fits is the one that runs.
     for (const std::span<const uint8_t> image : images_in(slot)) {
@@ -79,6 +90,10 @@ GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory,
   }
   result.table = std::move(*table);
   result.note = fit(result.table, vbar);
+  const GuestSymbols own = kernel_symbols(memory, vbar);
+  if (result.note.empty() && own.note.empty() && !agree(result.table, own.table)) {
+    result.note = choice + ": symbols of another kernel than the guest's, whose own tables differ";
+  }
   return result;
 }
 

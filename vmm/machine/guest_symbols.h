@@ -15,9 +15,9 @@ struct GuestSymbols {
   std::string note;  // why there are none, or what is wrong with them; empty: nothing
 };
 
-// `choice`: --symbols. "auto": of the Linux kernel in guest memory, by its own tables. `vbar`: where a
-// kernel that runs at EL1 has its `vectors`, by which KASLR's offset is found, and another kernel's
-// symbols are found out.
+// `choice`: --symbols. "auto": of the Linux kernel in guest memory, by its own tables. `vbar`:
+// where a kernel that runs at EL1 has its `vectors`, by which KASLR's offset is found, and another
+// kernel's symbols are found out.
 GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory, uint64_t vbar);
 
 }  // namespace trapline

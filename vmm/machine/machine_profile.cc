@@ -31,11 +31,11 @@ void Machine::start_profile() {
 Profile Machine::profile(const RunReport& report) {
   std::vector<const ExitProfile*> vcpus;
   for (const auto& cpu : cpus_) vcpus.push_back(cpu->profile.get());
-  const GuestSymbols symbols = guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu.get_sysreg(kVbarEl1));
+  const GuestSymbols symbols =
+      guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu.get_sysreg(kVbarEl1));
   const uint64_t duration = start_cycles_ + cycles_ - profile_start_;
-  Profile result =
-      profile_of(vcpus, {report.bus, report.sysreg_devices}, symbols.table, report.ns_per_cycle,
-                 duration, options_.stats_every);
+  Profile result = profile_of(vcpus, {report.bus, report.sysreg_devices}, symbols.table,
+                              report.ns_per_cycle, duration, options_.stats_every);
   result.source = fmt::format("trapline, {} backend", report.backend);
   result.icache = {{"hits", report.icache.hits},
                    {"misses", report.icache.misses},

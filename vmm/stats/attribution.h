@@ -62,10 +62,10 @@ class Attribution {
     ExitTarget target;
     uint32_t word = 0;  // the instruction; 0: could not be read
     uint16_t series = 0;
-    uint64_t sleep = 0;  // cycles
+    uint64_t sleep = 0;   // cycles
     uint64_t staged = 0;  // exits whose stages were timed
     std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};  // sums over these
-    Histogram time;  // of all that were recorded
+    Histogram time;                                                     // of all that were recorded
   };
 
   explicit Attribution(RowBudget& budget);

@@ -23,7 +23,8 @@ class IrqProbe {
       at->compare_exchange_strong(never, host_cycles(), std::memory_order_relaxed);
     }
   }
-  // Of an INTID that the guest has just acknowledged: host cycles since it was raised; 0: not known.
+  // Of an INTID that the guest has just acknowledged: host cycles since it was raised; 0: not
+  // known.
   uint64_t taken(unsigned cpu, unsigned intid) {
     std::atomic<uint64_t>* at = slot(cpu, intid);
     if (at == nullptr) return 0;

@@ -179,9 +179,8 @@ class Builder {
       out_.stacks.push_back({key.first, key.second, sum.count, ns(sum.cycles)});
     }
     if (samples.dropped() != 0) {
-      out_.notes.push_back(
-          fmt::format("{} stack samples found no room beside {} others", samples.dropped(),
-                      StackSamples::kStacks));
+      out_.notes.push_back(fmt::format("{} stack samples found no room beside {} others",
+                                       samples.dropped(), StackSamples::kStacks));
     }
   }
 
@@ -208,12 +207,12 @@ Profile profile_of(const std::vector<const ExitProfile*>& vcpus, const DeviceNam
   out.duration_ns = static_cast<double>(duration) * ns_per_cycle;
   out.timed_every = 1;
   if (stages_every > 1) {
-    out.notes.push_back(fmt::format(
-        "stages were timed of one exit in {}, and are scaled to all", stages_every));
+    out.notes.push_back(
+        fmt::format("stages were timed of one exit in {}, and are scaled to all", stages_every));
   }
-  std::stable_sort(
-      out.rows.begin(), out.rows.end(),
-      [](const ProfileRow& a, const ProfileRow& b) { return a.time.sum_ns > b.time.sum_ns; });
+  std::stable_sort(out.rows.begin(), out.rows.end(), [](const ProfileRow& a, const ProfileRow& b) {
+    return a.time.sum_ns > b.time.sum_ns;
+  });
   return std::move(out);
 }
 

@@ -72,7 +72,8 @@ TEST(Timeline, ALongRunStaysWithinItsSlices) {
   EXPECT_NE(series, 0);
   EXPECT_EQ(timeline.series_of(ExitTarget(record)), series);
   uint64_t counted = 0;
-  for (uint64_t at = 0; at < uint64_t{1} << 36; at += 1 << 24, ++counted) timeline.count(series, at);
+  for (uint64_t at = 0; at < uint64_t{1} << 36; at += 1 << 24, ++counted)
+    timeline.count(series, at);
   const auto all = timeline.series(timeline.slice_log2() + 1);
   uint64_t sum = 0;
   for (const uint64_t n : all[series].counts) sum += n;
