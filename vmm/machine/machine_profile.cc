@@ -7,11 +7,6 @@
 #include "vmm/vcpu/host_clock.h"
 
 namespace trapline {
-namespace {
-
-constexpr SysregId kVbarEl1 = sysreg_id(3, 0, 12, 0, 0);
-
-}  // namespace
 
 void Machine::start_profile() {
   for (auto& cpu : cpus_) {
@@ -31,8 +26,7 @@ void Machine::start_profile() {
 Profile Machine::profile(const RunReport& report) {
   std::vector<const ExitProfile*> vcpus;
   for (const auto& cpu : cpus_) vcpus.push_back(cpu->profile.get());
-  const GuestSymbols symbols =
-      guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu.get_sysreg(kVbarEl1));
+  const GuestSymbols symbols = guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu);
   const uint64_t duration = start_cycles_ + cycles_ - profile_start_;
   Profile result = profile_of(vcpus, {report.bus, report.sysreg_devices}, symbols.table,
                               report.ns_per_cycle, duration, options_.stats_every);
