@@ -33,10 +33,11 @@ function drawTitle(target) {
   document.title = `${profiles.map(fileName).join(' and ')}: exit report`;
 }
 
-function tile(name, value, note) {
-  const shown = two
-    ? profiles.map((p, i) => el('div', {class: 'value'}, tag(i), ' ', value(p)))
-    : [el('div', {class: 'value'}, value(profiles[0]))];
+// A long name breaks behind its underscores.
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, el('wbr')]);
+
+function tile(name, value, note, kind = 'value') {
+  const shown = profiles.map((p, i) => el('div', {class: kind}, two ? [tag(i), ' '] : null, value(p)));
   return el('div', {class: 'tile'}, el('dt', {}, name), el('dd', {}, shown),
     note ? el('dd', {class: 'note'}, two ? '' : note(profiles[0])) : null);
 }
@@ -49,8 +50,8 @@ function drawTiles() {
     tile('Exits', (p) => formatCount(p.exits), (p) => `${formatRate(perSecond(p))} a second`),
     tile('Handling, in all', (p) => formatNs(p.cost_ns),
          (p) => `${formatNs(p.exits ? p.cost_ns / p.exits : 0)} an exit on average`),
-    tile('Dearest register', (p) => (top(p) ? [top(p).label, ' ', el('small', {}, formatShare(top(p).cost_ns, p.cost_ns))] : '–'),
-         (p) => (top(p) ? `${formatCount(top(p).count)} exits, ${formatNs(top(p).cost_ns)}` : '')),
+    tile('Dearest register', (p) => (top(p) ? [...breakable(top(p).label), ' ', el('small', {}, formatShare(top(p).cost_ns, p.cost_ns))] : '–'),
+         (p) => (top(p) ? `${formatCount(top(p).count)} exits, ${formatNs(top(p).cost_ns)}` : ''), 'value name'),
     tile('Slowest class at p99', (p) => (slowest(p) ? [formatNs(slow(p)), ' ', el('small', {}, slowest(p).label)] : '–'),
          (p) => (slowest(p) ? `p50 ${formatNs(slowest(p).time.p50)}, max ${formatNs(slowest(p).time.max)}` : '')),
     profiles.some((p) => p.data_aborts > 0)
@@ -60,6 +61,8 @@ function drawTiles() {
 }
 
 function drawNotes() {
-  const notes = profiles.flatMap((p, i) => p.notes.map((note) => el('p', {}, two ? [tag(i), ' '] : null, note)));
+  const of = new Map();  // a note -> whose it is
+  profiles.forEach((p, i) => p.notes.forEach((note) => of.set(note, [...(of.get(note) || []), i])));
+  const notes = [...of].map(([note, whose]) => el('p', {}, two ? whose.flatMap((i) => [tag(i), ' ']) : null, note));
   return notes.length ? el('div', {class: 'notes', role: 'note'}, notes) : null;
 }

@@ -58,7 +58,7 @@ function timelineCard() {
     const at = (i) => x(i * p.timeline.slice_ns);
     const area = d3.area().x((_, i) => at(i)).y0((d) => y(d[0])).y1((d) => y(d[1])).curve(d3.curveStepAfter);
     svg.append('g').selectAll('path').data(stack(d3.range(n + 1))).join('path')
-      .attr('d', area).style('fill', (d) => colourOf(visible[d.key].name)).style('stroke', 'var(--surface)').style('stroke-width', .5);
+      .attr('d', area).style('fill', (d) => colourOf(visible[d.key].name)).style('stroke', 'var(--surface)').style('stroke-width', width / n > 3 ? .5 : 0);
     const cursor = svg.append('line').attr('y1', m.top).attr('y2', height - m.bottom).style('stroke', 'var(--text)').attr('opacity', 0);
     cell.append(svg.node());
     svg.node().addEventListener('pointermove', (event) => {
