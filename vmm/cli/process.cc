@@ -11,6 +11,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "vmm/host/terminal.h"
 #include "vmm/machine/machine.h"
@@ -22,6 +23,20 @@ void on_fatal_signal(int number) {
   restore_terminal();
   std::signal(number, SIG_DFL);
   std::raise(number);
+}
+
+// Writes to standard error; gives up when nobody reads for long.
+void print_message(std::string_view text) {
+  constexpr int kPatienceMs = 200;
+  while (!text.empty()) {
+    pollfd fd{STDERR_FILENO, POLLOUT, 0};
+    if (poll(&fd, 1, kPatienceMs) == 0) return;
+    // What poll() promises room for: a page of a pipe.
+    const ssize_t n = write(STDERR_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return;
+    text.remove_prefix(static_cast<size_t>(n));
+  }
 }
 
 [[noreturn]] void on_terminate() {
@@ -37,7 +52,7 @@ void on_fatal_signal(int number) {
     } catch (...) {
     }
   }
-  print_message("trapline: " + text + "\n", kShortPatienceMs);
+  print_message("trapline: " + text + "\n");
   _exit(kBadInput);
 }
 
@@ -56,18 +71,6 @@ void prepare_process() {
     std::signal(number, on_fatal_signal);
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
-}
-
-void print_message(std::string_view text, int patience_ms) {
-  while (!text.empty()) {
-    pollfd fd{STDERR_FILENO, POLLOUT, 0};
-    if (poll(&fd, 1, patience_ms) == 0) return;
-    // What poll() promises room for: a page of a pipe.
-    const ssize_t n = write(STDERR_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return;
-    text.remove_prefix(static_cast<size_t>(n));
-  }
 }
 
 }  // namespace trapline

@@ -2,8 +2,6 @@
 #ifndef TRAPLINE_VMM_CLI_PROCESS_H_
 #define TRAPLINE_VMM_CLI_PROCESS_H_
 
-#include <string_view>
-
 namespace trapline {
 
 // First thing in main(): standard descriptors that were closed become /dev/null (a disk that got
@@ -11,11 +9,6 @@ namespace trapline {
 // ends in one line and status 1; writing where nobody reads, or past a file's size limit, is an
 // error of that write.
 void prepare_process();
-
-// Writes to standard error; gives up when nobody reads for `patience_ms` (-1: never).
-void print_message(std::string_view text, int patience_ms = -1);
-// How long a message may wait for a reader once a signal has asked for something.
-inline constexpr int kShortPatienceMs = 200;
 
 }  // namespace trapline
 

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
@@ -14,6 +13,7 @@
 #include "mmio/single_access.h"
 #include "vmm/exit/stage_clock.h"
 #include "vmm/host/messages.h"
+#include "vmm/vcpu/host_clock.h"
 
 namespace trapline {
 namespace {
@@ -22,10 +22,6 @@ namespace {
 // word). An external abort comes only after this long without progress.
 constexpr uint64_t kPatienceNs = 1'000'000'000;
 constexpr uint64_t kPatienceRounds = 1000;
-
-uint64_t steady_ns() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-}
 
 constexpr uint64_t kPageOffset = 0xfff;
 

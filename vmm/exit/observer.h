@@ -9,20 +9,10 @@
 #include "decode/access.h"
 #include "mmio/bus.h"
 #include "vmm/exit/counters.h"
+#include "vmm/vcpu/host_clock.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
-
-// Host cycle counter: the cheapest clock there is; calibrated against steady time when printed.
-inline uint64_t host_cycles() {
-#if defined(__x86_64__)
-  return __builtin_ia32_rdtsc();
-#elif defined(__aarch64__)
-  uint64_t v;
-  asm volatile("mrs %0, cntvct_el0" : "=r"(v));
-  return v;
-#endif
-}
 
 // The stages of an exit, as design.md names them.
 enum class Stage : uint8_t { kTranslate, kFetch, kDecode, kLookup, kEmulate, kCount };

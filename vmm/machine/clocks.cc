@@ -4,17 +4,9 @@
 #include <chrono>
 #include <utility>
 
+#include "vmm/vcpu/host_clock.h"
+
 namespace trapline {
-namespace {
-
-uint64_t monotonic_ns() {
-  using std::chrono::steady_clock;
-  return static_cast<uint64_t>(
-      std::chrono::nanoseconds(steady_clock::now().time_since_epoch()).count());
-}
-
-}  // namespace
-
 Clock::Handle DeadlineQueue::add(uint64_t deadline, std::function<void()> callback) {
   Clock::Handle handle = ++last_;
   events_.emplace(Key{deadline, handle}, std::move(callback));
@@ -38,7 +30,7 @@ std::function<void()> DeadlineQueue::take_due(uint64_t now, Clock::Handle& handl
   return std::move(node.mapped());
 }
 
-HostClock::HostClock() : start_ns_(monotonic_ns()), thread_([this] { run(); }) {}
+HostClock::HostClock() : start_ns_(steady_ns()), thread_([this] { run(); }) {}
 
 HostClock::~HostClock() { stop(); }
 
@@ -51,7 +43,7 @@ void HostClock::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-uint64_t HostClock::now() { return (monotonic_ns() - start_ns_) / kNsPerTick; }
+uint64_t HostClock::now() { return (steady_ns() - start_ns_) / kNsPerTick; }
 
 Clock::Handle HostClock::at(uint64_t deadline, std::function<void()> callback) {
   Handle handle;

@@ -7,16 +7,9 @@
 #include "vmm/debug/register_dump.h"
 #include "vmm/host/messages.h"
 #include "vmm/machine/machine_cpu.h"
+#include "vmm/vcpu/host_clock.h"
 
 namespace trapline {
-namespace {
-
-uint64_t steady_ns() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-}
-
-}  // namespace
-
 // --- dead ends ---
 
 void Machine::look_for_dead_end(Cpu& cpu, uint64_t pc) {

@@ -78,16 +78,20 @@ inline constexpr uint32_t kS1ptw = 1 << 7;
 inline constexpr uint32_t kWnr = 1 << 6;
 }  // namespace iss
 
+// A load or store of one element of one general register.
+constexpr bool is_of_one_register(const Access& access) {
+  return (access.op == Op::kLoad || access.op == Op::kStore) && access.count == 1 &&
+         !access.vector && access.size_log2 <= 3 && !access.acquire_pc;
+}
+
 // ISS[24:14] of a stage-2 data abort by this access: what hardware reports of loads and stores of
 // one general register without write-back, acquire and release included; else 0, that is ISV=0.
 // access_from_syndrome() is its inverse.
 constexpr uint32_t iss_of(const Access& access) {
-  const bool one = (access.op == Op::kLoad || access.op == Op::kStore) && access.count == 1 &&
-                   !access.vector && access.size_log2 <= 3 && !access.acquire_pc;
   const bool writes_back = access.mode == AddressMode::kPreIndex ||
                            access.mode == AddressMode::kPostIndex ||
                            access.mode == AddressMode::kPostRegister;
-  if (!one || writes_back) return 0;
+  if (!is_of_one_register(access) || writes_back) return 0;
   // In A64 the register is an X register where it is filled by 8 bytes or by a sign to 64 bits.
   const bool sixty_four = access.sign == SignExtend::kTo64 ||
                           (access.sign == SignExtend::kNone && access.size_log2 == 3);

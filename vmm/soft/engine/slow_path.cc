@@ -1,7 +1,5 @@
 // Loads and stores that a handler could not do: TLB misses, device pages, page crossings, flagged
 // pages, structures, faults. Memory is accessed by mmio::emulate(), the one meaning of a load.
-#include "vmm/soft/engine/slow_path.h"
-
 #include "decode/a64_decoder.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/mmu.h"
@@ -11,13 +9,17 @@
 namespace trapline::soft {
 namespace {
 
+enum class SlowResult : uint8_t {
+  kDone,   // performed: on with the next instruction
+  kAgain,  // the TLB now has what was missing: the same handler once more
+  kExit,   // cpu.exit is a data abort
+  kLeave,  // an exception, or look again: e.leave says
+};
+
 // --- what a word asks for ------------------------------------------------------------------------
 
 SlowWord::Form form_of(const Access& access) {
-  if ((access.op != trapline::Op::kLoad && access.op != trapline::Op::kStore) ||
-      access.count != 1 || access.vector || access.acquire_pc || access.size_log2 > 3) {
-    return SlowWord::kOther;
-  }
+  if (!is_of_one_register(access)) return SlowWord::kOther;
   switch (access.mode) {
     case AddressMode::kBase:
     case AddressMode::kOffset:
@@ -183,11 +185,9 @@ SlowResult emulate_access(Cpu& cpu, EngineState& e, const SlowWord& slow, uint64
   return once_more(e);
 }
 
-}  // namespace
-
-SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word) {
+// The access of the instruction at cpu.pc, whose state is exact.
+SlowResult perform_access(Cpu& cpu, EngineState& e, const SlowWord& slow) {
   ++e.stats.slow_accesses;
-  const SlowWord& slow = slow_word(cpu, e, word);
   if (slow.word == 0) {
     // The instruction was overwritten since it was predecoded.
     blocks_drop_line(e, reinterpret_cast<const uint8_t*>(
@@ -251,8 +251,6 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, uint32_t word) {
   return emulate_access(cpu, e, slow, va);
 }
 
-namespace {
-
 // The way out for a plain access to a device that the TLB already knows, with nothing else asked.
 struct DeviceAbort {
   uint64_t va, ipa;
@@ -300,9 +298,8 @@ uint32_t word_at(const Op* op, const EngineState* e) {
 // Not in a handler, whose tail call needs its frame to be free of variables that others know.
 [[gnu::noinline]] SlowResult exit_or_perform(Cpu* cpu, EngineState* e, uint32_t word) {
   DeviceAbort abort;
-  if (!device_abort(cpu, e, slow_word(*cpu, *e, word), abort)) {
-    return perform_access(*cpu, *e, word);
-  }
+  const SlowWord& slow = slow_word(*cpu, *e, word);
+  if (!device_abort(cpu, e, slow, abort)) return perform_access(*cpu, *e, slow);
   data_abort_exit(*cpu, abort.va, abort.iss, abort.ipa, abort.ipa_known);
   return SlowResult::kExit;
 }

@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <thread>
 
 #include "vmm/soft/soft_vcpu.h"
+#include "vmm/vcpu/host_clock.h"
 
 namespace trapline::soft {
 namespace {
@@ -38,10 +38,6 @@ void futex_wake(std::atomic<uint32_t>& word) {
 void futex_wait(std::atomic<uint32_t>& word, uint32_t value, uint64_t ns) {
   timespec timeout{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, &timeout, nullptr, 0);
-}
-
-uint64_t steady_ns() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
 void pause_host() {

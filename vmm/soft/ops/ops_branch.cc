@@ -1,6 +1,5 @@
 // Branches and exception generation: "Branches, Exception Generating and System instructions",
 // C4.1.93, without the system part; and how blocks begin and end.
-#include "vmm/soft/engine/slow_path.h"
 #include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
