@@ -2,9 +2,11 @@
 const perSecond = (p) => (p.duration_ns > 0 ? p.exits / p.duration_ns * 1e9 : 0);
 const splitSum = (p) => p.shares.guest + p.shares.exit + p.shares.idle;
 
+const vcpuCount = (p) => p.vcpus.length || new Set(p.instructions.flatMap((r) => r.vcpus)).size;
+
 function dearest(p) {
   const top = p.instructions.find((i) => i.pc !== undefined);
-  if (!top) return null;
+  if (!top || !(p.cost_ns > 0)) return null;
   const what = [top.class, top.device, top.register].filter(Boolean).join(' ');
   return el('p', {class: 'dearest'}, 'The dearest is ',
     top.text ? el('code', {}, top.text) : 'the instruction',
@@ -27,7 +29,7 @@ function titleOf() {
 function drawTitle(target) {
   const inputs = el('div', {class: 'inputs'}, ...profiles.map((p, i) => el('span', {},
     two ? [tag(i), ' '] : null, el('b', {}, fileName(p)), ` · ${p.source} · ${formatNs(p.duration_ns)} · `,
-    `${p.vcpus.length || new Set(p.instructions.flatMap((r) => r.vcpus)).size} vCPUs · `,
+    `${vcpuCount(p)} vCPU${vcpuCount(p) === 1 ? '' : 's'} · `,
     p.timed_every > 1 ? `one exit in ${p.timed_every} timed, all counted` : 'every exit timed')));
   target.append(titleOf(), two ? '' : dearest(profiles[0]) || '', inputs);
   document.title = `${profiles.map(fileName).join(' and ')}: exit report`;

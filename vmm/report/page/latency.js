@@ -66,6 +66,7 @@ function latencyCard() {
     [choice('Of', options, by, (value) => { by = value; shown.redraw(); })],
     (body) => {
       const list = rows();
+      if (!list.length) { body.append(el('p', {class: 'muted'}, 'Nothing was timed.')); return; }
       const grid = el('div', {class: 'dist'}, el('span', {class: 'h l'}), el('span', {class: 'h plot'}),
         ...['p50', 'p90', 'p99', 'p99.9', 'max'].map((name) => el('span', {class: 'h'}, name)));
       body.append(grid);
@@ -79,7 +80,6 @@ function latencyCard() {
         }
         return cell;
       });
-      if (!list.length) { body.append(el('p', {class: 'muted'}, 'Nothing was timed.')); return; }
       const axisCell = el('div', {class: 'plot'});
       grid.append(el('span', {class: 'name'}), axisCell);
       const width = axisCell.clientWidth;
