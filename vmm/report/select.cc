@@ -149,7 +149,8 @@ Result<Profile> select(Profile profile, const Selection& s) {
     return e.row >= profile.rows.size() || e.start_ns < s.from_ns || e.start_ns >= s.to_ns ||
            e.total_ns - e.sleep_ns < s.min_ns;
   });
-  const bool has_events = single || !profile.events.empty();
+  // A source may keep single exits of its beginning only: of them, no timeline of all is made.
+  const bool all_events = single || profile.events.size() == profile.exits();
   const uint64_t before = profile.exits();
   if (single) recount(profile);
   std::erase_if(profile.vcpus, [&](const VcpuTime& time) {
@@ -166,7 +167,7 @@ Result<Profile> select(Profile profile, const Selection& s) {
   const auto leave_out = [&](const char* what) {
     profile.notes.push_back(fmt::format("left out of the selection: {}", what));
   };
-  if (has_events) {
+  if (all_events) {
     profile.series.clear();
     add_timeline(profile);
   } else if (s.vcpu >= 0 && !profile.series.empty()) {

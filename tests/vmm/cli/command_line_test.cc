@@ -92,7 +92,7 @@ TEST(CommandLine, Report) {
   EXPECT_DOUBLE_EQ(o.selection.to_ns, 1.5e9);
   EXPECT_DOUBLE_EQ(o.selection.min_ns, 3000);
   EXPECT_EQ(o.selection.filter, "pl011");
-  EXPECT_EQ(o.read.symbols, "vmlinux");
+  EXPECT_EQ(o.host.symbols, "vmlinux");
   line = parse({"report", "a.json", "-o", "x.html", "--format", "csv"});
   ASSERT_TRUE(line);
   EXPECT_EQ(line->report.format, ReportFormat::kCsv);

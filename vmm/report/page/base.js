@@ -13,6 +13,8 @@ function formatNs(ns) {
   const [scale, unit] = size < 999.5e3 ? [1e3, 'µs'] : size < 999.5e6 ? [1e6, 'ms'] : [1e9, 's'];
   return `${ns < 0 ? '−' : ''}${digits3(size / scale)}${nbsp}${unit}`;
 }
+// Of an axis: without zeros at the end.
+const formatTick = (ns) => formatNs(ns).replace(/\.(\d*?)0+(?=\u00a0)/, (_, digits) => (digits ? `.${digits}` : ''));
 function formatShare(part, whole) {
   if (!(whole > 0)) return '–';
   const percent = 100 * part / whole;
@@ -21,11 +23,12 @@ function formatShare(part, whole) {
   return `${percent < 9.95 ? percent.toFixed(1) : percent.toFixed(0)}${nbsp}%`;
 }
 const formatRate = (x) => (x < 1000 ? x.toFixed(0) : d3.format('.3~s')(x));
-// How b compares with a, as "+12 %" or "2.4×".
+// How b compares with a, as "+12 %", "2.40×" or "230× less".
 function formatChange(a, b) {
   if (a === b) return '±0';
   if (a === 0) return 'new';
   if (b === 0) return 'gone';
+  if (a / b >= 10) return `${digits3(a / b)}× less`;
   if (b / a >= 2) return `${digits3(b / a)}×`;
   const percent = 100 * (b / a - 1);
   const text = Math.abs(percent) < 9.95 ? Math.abs(percent).toFixed(1) : Math.abs(percent).toFixed(0);

@@ -22,8 +22,8 @@ function titleOf() {
       splitSum(a) > 0 ? [' took ', el('em', {}, formatShare(a.shares.exit, splitSum(a))), ' of the vCPUs’ time']
                       : [' took ', el('em', {}, formatNs(a.cost_ns)), ' to handle']);
   }
-  return el('h1', {}, 'From A to B: ', el('em', {}, `${formatChange(a.exits, b.exits)} exits`), ' and ',
-    el('em', {}, formatChange(a.cost_ns, b.cost_ns)), ' time to handle them');
+  return el('h1', {}, 'From A to B: ', el('em', {}, `exits ${formatChange(a.exits, b.exits)}`), ', ',
+    el('em', {}, `time to handle them ${formatChange(a.cost_ns, b.cost_ns)}`));
 }
 
 function drawTitle(target) {
@@ -58,7 +58,7 @@ function drawTiles() {
          (p) => (slowest(p) ? `p50 ${formatNs(slowest(p).time.p50)}, max ${formatNs(slowest(p).time.max)}` : '')),
     profiles.some((p) => p.data_aborts > 0)
       ? tile('Data aborts without syndrome', (p) => formatShare(p.isv0, p.data_aborts),
-             (p) => `ISV=0: ${formatCount(p.isv0)} of ${formatCount(p.data_aborts)}, each decoded or found in the cache`)
+             (p) => `ISV=0: ${formatCount(p.isv0)} of ${formatCount(p.data_aborts)}`)
       : null);
 }
 

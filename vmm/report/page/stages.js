@@ -30,7 +30,7 @@ function stagesCard() {
     (body) => {
       const groups = profiles[0][by].filter((g) => g.time.count).slice(0, 12);
       body.append(bars(groups.map((g) => {
-        const both = [g, two ? profiles[1][by].find((other) => other.label === g.label) : null].filter((one) => one && one.time.count);
+        const both = [g, two ? profiles[1][by].find((other) => other.label === g.label && other.class === g.class) : null].filter((one) => one && one.time.count);
         return {label: g.label, sub: g.sleep_ns > 0 ? `and ${formatNs(g.sleep_ns)} asleep in all` : '',
                 stacks: both.map(partsOf), values: both.map((one) => formatNs(one.time.mean))};
       }), colourOf));
