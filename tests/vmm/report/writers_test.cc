@@ -42,7 +42,7 @@ TEST(Summary, GroupsAddUp) {
   EXPECT_DOUBLE_EQ(instructions[0].cost_ns, 10'000);
 }
 
-// The dearest change first, whatever its direction; addresses do not matter where names do.
+// The largest change of cost first, whatever its direction; addresses do not matter where names do.
 TEST(Summary, Compare) {
   Profile a = sample_profile(), b = sample_profile();
   for (ProfileRow& row : b.rows) row.pc += 0x200000;

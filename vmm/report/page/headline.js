@@ -4,11 +4,11 @@ const splitSum = (p) => p.shares.guest + p.shares.exit + p.shares.idle;
 
 const vcpuCount = (p) => p.vcpus.length || new Set(p.instructions.flatMap((r) => r.vcpus)).size;
 
-function dearest(p) {
+function costliest(p) {
   const top = p.instructions.find((i) => i.pc !== undefined);
   if (!top || !(p.cost_ns > 0)) return null;
   const what = [top.class, top.device, top.register].filter(Boolean).join(' ');
-  return el('p', {class: 'dearest'}, 'The dearest is ',
+  return el('p', {class: 'costliest'}, 'The costliest is ',
     top.text ? el('code', {}, top.text) : 'the instruction',
     ' at ', el('code', {}, top.symbol || top.pc), ` (${what}): `,
     `${formatCount(top.count)} times, ${formatNs(top.p50)} at the median, `,
@@ -31,7 +31,7 @@ function drawTitle(target) {
     two ? [tag(i), ' '] : null, el('b', {}, fileName(p)), ` · ${p.source} · ${formatNs(p.duration_ns)} · `,
     `${vcpuCount(p)} vCPU${vcpuCount(p) === 1 ? '' : 's'} · `,
     p.timed_every > 1 ? `one exit in ${p.timed_every} timed, all counted` : 'every exit timed')));
-  target.append(titleOf(), two ? '' : dearest(profiles[0]) || '', inputs);
+  target.append(titleOf(), two ? '' : costliest(profiles[0]) || '', inputs);
   document.title = `${profiles.map(fileName).join(' and ')}: exit report`;
 }
 
@@ -45,14 +45,16 @@ function tile(name, value, note, kind = 'value') {
 }
 
 function drawTiles() {
-  const slow = (p) => d3.max(p.classes, (c) => c.time.p99) || 0;
-  const slowest = (p) => p.classes.find((c) => c.time.p99 === slow(p));
+  // Of a handful of exits a percentile says little.
+  const counted = (p) => (p.classes.some((c) => c.count >= 100) ? p.classes.filter((c) => c.count >= 100) : p.classes);
+  const slow = (p) => d3.max(counted(p), (c) => c.time.p99) || 0;
+  const slowest = (p) => counted(p).find((c) => c.time.p99 === slow(p));
   const top = (p) => p.registers[0];
   return el('dl', {class: 'tiles'},
     tile('Exits', (p) => formatCount(p.exits), (p) => `${formatRate(perSecond(p))} a second`),
     tile('Handling, in all', (p) => formatNs(p.cost_ns),
          (p) => `${formatNs(p.exits ? p.cost_ns / p.exits : 0)} an exit on average`),
-    tile('Dearest register', (p) => (top(p) ? [...breakable(top(p).label), ' ', el('small', {}, formatShare(top(p).cost_ns, p.cost_ns))] : '–'),
+    tile('Costliest register', (p) => (top(p) ? [...breakable(top(p).label), ' ', el('small', {}, formatShare(top(p).cost_ns, p.cost_ns))] : '–'),
          (p) => (top(p) ? `${formatCount(top(p).count)} exits, ${formatNs(top(p).cost_ns)}` : ''), 'value name'),
     tile('Slowest class at p99', (p) => (slowest(p) ? [formatNs(slow(p)), ' ', el('small', {}, slowest(p).label)] : '–'),
          (p) => (slowest(p) ? `p50 ${formatNs(slowest(p).time.p50)}, max ${formatNs(slowest(p).time.max)}` : '')),
