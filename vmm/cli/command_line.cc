@@ -155,8 +155,7 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   const CLI::App* const report_command = add_report_command(app, line.report);
 
   const std::string command = argc > 1 ? argv[1] : "-";
-  if (command[0] != '-' && command != "run" && command != "decode" &&
-      command != "report") {
+  if (command[0] != '-' && command != "run" && command != "decode" && command != "report") {
     return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
   }
   try {
