@@ -89,9 +89,9 @@ Result<Profile> read_host_trace(const std::string& path, const HostTraceOptions&
     }
     if (took == TraceExits::Took::kYes) continue;
     if (took == TraceExits::Took::kForeign && exits.exits() == 0 && ++foreign == 16) {
-      return Error{fmt::format(
-          "{}: line {}: recorded on another architecture than arm64: 'kvm_exit: {}'", path,
-          reader.number(), shown(line.text))};
+      return Error{
+          fmt::format("{}: line {}: recorded on another architecture than arm64: 'kvm_exit: {}'",
+                      path, reader.number(), shown(line.text))};
     }
     if (unknown++ == 0) first_unknown = reader.number();
   }

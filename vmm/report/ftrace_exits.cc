@@ -1,10 +1,11 @@
-// Where an exit's time goes. Of a trap: from kvm_exit to kvm_userspace_exit is the kernel's handling, from
-// there to kvm_entry the VMM's, without a userspace exit all is the kernel's. Of a WFI (and PSCI's
-// CPU_SUSPEND, CPU_OFF, which wait as well) the vCPU's thread is blocked in between. kvm_vcpu_wakeup,
-// where it was recorded, says for how long, halt polling included, and that is the sleep: the rest, before
-// and after it, is handling. Without it nothing says when the thread went to sleep and awoke, so that all
-// from kvm_wfx_arm64 to kvm_entry is taken as sleep: then handling is too small by the way into the sleep
-// and out of it, and a WFI that found an interrupt pending counts as a short sleep. WFE only yields.
+// Where an exit's time goes. Of a trap: from kvm_exit to kvm_userspace_exit is the kernel's
+// handling, from there to kvm_entry the VMM's, without a userspace exit all is the kernel's. Of a
+// WFI (and PSCI's CPU_SUSPEND, CPU_OFF, which wait as well) the vCPU's thread is blocked in
+// between. kvm_vcpu_wakeup, where it was recorded, says for how long, halt polling included, and
+// that is the sleep: the rest, before and after it, is handling. Without it nothing says when the
+// thread went to sleep and awoke, so that all from kvm_wfx_arm64 to kvm_entry is taken as sleep:
+// then handling is too small by the way into the sleep and out of it, and a WFI that found an
+// interrupt pending counts as a short sleep. WFE only yields.
 #include "vmm/report/ftrace_exits.h"
 
 #include <fmt/format.h>
@@ -19,7 +20,8 @@ constexpr size_t kMostThreads = 1024;
 constexpr size_t kMostRows = 32'768;  // besides a row `other` of each vCPU
 constexpr unsigned kSys64 = 0x18, kDataAbort = 0x24, kInstructionAbort = 0x20, kWfx = 0x01;
 
-// The vCPU's number in the name of its thread: "CPU 0/KVM" (QEMU), "vcpu0", "fc_vcpu 0", "kvm-vcpu-0".
+// The vCPU's number in the name of its thread: "CPU 0/KVM" (QEMU), "vcpu0", "fc_vcpu 0",
+// "kvm-vcpu-0".
 bool number_in_name(std::string_view name, unsigned& number) {
   size_t at = name.find("cpu");
   if (at == std::string_view::npos) at = name.find("CPU");
@@ -154,8 +156,10 @@ bool TraceExits::on_detail(const TraceLine& line, Thread& thread) {
     ++faults_;
     if ((*esr >> 26 & 0x3f) == kDataAbort) {
       exit.isv = (*esr >> 24 & 1) != 0 ? ProfileRow::Isv::kValid : ProfileRow::Isv::kInvalid;
+      // The IPA is a page's; FAR has the rest.
+      const uint64_t rest = number_after(text, "hxfar ", 16).value_or(0) & 0xfff;
       if (exit.address == 0 && keys_.is_device(*ipa)) {
-        exit.key = keys_.device(exit.exit_class, *ipa);
+        exit.key = keys_.device(exit.exit_class, *ipa | rest);
       }
     }
     return true;
@@ -164,7 +168,8 @@ bool TraceExits::on_detail(const TraceLine& line, Thread& thread) {
     const auto ipa = number_after(text, "ipa ", 16);
     if (!ipa) return false;
     exit.isv = ProfileRow::Isv::kInvalid;
-    exit.key = keys_.device(exit.exit_class, *ipa);
+    const uint64_t rest = number_after(text, "far ", 16).value_or(0) & 0xfff;
+    exit.key = keys_.device(exit.exit_class, *ipa | rest);
     return true;
   }
   if (line.event == "kvm_wfx_arm64") {
@@ -198,7 +203,8 @@ bool TraceExits::on_detail(const TraceLine& line, Thread& thread) {
   return true;
 }
 
-// "mmio unsatisfied-read len 4 gpa 0x9000018 val 0x0", then "mmio read ..." with the value; "mmio write".
+// "mmio unsatisfied-read len 4 gpa 0x9000018 val 0x0", then "mmio read ..." with the value; "mmio
+// write".
 bool TraceExits::on_mmio(const TraceLine& line, Pending& exit) {
   const auto address = number_after(line.text, "gpa ", 16);
   if (!address) return false;

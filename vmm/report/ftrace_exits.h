@@ -35,9 +35,9 @@ class TraceExits {
   // Between kvm_exit and kvm_entry.
   struct Pending {
     uint64_t start = 0, pc = 0, address = 0, value = 0;
-    uint64_t user_at = 0;     // kvm_userspace_exit; 0: none
-    uint64_t blocks_at = 0;   // where it may begin to sleep; 0: does not
-    uint64_t wakeup_at = 0;   // kvm_vcpu_wakeup, and what it says; 0: none
+    uint64_t user_at = 0;    // kvm_userspace_exit; 0: none
+    uint64_t blocks_at = 0;  // where it may begin to sleep; 0: does not
+    uint64_t wakeup_at = 0;  // kvm_vcpu_wakeup, and what it says; 0: none
     uint64_t slept = 0;
     uint16_t key = 0;
     uint8_t exit_class = 0;
@@ -62,7 +62,8 @@ class TraceExits {
   };
   struct RowHash {
     size_t operator()(const RowKey& k) const {
-      const uint64_t low = uint64_t{k.vcpu} << 32 | uint64_t{k.key} << 8 | static_cast<uint8_t>(k.isv);
+      const uint64_t low =
+          uint64_t{k.vcpu} << 32 | uint64_t{k.key} << 8 | static_cast<uint8_t>(k.isv);
       return (k.pc * 0x9e37'79b9'7f4a'7c15 ^ low) * 0xff51'afd7'ed55'8ccd >> 20;
     }
   };
@@ -103,7 +104,8 @@ class TraceExits {
 
   std::vector<ExitEvent> events_;
   TraceTimes user_times_, wakeup_times_;
-  uint64_t exits_ = 0, untimed_ = 0, lost_ = 0, lost_places_ = 0, to_user_ = 0, too_many_threads_ = 0;
+  uint64_t exits_ = 0, untimed_ = 0, lost_ = 0, lost_places_ = 0, to_user_ = 0,
+           too_many_threads_ = 0;
   uint64_t mmio_ = 0, faults_ = 0, registers_ = 0, wakeups_ = 0, wfi_ = 0, data_aborts_ = 0,
            register_exits_ = 0;
 };

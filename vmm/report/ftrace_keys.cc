@@ -19,15 +19,15 @@ struct ClassName {
   std::string_view name;
 };
 constexpr ClassName kClasses[] = {
-    {0x00, "UNKNOWN"},     {0x01, "WFx"},        {0x03, "CP15_32"},     {0x04, "CP15_64"},
-    {0x05, "CP14_MR"},     {0x06, "CP14_LS"},    {0x07, "FP_ASIMD"},    {0x08, "CP10_ID"},
-    {0x09, "PAC"},         {0x0c, "CP14_64"},    {0x0e, "ILL"},         {0x11, "SVC32"},
-    {0x12, "HVC32"},       {0x13, "SMC32"},      {0x15, "SVC64"},       {0x16, "HVC64"},
-    {0x17, "SMC64"},       {0x18, "SYS64"},      {0x19, "SVE"},         {0x1a, "ERET"},
-    {0x20, "IABT_LOW"},    {0x21, "IABT_CUR"},   {0x22, "PC_ALIGN"},    {0x24, "DABT_LOW"},
-    {0x25, "DABT_CUR"},    {0x26, "SP_ALIGN"},   {0x28, "FP_EXC32"},    {0x2c, "FP_EXC64"},
-    {0x2f, "SERROR"},      {0x30, "BREAKPT_LOW"}, {0x32, "SOFTSTP_LOW"}, {0x34, "WATCHPT_LOW"},
-    {0x38, "BKPT32"},      {0x3a, "VECTOR32"},   {0x3c, "BRK64"},
+    {0x00, "UNKNOWN"},  {0x01, "WFx"},         {0x03, "CP15_32"},     {0x04, "CP15_64"},
+    {0x05, "CP14_MR"},  {0x06, "CP14_LS"},     {0x07, "FP_ASIMD"},    {0x08, "CP10_ID"},
+    {0x09, "PAC"},      {0x0c, "CP14_64"},     {0x0e, "ILL"},         {0x11, "SVC32"},
+    {0x12, "HVC32"},    {0x13, "SMC32"},       {0x15, "SVC64"},       {0x16, "HVC64"},
+    {0x17, "SMC64"},    {0x18, "SYS64"},       {0x19, "SVE"},         {0x1a, "ERET"},
+    {0x20, "IABT_LOW"}, {0x21, "IABT_CUR"},    {0x22, "PC_ALIGN"},    {0x24, "DABT_LOW"},
+    {0x25, "DABT_CUR"}, {0x26, "SP_ALIGN"},    {0x28, "FP_EXC32"},    {0x2c, "FP_EXC64"},
+    {0x2f, "SERROR"},   {0x30, "BREAKPT_LOW"}, {0x32, "SOFTSTP_LOW"}, {0x34, "WATCHPT_LOW"},
+    {0x38, "BKPT32"},   {0x3a, "VECTOR32"},    {0x3c, "BRK64"},
 };
 
 // Arm DEN 0022 (PSCI), DEN 0028 (SMCCC), DEN 0098 (TRNG); bit 30 says 64-bit, and is not looked at.
@@ -123,8 +123,9 @@ uint16_t TraceKeys::device(uint8_t exit_class, uint64_t address) {
 }
 
 uint16_t TraceKeys::memory(uint8_t exit_class) {
-  return of(kMemoryFault, exit_class, 0,
-            [&] { return ExitKey{class_name(exit_class), std::string(kMemory), ""}; });
+  return of(kMemoryFault, exit_class, 0, [&] {
+    return ExitKey{class_name(exit_class), std::string(kMemory), ""};
+  });
 }
 
 uint16_t TraceKeys::system_register(uint8_t exit_class, std::string_view name, uint32_t encoding) {

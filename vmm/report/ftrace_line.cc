@@ -14,7 +14,8 @@ std::string_view left_trimmed(std::string_view s) {
 }
 
 std::string_view right_trimmed(std::string_view s) {
-  while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r')) s.remove_suffix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r'))
+    s.remove_suffix(1);
   return s;
 }
 
@@ -37,7 +38,8 @@ bool find_cpu(std::string_view line, size_t& begin, size_t& end, uint32_t& cpu) 
   for (size_t at = line.find('['); at != std::string_view::npos; at = line.find('[', at + 1)) {
     size_t digits = at + 1;
     while (digits < line.size() && is_digit(line[digits])) ++digits;
-    const bool before = at > 0 && (line[at - 1] == ' ' || line[at - 1] == '\t' || line[at - 1] == ')');
+    const bool before =
+        at > 0 && (line[at - 1] == ' ' || line[at - 1] == '\t' || line[at - 1] == ')');
     const bool behind = digits + 1 < line.size() && line[digits] == ']' &&
                         (line[digits + 1] == ' ' || line[digits + 1] == '\t');
     if (before && behind && all_number(line.substr(at + 1, digits - at - 1), cpu)) {
@@ -91,8 +93,8 @@ bool parse_thread(std::string_view s, TraceLine& out) {
   return true;
 }
 
-// "CPU:0 [LOST 123 EVENTS]" of the kernel, "CPU:0 [123 EVENTS DROPPED]" of trace-cmd, either without the
-// number where it is not known.
+// "CPU:0 [LOST 123 EVENTS]" of the kernel, "CPU:0 [123 EVENTS DROPPED]" of trace-cmd, either
+// without the number where it is not known.
 bool parse_lost(std::string_view line, TraceLine& out) {
   if (!line.starts_with("CPU:") || line.find("EVENTS") == std::string_view::npos) return false;
   line.remove_prefix(4);
@@ -127,7 +129,8 @@ bool parse_entries(std::string_view line, TraceLine& out) {
 TraceLine parse_trace_line(std::string_view line) {
   TraceLine out;
   line = right_trimmed(line);
-  // Comments; trace-cmd's head; perf's call chains, which begin with a tab, and ftrace's, with "=>".
+  // Comments; trace-cmd's head; perf's call chains, which begin with a tab, and ftrace's, with
+  // "=>".
   if (line.empty() || line.front() == '#' || line.front() == '\t' || line.starts_with("cpus=") ||
       line.starts_with("version = ") || line.starts_with(" => ") || line.starts_with("=> ")) {
     if (!parse_entries(line, out)) out.kind = TraceLine::Kind::kNothing;

@@ -17,7 +17,8 @@ std::string plural(uint64_t n, const char* what) {
 
 }  // namespace
 
-// Nobody says beforehand how long it was: where the slices do not suffice, each becomes twice as long.
+// Nobody says beforehand how long it was: where the slices do not suffice, each becomes twice as
+// long.
 void TraceExits::count_in_series(uint16_t key, uint64_t now) {
   const uint64_t at = now - std::min(now, first_);
   while (at / slice_ns_ >= kSlices) {
@@ -47,7 +48,8 @@ void TraceExits::fill_series(Profile& profile) const {
   for (size_t i = 0; i < busiest.size(); ++i) {
     const auto& counts = series_[busiest[i].second];
     if (i < kMostSeries && busiest[i].second != TraceKeys::kOther) {
-      profile.series.push_back({keys_.key(busiest[i].second), {counts.begin(), counts.begin() + slices}});
+      profile.series.push_back(
+          {keys_.key(busiest[i].second), {counts.begin(), counts.begin() + slices}});
       continue;
     }
     any_rest = true;
@@ -92,8 +94,8 @@ void TraceExits::finish(Profile& profile) {
                              static_cast<double>(thread->exit_ns),
                              static_cast<double>(thread->idle_ns)});
     if (order.size() <= 16) {
-      names += fmt::format("{}{} is '{}' ({})", names.empty() ? "" : ", ", thread->vcpu, thread->name,
-                           thread->pid);
+      names += fmt::format("{}{} is '{}' ({})", names.empty() ? "" : ", ", thread->vcpu,
+                           thread->name, thread->pid);
     }
   }
   fill_series(profile);
@@ -114,13 +116,14 @@ void TraceExits::finish(Profile& profile) {
                                 plural(lost_, "event"), plural(lost_places_, "place")));
   }
   if (untimed_ != 0) {
-    notes.push_back(fmt::format("{} without an entry behind: counted, not timed",
-                                plural(untimed_, "exit")));
+    notes.push_back(
+        fmt::format("{} without an entry behind: counted, not timed", plural(untimed_, "exit")));
   }
   if (!names.empty()) notes.push_back("vCPU " + names);
   if (exits_ > kMostEvents) {
-    notes.push_back(fmt::format("single exits are kept of the first {} of {}: a selection by time sees those",
-                                kMostEvents, exits_));
+    notes.push_back(
+        fmt::format("single exits are kept of the first {} of {}: a selection by time sees those",
+                    kMostEvents, exits_));
   }
   if (in_other_rows_ != 0) {
     notes.push_back(fmt::format("{} found no row of their own: they are in `other`",

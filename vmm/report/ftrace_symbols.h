@@ -19,8 +19,8 @@ class TraceSymbols {
   // Either may be empty. An Image among the symbols gives instructions, too.
   static Result<TraceSymbols> load(const std::string& symbols, const std::string& image);
 
-  // Fills in symbol, word and text, moved by KASLR's offset where there is one; or says in a note why
-  // not: they are another kernel's.
+  // Fills in symbol, word and text, moved by KASLR's offset where there is one; or says in a note
+  // why not: they are another kernel's.
   void name(Profile& profile);
 
  private:

@@ -16,9 +16,9 @@ class TraceTimes {
  public:
   void record(uint64_t ns) {
     const uint16_t index = bucket(ns);
-    auto at = std::lower_bound(
-        counts_.begin(), counts_.end(), index,
-        [](const Count& count, uint16_t wanted) { return count.bucket < wanted; });
+    auto at =
+        std::lower_bound(counts_.begin(), counts_.end(), index,
+                         [](const Count& count, uint16_t wanted) { return count.bucket < wanted; });
     if (at == counts_.end() || at->bucket != index) at = counts_.insert(at, {index, 0});
     ++at->count;
     min_ = std::min(min_, ns);

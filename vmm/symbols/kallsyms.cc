@@ -2,15 +2,17 @@
 //
 //   token_table   256 strings, each with a zero behind it: what a byte of a name stands for
 //   token_index   256 16-bit offsets of those strings
-//   names         of each symbol its length (7 bits, or 14 in two bytes), then so many bytes; the first
+//   names         of each symbol its length (7 bits, or 14 in two bytes), then so many bytes; the
+//   first
 //                 character that comes of it is nm's type
 //   markers       32-bit offsets of every 256th name
 //   num_syms      32 bits
 //   offsets       32 bits each, in the order of addresses
 //   relative_base 64 bits
 //
-// token_index directly follows token_table, and digits stand for themselves in it, which finds them.
-// num_syms directly precedes names, and markers follow, in every version. In between, and around:
+// token_index directly follows token_table, and digits stand for themselves in it, which finds
+// them. num_syms directly precedes names, and markers follow, in every version. In between, and
+// around:
 //
 //   to 6.1    offsets relative_base num_syms names markers token_table token_index
 //   6.2, 6.3  offsets relative_base num_syms names markers seqs_of_names token_table token_index
@@ -34,9 +36,9 @@ namespace trapline {
 namespace {
 
 constexpr size_t kPerMarker = 256;
-constexpr size_t kLongestName = 0x3fff;   // bytes in `names`
-constexpr size_t kLongestText = 1024;     // characters; Linux's KSYM_NAME_LEN is 512
-constexpr size_t kMostText = 256u << 20;  // of all names
+constexpr size_t kLongestName = 0x3fff;       // bytes in `names`
+constexpr size_t kLongestText = 1024;         // characters; Linux's KSYM_NAME_LEN is 512
+constexpr size_t kMostText = 256u << 20;      // of all names
 constexpr size_t kMarkersWithin = 64u << 20;  // before token_table
 constexpr unsigned kLinkAlignLog2 = 21;       // of where a kernel is linked to
 constexpr uint64_t kBudget = 200'000'000;     // steps of searching, whatever the bytes are
@@ -244,9 +246,10 @@ bool Finder::offsets_at(size_t offset, size_t base_field) {
   });
 }
 
-// Where the image was linked to. Neither the header nor the place of a relocated pointer says it (the
-// linker leaves zeroes there), but the relocations are full of addresses in the kernel. So: of all
-// windows as large as the image that begin at a multiple of 2 MiB, the one with most such words.
+// Where the image was linked to. Neither the header nor the place of a relocated pointer says it
+// (the linker leaves zeroes there), but the relocations are full of addresses in the kernel. So: of
+// all windows as large as the image that begin at a multiple of 2 MiB, the one with most such
+// words.
 uint64_t Finder::link_base() const {
   constexpr unsigned kLog2 = kLinkAlignLog2;
   std::vector<uint64_t> found;
@@ -315,8 +318,8 @@ Result<SymbolTable> Finder::read() {
   }
   if (symbols.code() == 0) return Error{"has a symbol table (kallsyms) without code in it"};
   SymbolTable table = symbols.finish();
-  // Without CONFIG_KALLSYMS_ALL the first symbol is `_stext`, and so is the base: behind the header's
-  // segment, which is 64 KiB.
+  // Without CONFIG_KALLSYMS_ALL the first symbol is `_stext`, and so is the base: behind the
+  // header's segment, which is 64 KiB.
   if (table.text_begin() == 0) {
     const bool known = base - linked < 1u << kLinkAlignLog2;
     table.set_text(known ? linked : base - 0x1'0000, table.text_end());
@@ -326,6 +329,8 @@ Result<SymbolTable> Finder::read() {
 
 }  // namespace
 
-Result<SymbolTable> kallsyms_of_image(std::span<const uint8_t> image) { return Finder(image).run(); }
+Result<SymbolTable> kallsyms_of_image(std::span<const uint8_t> image) {
+  return Finder(image).run();
+}
 
 }  // namespace trapline

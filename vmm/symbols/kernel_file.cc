@@ -23,14 +23,14 @@ constexpr size_t kStep = size_t{4} << 20;
 const char* const kTooLarge = "is larger than 1 GiB when unpacked";
 
 bool starts_with(std::span<const uint8_t> bytes, std::string_view magic) {
-  return bytes.size() >= magic.size() &&
-         std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+  return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
 }
 
 // Room for another step; false: it has grown too large.
 bool grow(std::vector<uint8_t>& out, size_t used) {
   if (used >= kMostUnpacked) return false;
-  if (out.capacity() < used + kStep) out.reserve(std::min(2 * (used + kStep), kMostUnpacked + kStep));
+  if (out.capacity() < used + kStep)
+    out.reserve(std::min(2 * (used + kStep), kMostUnpacked + kStep));
   out.resize(used + kStep);
   return true;
 }
@@ -51,7 +51,8 @@ Result<bool> inflate_all(std::span<const uint8_t> in, std::vector<uint8_t>& out)
     stream.avail_out = kStep;
     status = inflate(&stream, Z_NO_FLUSH);
     used += kStep - stream.avail_out;
-    if (status != Z_OK && status != Z_STREAM_END) return Error{"has damaged or truncated gzip data"};
+    if (status != Z_OK && status != Z_STREAM_END)
+      return Error{"has damaged or truncated gzip data"};
   }
   out.resize(used);
   return true;

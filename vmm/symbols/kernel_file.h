@@ -30,8 +30,8 @@ class KernelFile {
   std::span<const uint8_t> bytes_;
 };
 
-// The same of bytes: whether they are compressed; if so `out` is what they hold, or the error what is
-// wrong with them.
+// The same of bytes: whether they are compressed; if so `out` is what they hold, or the error what
+// is wrong with them.
 Result<bool> unpack(std::span<const uint8_t> in, std::vector<uint8_t>& out);
 
 }  // namespace trapline

@@ -11,8 +11,8 @@
 
 namespace trapline {
 
-// Linux's own line about itself, "Linux version 6.1.0-56-cloud-arm64 (...) #1 SMP ...", in an Image or
-// in guest memory, without the newline; empty: none. Two kernels of equal banners are one build.
+// Linux's own line about itself, "Linux version 6.1.0-56-cloud-arm64 (...) #1 SMP ...", in an Image
+// or in guest memory, without the newline; empty: none. Two kernels of equal banners are one build.
 std::string_view linux_banner(std::span<const uint8_t> kernel);
 
 // KASLR moves a kernel by multiples of this (arm64: MIN_KIMG_ALIGN is 2 MiB, but the physical
@@ -25,8 +25,8 @@ inline constexpr uint64_t kKaslrStep = 0x1'0000;
 std::optional<uint64_t> kaslr_offset(const SymbolTable& symbols, std::string_view name,
                                      uint64_t runtime);
 
-// What is known of the instruction at an address of the running kernel: its bits `mask` are `value`.
-// A word that was read has mask ~0; an exit's class says what it must have been.
+// What is known of the instruction at an address of the running kernel: its bits `mask` are
+// `value`. A word that was read has mask ~0; an exit's class says what it must have been.
 struct CodeSite {
   uint64_t pc = 0;
   uint32_t mask = 0, value = 0;
@@ -55,14 +55,14 @@ struct KernelFit {
   size_t sites = 0;     // in the kernel's address range, at that offset
   size_t agree = 0;     // of those
 };
-// The offset at which the Image agrees with the sites: none is tried first, then all that lead the sites
-// into it. Some sites must differ: Linux patches itself when it boots (alternatives, static keys). So
-// it fits where at least 8 agree, and 3 of 4.
+// The offset at which the Image agrees with the sites: none is tried first, then all that lead the
+// sites into it. Some sites must differ: Linux patches itself when it boots (alternatives, static
+// keys). So it fits where at least 8 agree, and 3 of 4.
 KernelFit fit_kernel(const KernelCode& code, std::span<const CodeSite> sites);
 
-// The same of symbols alone, from where a kernel waits and calls its hypervisor: WFI is in `cpu_do_idle`,
-// HVC in `__arm_smccc_hvc`. Symbols or sites without either fit as they are, since nothing speaks
-// against them.
+// The same of symbols alone, from where a kernel waits and calls its hypervisor: WFI is in
+// `cpu_do_idle`, HVC in `__arm_smccc_hvc`. Symbols or sites without either fit as they are, since
+// nothing speaks against them.
 KernelFit fit_names(const SymbolTable& symbols, std::span<const CodeSite> sites);
 
 }  // namespace trapline

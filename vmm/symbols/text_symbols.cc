@@ -86,13 +86,15 @@ Result<SymbolTable> symbols_of_text(std::string_view text) {
     const Fields fields = split(line);
     if (fields.count == 0) continue;
     if (!add_symbol(fields, symbols, all_zero) && !add_module(fields, symbols)) {
-      return Error{fmt::format("line {} is none of System.map, /proc/kallsyms or /proc/modules: '{}'",
-                               line_number, shown(line))};
+      return Error{
+          fmt::format("line {} is none of System.map, /proc/kallsyms or /proc/modules: '{}'",
+                      line_number, shown(line))};
     }
   }
   if (symbols.size() != 0 && all_zero) {
     return Error{
-        "has zeroes for all addresses: read /proc/kallsyms as root, with kernel.kptr_restrict not 2"};
+        "has zeroes for all addresses: read /proc/kallsyms as root, with kernel.kptr_restrict not "
+        "2"};
   }
   SymbolTable table = symbols.finish();
   if (table.empty()) return Error{"names no code"};

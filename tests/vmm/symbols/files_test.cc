@@ -55,9 +55,10 @@ TEST(TextSymbols, ProcKallsymsWithModules) {
 
 TEST(TextSymbols, OneClearLine) {
   auto error = [](std::string_view text) { return symbols_of_text(text).error(); };
-  EXPECT_NE(error("ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n")
-                .find("Debian's placeholder"),
-            std::string::npos);
+  EXPECT_NE(
+      error("ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n")
+          .find("Debian's placeholder"),
+      std::string::npos);
   EXPECT_NE(error("0000000000000000 T _text\n0000000000000000 t x\n").find("kptr_restrict"),
             std::string::npos);
   EXPECT_NE(error("ffff800008000000 T _text\nhello world\n").find("line 2"), std::string::npos);
@@ -74,7 +75,8 @@ std::vector<uint8_t> elf(uint16_t machine = EM_AARCH64, uint16_t type = ET_EXEC)
     s.st_value = value;
     return s;
   };
-  const Elf64_Sym symbols[] = {{}, symbol(1, STT_NOTYPE, 1, 0x40080000),
+  const Elf64_Sym symbols[] = {{},
+                               symbol(1, STT_NOTYPE, 1, 0x40080000),
                                symbol(7, STT_FUNC, 1, 0x40080100),
                                symbol(12, STT_OBJECT, 4, 0x40080200)};
   Elf64_Ehdr header{};
@@ -134,7 +136,8 @@ class SymbolFiles : public testing::Test {
 
   std::string file(const std::string& name, const std::vector<uint8_t>& bytes) {
     std::ofstream(folder_ + name, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
     return folder_ + name;
   }
   std::string file(const std::string& name, std::string_view text) {
@@ -178,8 +181,9 @@ TEST_F(SymbolFiles, EveryKind) {
   const std::string map = "ffff800008000000 T _text\nffff800008010040 T kvm_1_read\n";
   for (const std::string& path :
        {file("Image", bytes), file("Image.gz", gzip(bytes)), file("Image.zst", zstd(bytes)),
-        file("zboot.gz", zboot("gzip", gzip(bytes))), file("zboot.zst", zboot("zstd22", zstd(bytes))),
-        file("System.map", map), file("map.gz", gzip({map.begin(), map.end()}))}) {
+        file("zboot.gz", zboot("gzip", gzip(bytes))),
+        file("zboot.zst", zboot("zstd22", zstd(bytes))), file("System.map", map),
+        file("map.gz", gzip({map.begin(), map.end()}))}) {
     auto table = load_symbols(path);
     ASSERT_TRUE(table) << table.error();
     EXPECT_EQ(table->describe(0xffff800008010040), "kvm_1_read+0x0") << path;

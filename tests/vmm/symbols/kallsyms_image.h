@@ -1,4 +1,5 @@
-// A kernel's Image with kallsyms tables, as scripts/kallsyms.c of several Linux versions lays them out.
+// A kernel's Image with kallsyms tables, as scripts/kallsyms.c of several Linux versions lays them
+// out.
 #ifndef TRAPLINE_TESTS_VMM_SYMBOLS_KALLSYMS_IMAGE_H_
 #define TRAPLINE_TESTS_VMM_SYMBOLS_KALLSYMS_IMAGE_H_
 
@@ -89,8 +90,8 @@ struct KallsymsImage {
     if (i == 0x80) return "virtio_";
     if (i == 0x81) return "kvm_";
     if (i == 0x82) return "_read";
-    const bool used = (i >= '0' && i <= '9') || (i >= 'a' && i <= 'z') || i == 'T' || i == 'D' ||
-                      i == '_';
+    const bool used =
+        (i >= '0' && i <= '9') || (i >= 'a' && i <= 'z') || i == 'T' || i == 'D' || i == '_';
     return used ? std::string(1, static_cast<char>(i)) : i > 0xf0 ? "" : "zz";
   }
 

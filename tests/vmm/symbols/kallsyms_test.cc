@@ -91,7 +91,8 @@ TEST(Kallsyms, WithoutKallsymsAllTheBaseIsTheFirstFunction) {
 }
 
 TEST(Kallsyms, OtherBases) {
-  for (const uint64_t base : {0xffff'8000'8000'0000, 0xffff'ffc0'0800'0000, 0xffff'a45b'8c60'0000}) {
+  for (const uint64_t base :
+       {0xffff'8000'8000'0000, 0xffff'ffc0'0800'0000, 0xffff'a45b'8c60'0000}) {
     KallsymsImage image;
     image.base = base;
     image.base_in_place = false;
@@ -141,8 +142,8 @@ TEST(Kallsyms, DebiansImage) {
   EXPECT_LT(table->size(), 300'000u);
   EXPECT_EQ(table->text_begin() >> 48, 0xffffu);
   EXPECT_EQ(table->text_begin() % 0x20'0000, 0u);
-  for (const char* name : {"start_kernel", "vectors", "gic_handle_irq", "cpu_do_idle", "el1h_64_irq",
-                           "pl011_read", "schedule", "do_idle"}) {
+  for (const char* name : {"start_kernel", "vectors", "gic_handle_irq", "cpu_do_idle",
+                           "el1h_64_irq", "pl011_read", "schedule", "do_idle"}) {
     const uint64_t address = table->address_of(name);
     EXPECT_NE(address, 0u) << name;
     EXPECT_EQ(table->describe(address), name + std::string("+0x0"));

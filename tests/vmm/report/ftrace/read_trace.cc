@@ -40,7 +40,8 @@ int main(int argc, char** argv) {
   for (const auto& [name, count] : devices) {
     if (count * 400 > profile->exits()) std::printf("  %s %lu\n", name.c_str(), count);
   }
-  for (const auto& [name, count] : profile->counters) std::printf("  %s %lu\n", name.c_str(), count);
+  for (const auto& [name, count] : profile->counters)
+    std::printf("  %s %lu\n", name.c_str(), count);
   for (const VcpuTime& v : profile->vcpus) {
     std::printf("  vCPU %u: guest %.3f s, exits %.3f s, idle %.3f s\n", v.vcpu, v.guest_ns / 1e9,
                 v.exit_ns / 1e9, v.idle_ns / 1e9);
@@ -54,9 +55,10 @@ int main(int argc, char** argv) {
             [](const ProfileRow* a, const ProfileRow* b) { return a->cost_ns() > b->cost_ns(); });
   for (size_t i = 0; i < top.size() && i < 12; ++i) {
     const ProfileRow& r = *top[i];
-    std::printf("  %lu x %.0f ns, %u %#lx %s %s %s isv=%d user=%lu %s; %s\n", r.count, r.time.mean_ns(),
-                r.vcpu, r.pc, r.key.exit_class.c_str(), r.key.device.c_str(), r.key.reg.c_str(),
-                static_cast<int>(r.isv), r.to_user, r.symbol.c_str(), r.text.c_str());
+    std::printf("  %lu x %.0f ns, %u %#lx %s %s %s isv=%d user=%lu %s; %s\n", r.count,
+                r.time.mean_ns(), r.vcpu, r.pc, r.key.exit_class.c_str(), r.key.device.c_str(),
+                r.key.reg.c_str(), static_cast<int>(r.isv), r.to_user, r.symbol.c_str(),
+                r.text.c_str());
   }
   for (const std::string& note : profile->notes) std::printf("  note: %s\n", note.c_str());
   return 0;
