@@ -5,9 +5,8 @@ function flameCard() {
   const zoomed = [[], []];  // the path of names that fills the width
   const kRow = 21;
   const warm = ['#f3c59b', '#f0b48a', '#f6d3a6', '#eebd92', '#f2ae7e', '#f7dcb4'];
-  const exits = ['#9cc3ec', '#8fd0c6', '#e7a9cb', '#cdc878', '#bfafe8', '#f0a5a0', '#a3d2e6', '#d6bba2'];
   const hash = (text) => [...text].reduce((h, c) => (h * 31 + c.charCodeAt(0)) >>> 0, 7);
-  const colourOf = (d) => (d.data.exit ? exits[hash(d.data.exit) % exits.length] : warm[hash(d.data.name) % warm.length]);
+  const colourOf = (d) => (d.data.exit ? `color-mix(in srgb, ${deviceColour(d.data.exit)} 55%, white)` : warm[hash(d.data.name) % warm.length]);
 
   function tree(p) {
     const root = {name: 'all', children: new Map(), count: 0, time_ns: 0};
