@@ -18,7 +18,8 @@ namespace {
 
 constexpr size_t kMostThreads = 1024;
 constexpr size_t kMostRows = 32'768;  // besides a row `other` of each vCPU
-constexpr unsigned kSys64 = 0x18, kDataAbort = 0x24, kInstructionAbort = 0x20, kWfx = 0x01;
+constexpr unsigned kSys64 = 0x18, kDataAbort = 0x24, kInstructionAbort = 0x20, kWfx = 0x01,
+                   kHvc64 = 0x16, kHvc32 = 0x12;
 
 // The vCPU's number in the name of its thread: "CPU 0/KVM" (QEMU), "vcpu0", "fc_vcpu 0",
 // "kvm-vcpu-0".
@@ -118,6 +119,8 @@ TraceExits::Took TraceExits::on_exit(const TraceLine& line) {
   exit.start = line.time_ns;
   exit.pc = *pc;
   const bool trap = ret == "TRAP";
+  // An HVC was executed, and the PC is behind it; all else trapped before.
+  if (trap && (*exception_class == kHvc64 || *exception_class == kHvc32)) exit.pc -= 4;
   exit.exit_class = trap ? keys_.exit_class(name, static_cast<unsigned>(*exception_class & 0x3f))
                          : keys_.exit_class(ret.substr(0, 16), 0);
   exit.key = keys_.plain(exit.exit_class);

@@ -80,7 +80,15 @@ std::optional<uint64_t> TraceSymbols::offset_of(Profile& profile) const {
     return std::nullopt;
   }
   const KernelFit fit = fit_kernel({image_->bytes(), image_base_}, sites);
-  if (fit.fits) return fit.offset;
+  if (fit.fits) {
+    if (fit.agree != fit.sites) {
+      profile.notes.push_back(fmt::format(
+          "{}: at {} of {} instructions that exit it has one that cannot: patched by the guest, or "
+          "another build",
+          image_path_, fit.sites - fit.agree, fit.sites));
+    }
+    return fit.offset;
+  }
   profile.notes.push_back(fmt::format(
       "{}: another kernel's: its instructions agree with {} of {} exits at best; no names and no "
       "instructions are shown",

@@ -20,7 +20,8 @@ KernelFit fit_at(const KernelCode& code, std::span<const CodeSite> sites, uint64
     ++fit.sites;
     if (site.agrees(*word)) ++fit.agree;
   }
-  fit.fits = fit.agree >= std::min(kEnough, sites.size()) && fit.agree * 4 >= sites.size() * 3;
+  fit.fits = fit.agree >= std::min(kEnough, sites.size()) && fit.agree * 8 >= fit.sites * 7 &&
+             fit.sites * 2 >= sites.size();
   return fit;
 }
 

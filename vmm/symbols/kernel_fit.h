@@ -57,7 +57,8 @@ struct KernelFit {
 };
 // The offset at which the Image agrees with the sites: none is tried first, then all that lead the
 // sites into it. Some sites must differ: Linux patches itself when it boots (alternatives, static
-// keys). So it fits where at least 8 agree, and 3 of 4.
+// keys); and some lie in modules. So it fits where at least 8 agree, those are 7 of 8 in the Image,
+// and half of the sites are in it.
 KernelFit fit_kernel(const KernelCode& code, std::span<const CodeSite> sites);
 
 // The same of symbols alone, from where a kernel waits and calls its hypervisor: WFI is in

@@ -46,11 +46,13 @@ TEST_F(Devices, Text) {
   EXPECT_EQ(name(*map, 0xffff'ffff), "memory");
   for (const char* text : {"0x1000 4K", "0x1000 0 x", "x 4K y", "0x1000 4K a b", "0x1000 4Q a",
                            "0xffffffffffffffff 4K a", "0x1000 99999999999G a"}) {
-    EXPECT_NE(DevicesMap::of_text(file("map", std::string("\n") + text)).error().find("line 2 is not"),
-              std::string::npos)
+    EXPECT_NE(
+        DevicesMap::of_text(file("map", std::string("\n") + text)).error().find("line 2 is not"),
+        std::string::npos)
         << text;
   }
-  EXPECT_NE(DevicesMap::of_text(file("map", "# none\n")).error().find("no device"), std::string::npos);
+  EXPECT_NE(DevicesMap::of_text(file("map", "# none\n")).error().find("no device"),
+            std::string::npos);
 }
 
 std::vector<char> device_tree() {
@@ -101,7 +103,8 @@ std::vector<char> device_tree() {
   fdt_property_string(t, "compatible", "pci-host-ecam-generic");
   cells(3, 2);
   reg({0x40, 0x1000'0000, 0, 0x1000'0000});
-  reg({0x100'0000, 0, 0, 0, 0x3eff'0000, 0, 0x1'0000, 0x200'0000, 0, 0x2000'0000, 0, 0x2000'0000, 0, 0x1000'0000},
+  reg({0x100'0000, 0, 0, 0, 0x3eff'0000, 0, 0x1'0000, 0x200'0000, 0, 0x2000'0000, 0, 0x2000'0000, 0,
+       0x1000'0000},
       "ranges");
   fdt_end_node(t);
   fdt_end_node(t);

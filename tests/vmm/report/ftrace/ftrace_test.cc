@@ -37,7 +37,8 @@ class HostTrace : public TraceFiles {
     for (const ProfileRow& row : profile.rows) counts[row.key.exit_class] += row.count;
     return counts;
   }
-  static uint64_t touched(const Profile& profile, const std::string& device, const std::string& reg) {
+  static uint64_t touched(const Profile& profile, const std::string& device,
+                          const std::string& reg) {
     uint64_t count = 0;
     for (const ProfileRow& row : profile.rows) {
       if (row.key.device == device && row.key.reg == reg) count += row.count;
@@ -47,8 +48,8 @@ class HostTrace : public TraceFiles {
 };
 
 std::string exit_line(double time, const char* what, uint64_t pc = 0x1000, unsigned pid = 7) {
-  return fmt::format("CPU 0/KVM-{} [000] ...1. {:.6f}: kvm_exit: TRAP: HSR_EC: {}, PC: {:#018x}\n", pid,
-                     time, what, pc);
+  return fmt::format("CPU 0/KVM-{} [000] ...1. {:.6f}: kvm_exit: TRAP: HSR_EC: {}, PC: {:#018x}\n",
+                     pid, time, what, pc);
 }
 std::string entry_line(double time, unsigned pid = 7) {
   return fmt::format("CPU 0/KVM-{} [000] d..1. {:.6f}: kvm_entry: PC: 0x1000\n", pid, time);
@@ -63,8 +64,8 @@ TEST_F(HostTrace, RealRecording) {
   const Profile p = read(KVM_ARM64_TRACE);
   EXPECT_EQ(p.source, "ftrace");
   EXPECT_EQ(p.exits(), 102u);
-  const std::map<std::string, uint64_t> expected = {{"IABT_LOW", 4}, {"DABT_LOW", 28}, {"SYS64", 41},
-                                                    {"IRQ", 16},     {"HVC64", 6},     {"WFx", 7}};
+  const std::map<std::string, uint64_t> expected = {
+      {"IABT_LOW", 4}, {"DABT_LOW", 28}, {"SYS64", 41}, {"IRQ", 16}, {"HVC64", 6}, {"WFx", 7}};
   EXPECT_EQ(classes(p), expected);
   EXPECT_EQ(p.counters.at("kvm_userspace_exit"), 22u);
   EXPECT_EQ(p.counters.at("lost_events"), 0u);
@@ -123,7 +124,8 @@ TEST_F(HostTrace, PerfScriptAndGzipAreTheSame) {
     perf += line + "\n";
   }
   const Profile whole = read(KVM_ARM64_TRACE);
-  for (const Profile& other : {read_text(perf), read(gzip("trace.gz", text)), read(gzip("perf.gz", perf))}) {
+  for (const Profile& other :
+       {read_text(perf), read(gzip("trace.gz", text)), read(gzip("perf.gz", perf))}) {
     EXPECT_EQ(classes(other), classes(whole));
     EXPECT_EQ(other.rows.size(), whole.rows.size());
     EXPECT_EQ(other.vcpus[1].exit_ns, whole.vcpus[1].exit_ns);
@@ -138,10 +140,12 @@ TEST_F(HostTrace, PerfScriptAndGzipAreTheSame) {
 TEST_F(HostTrace, HandlingUserSpaceAndDevices) {
   const Profile p = read_text(
       entry_line(1.000000) + exit_line(1.000100, "0x0024 (DABT_LOW)", 0x2000) +
-      event_line(1.000101, "kvm_guest_fault: ipa 0x9000000, hsr 0x93400007, hxfar 0xffff018, pc 0x2000") +
+      event_line(1.000101,
+                 "kvm_guest_fault: ipa 0x9000000, hsr 0x93400007, hxfar 0xffff018, pc 0x2000") +
       event_line(1.000102, "kvm_mmio: mmio unsatisfied-read len 2 gpa 0x9000018 val 0x0") +
       event_line(1.000110, "kvm_userspace_exit: reason KVM_EXIT_MMIO (6)") +
-      event_line(1.000130, "kvm_mmio: mmio read len 2 gpa 0x9000018 val 0x90") + entry_line(1.000140));
+      event_line(1.000130, "kvm_mmio: mmio read len 2 gpa 0x9000018 val 0x90") +
+      entry_line(1.000140));
   ASSERT_EQ(p.rows.size(), 1u);
   const ProfileRow& row = p.rows[0];
   EXPECT_EQ(row.pc, 0x2000u);
@@ -162,9 +166,11 @@ TEST_F(HostTrace, IsvZero) {
       exit_line(1, "0x0024 (DABT_LOW)") +
       event_line(1.1, "kvm_mmio_nisv: ipa 0x9000018, esr 0x92000007, far 0xffff0000, pc 0x1000") +
       entry_line(1.2) + exit_line(2, "0x0024 (DABT_LOW)") +
-      event_line(2.1, "kvm_guest_fault: ipa 0x40001000, hsr 0x92000007, hxfar 0xffff123, pc 0x1000") +
+      event_line(2.1,
+                 "kvm_guest_fault: ipa 0x40001000, hsr 0x92000007, hxfar 0xffff123, pc 0x1000") +
       entry_line(2.2) + exit_line(3, "0x0024 (DABT_LOW)") +
-      event_line(3.1, "kvm_guest_fault: ipa 0x9000000, hsr 0x92000007, hxfar 0xffff018, pc 0x1000") +
+      event_line(3.1,
+                 "kvm_guest_fault: ipa 0x9000000, hsr 0x92000007, hxfar 0xffff018, pc 0x1000") +
       entry_line(3.2));
   EXPECT_EQ(touched(p, "pl011", "UARTFR"), 2u);
   EXPECT_EQ(touched(p, "memory", ""), 1u);
@@ -193,6 +199,7 @@ TEST_F(HostTrace, SleepIsNotHandling) {
                 event_line(1.1, "kvm_hvc_arm64: HVC at 0x1000 (r0: 0x00000000c4000001, imm: 0x0)") +
                 entry_line(2.0));
   EXPECT_EQ(p.rows[0].key, (ExitKey{"HVC64", "psci", "CPU_SUSPEND"}));
+  EXPECT_EQ(p.rows[0].pc, 0xffcu) << "the HVC, not what follows it";
   EXPECT_NEAR(p.rows[0].sleep_ns, 900'000'000, 1);
 }
 
@@ -222,25 +229,31 @@ TEST_F(HostTrace, LostEventsPartAnExitFromAnEntry) {
 }
 
 TEST_F(HostTrace, UnknownLinesAreCountedAndSaid) {
-  const Profile p = read_text("# tracer: nop\n" + exit_line(1, "0x0018 (SYS64)") + "what is this\n" +
-                              event_line(1.1, "kvm_sys_access: nonsense") + entry_line(2) +
-                              event_line(2.1, "sched_switch: prev_comm=a") +
-                              event_line(2.2, "kvm_new_event: x"));
+  const Profile p =
+      read_text("# tracer: nop\n" + exit_line(1, "0x0018 (SYS64)") + "what is this\n" +
+                event_line(1.1, "kvm_sys_access: nonsense") + entry_line(2) +
+                event_line(2.1, "sched_switch: prev_comm=a") + event_line(2.2, "kvm_new_event: x"));
   EXPECT_TRUE(has_note(p, "2 lines not understood (first: line 3)"));
 }
 
 TEST_F(HostTrace, Threads) {
   std::string text;
   // Two guests at once, and a VMM that names its threads otherwise.
-  for (const auto& [name, pid] : {std::pair("CPU 0/KVM", 7), {"CPU 1/KVM", 8}, {"CPU 0/KVM", 9},
-                                  {"fc_vcpu 5", 10}, {"worker", 11}}) {
-    for (const char* event : {"kvm_exit: TRAP: HSR_EC: 0x0018 (SYS64), PC: 0x1000", "kvm_entry: PC: 0x1"}) {
+  for (const auto& [name, pid] : {std::pair("CPU 0/KVM", 7),
+                                  {"CPU 1/KVM", 8},
+                                  {"CPU 0/KVM", 9},
+                                  {"fc_vcpu 5", 10},
+                                  {"worker", 11}}) {
+    for (const char* event :
+         {"kvm_exit: TRAP: HSR_EC: 0x0018 (SYS64), PC: 0x1000", "kvm_entry: PC: 0x1"}) {
       text += fmt::format("{}-{} [000] 1.5: {}\n", name, pid, event);
     }
   }
   const Profile p = read_text(text);
-  EXPECT_TRUE(has_note(p, "vCPU 0 is 'CPU 0/KVM' (7), 1 is 'CPU 1/KVM' (8), 2 is 'CPU 0/KVM' (9), 3 is "
-                          "'worker' (11), 5 is 'fc_vcpu 5' (10)"));
+  EXPECT_TRUE(
+      has_note(p,
+               "vCPU 0 is 'CPU 0/KVM' (7), 1 is 'CPU 1/KVM' (8), 2 is 'CPU 0/KVM' (9), 3 is "
+               "'worker' (11), 5 is 'fc_vcpu 5' (10)"));
 }
 
 TEST_F(HostTrace, RawFieldsWhereAToolPrintsThose) {
@@ -258,19 +271,22 @@ TEST_F(HostTrace, OneClearLine) {
   EXPECT_NE(error(x86).find("another architecture"), std::string::npos);
   std::string many;
   for (int i = 0; i < 100; ++i) many += x86;
-  EXPECT_NE(error(many).find("line 16: recorded on another architecture than arm64: 'kvm_exit: reason "
-                             "EPT_VIOLATION"),
-            std::string::npos);
+  EXPECT_NE(
+      error(many).find("line 16: recorded on another architecture than arm64: 'kvm_exit: reason "
+                       "EPT_VIOLATION"),
+      std::string::npos);
   EXPECT_NE(error("").find("no kvm_exit"), std::string::npos);
   EXPECT_NE(error("a-1 [000] 1.5: sched_switch: x\n").find("no kvm_exit"), std::string::npos);
-  EXPECT_NE(read_host_trace(folder_ + "missing", {}).error().find("No such file"), std::string::npos);
+  EXPECT_NE(read_host_trace(folder_ + "missing", {}).error().find("No such file"),
+            std::string::npos);
   EXPECT_NE(read_host_trace(folder_, {}).error().find("is a folder"), std::string::npos);
   const std::string good = exit_line(1, "0x0018 (SYS64)");
   EXPECT_NE(error(good, {.symbols = "/missing"}).find("/missing"), std::string::npos);
   EXPECT_NE(error(good, {.image = file("i", "x")}).find("no arm64 Image"), std::string::npos);
 
   std::string whole = content(gzip("whole.gz", content(KVM_ARM64_TRACE)));
-  EXPECT_NE(error(std::string_view(whole).substr(0, whole.size() / 2)).find("gzip"), std::string::npos);
+  EXPECT_NE(error(std::string_view(whole).substr(0, whole.size() / 2)).find("gzip"),
+            std::string::npos);
   whole[whole.size() / 2] ^= 0x55;
   EXPECT_NE(error(whole).find("gzip"), std::string::npos);
   for (const char* other : {"{\"exits\": {}}", "", "MZ", "hello world\n", "\x1f\x8b\x08junk"}) {
@@ -303,7 +319,8 @@ TEST_F(HostTrace, BoundedSeriesThatGrow) {
   for (unsigned i = 0; i < 100; ++i) {
     text += exit_line(1 + i, "0x0024 (DABT_LOW)") +
             event_line(1.1 + i, fmt::format("kvm_mmio: mmio write len 4 gpa {:#x} val 0x1",
-                                            0x9001000 + i * 0x1000).c_str()) +
+                                            0x9001000 + i * 0x1000)
+                                    .c_str()) +
             entry_line(1.2 + i);
   }
   const Profile p = read_text(text);
@@ -355,10 +372,11 @@ TEST_F(HostTrace, SymbolsAndKaslr) {
   const std::string map = file("System.map",
                                "ffff800008000000 T _text\nffff800008010000 t cpu_do_idle\n"
                                "ffff800008010040 T next\n");
-  const std::string idle = exit_line(1, "0x0001 (WFx)", 0xffff800008010008 + kKaslr) + entry_line(2);
+  const std::string idle =
+      exit_line(1, "0x0001 (WFx)", 0xffff800008010008 + kKaslr) + entry_line(2);
   EXPECT_EQ(read_text(idle, {.symbols = map}).rows[0].symbol, "cpu_do_idle+0x8");
-  const Profile wrong = read_text(exit_line(1, "0x0001 (WFx)", 0xffff800008010044) + entry_line(2),
-                                  {.symbols = map});
+  const Profile wrong =
+      read_text(exit_line(1, "0x0001 (WFx)", 0xffff800008010044) + entry_line(2), {.symbols = map});
   EXPECT_TRUE(has_note(wrong, "another kernel's symbols"));
 }
 

@@ -19,24 +19,24 @@ TEST(TraceLine, Forms) {
       // ftrace: with and without flags' fifth character, TGID, nanoseconds.
       {"       CPU 0/KVM-111     [000] d..1.     9.728672: kvm_entry: PC: 0x1", "CPU 0/KVM", 111, 0,
        9'728'672'000, "kvm_entry", false},
-      {" qemu-system-aar-108     [013] ....     9.606961: kvm_entry: PC: 0x1", "qemu-system-aar", 108, 13,
-       9'606'961'000, "kvm_entry", false},
-      {"   vcpu-0 a-b c-4242  (   4240) [001] d..1. 100.000000001: kvm_entry: PC: 0x1", "vcpu-0 a-b c",
-       4242, 1, 100'000'000'001, "kvm_entry", false},
-      {"           <...>-5 [000] 1.5: kvm_entry: PC: 0x1", "<...>", 5, 0, 1'500'000'000, "kvm_entry",
-       false},
+      {" qemu-system-aar-108     [013] ....     9.606961: kvm_entry: PC: 0x1", "qemu-system-aar",
+       108, 13, 9'606'961'000, "kvm_entry", false},
+      {"   vcpu-0 a-b c-4242  (   4240) [001] d..1. 100.000000001: kvm_entry: PC: 0x1",
+       "vcpu-0 a-b c", 4242, 1, 100'000'000'001, "kvm_entry", false},
+      {"           <...>-5 [000] 1.5: kvm_entry: PC: 0x1", "<...>", 5, 0, 1'500'000'000,
+       "kvm_entry", false},
       // trace-cmd report, older and newer.
-      {"       CPU 0/KVM-111   [000]    13.768172: kvm_entry:            PC: 0x1", "CPU 0/KVM", 111, 0,
-       13'768'172'000, "kvm_entry", false},
-      {"       CPU 0/KVM-111   [000] d..1.    13.768172: kvm_entry:            PC: 0x1", "CPU 0/KVM", 111,
+      {"       CPU 0/KVM-111   [000]    13.768172: kvm_entry:            PC: 0x1", "CPU 0/KVM", 111,
        0, 13'768'172'000, "kvm_entry", false},
+      {"       CPU 0/KVM-111   [000] d..1.    13.768172: kvm_entry:            PC: 0x1",
+       "CPU 0/KVM", 111, 0, 13'768'172'000, "kvm_entry", false},
       // perf script; --ns; -F +pid; with a period.
-      {"       CPU 0/KVM   111 [000]    13.768172:            kvm:kvm_entry: PC: 0x1", "CPU 0/KVM", 111, 0,
-       13'768'172'000, "kvm_entry", true},
-      {"       CPU 0/KVM   111 [000]    13.768172123:         kvm:kvm_entry: PC: 0x1", "CPU 0/KVM", 111, 0,
-       13'768'172'123, "kvm_entry", true},
-      {"fc_vcpu 0 104/111 [000]    13.768172:          1 kvm:kvm_entry: PC: 0x1", "fc_vcpu 0", 111, 0,
-       13'768'172'000, "kvm_entry", true},
+      {"       CPU 0/KVM   111 [000]    13.768172:            kvm:kvm_entry: PC: 0x1", "CPU 0/KVM",
+       111, 0, 13'768'172'000, "kvm_entry", true},
+      {"       CPU 0/KVM   111 [000]    13.768172123:         kvm:kvm_entry: PC: 0x1", "CPU 0/KVM",
+       111, 0, 13'768'172'123, "kvm_entry", true},
+      {"fc_vcpu 0 104/111 [000]    13.768172:          1 kvm:kvm_entry: PC: 0x1", "fc_vcpu 0", 111,
+       0, 13'768'172'000, "kvm_entry", true},
       {"a[1] b-2 111 [000] 13.768172: kvm:kvm_entry: PC: 0x1\r", "a[1] b-2", 111, 0, 13'768'172'000,
        "kvm_entry", true},
   };
@@ -78,13 +78,15 @@ TEST(TraceLine, Lost) {
 
 TEST(TraceLine, NothingAndUnknown) {
   for (const char* text :
-       {"", "# tracer: nop", "#", "cpus=2", "\t    ffff8000080c handle_exit+0x1 ([kernel.kallsyms])",
-        " => el1h_64_sync", "# entries-in-buffer/entries-written: 256663/256663   #P:2"}) {
+       {"", "# tracer: nop", "#", "cpus=2",
+        "\t    ffff8000080c handle_exit+0x1 ([kernel.kallsyms])", " => el1h_64_sync",
+        "# entries-in-buffer/entries-written: 256663/256663   #P:2"}) {
     EXPECT_EQ(parse_trace_line(text).kind, Kind::kNothing) << text;
   }
-  for (const char* text : {"hello", "a-1 [000]", "a-1 [000] 1.5", "a-1 [x] 1.5: b:", "a [000] 1.5: b: c",
-                           "-1 [000] 99999999999999.5: b: c", "[000] 1.5: b: c", "a- [000] 1.5: b: c",
-                           "a-1 [000] 1.: b: c", "CPU:x EVENTS"}) {
+  for (const char* text :
+       {"hello", "a-1 [000]", "a-1 [000] 1.5", "a-1 [x] 1.5: b:", "a [000] 1.5: b: c",
+        "-1 [000] 99999999999999.5: b: c", "[000] 1.5: b: c", "a- [000] 1.5: b: c",
+        "a-1 [000] 1.: b: c", "CPU:x EVENTS"}) {
     EXPECT_EQ(parse_trace_line(text).kind, Kind::kUnknown) << text;
   }
 }
