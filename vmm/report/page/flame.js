@@ -66,7 +66,7 @@ function flameCard() {
   const sampled = profiles.some((p) => p.stacks_sampled);
   const shown = card('flame', sampled ? 'Stacks that lead to exits' : 'Exits by class, device, register and symbol',
     sampled ? 'Guest call stacks of a sample of the exits, the outermost at the top; what exited is at the bottom.'
-            : 'The input has no call stacks (--profile-stacks takes them): each exit by what it was and where.',
+            : 'The input has no call stacks (of a run, --profile-stacks takes them): each exit by what it was and where.',
     [choice('Width', [['count', 'by count'], ['time', 'by time']], by, (value) => { by = value; shown.redraw(); })],
     (body) => pair(body, chart));
   return shown;
