@@ -74,6 +74,7 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
   if (o.profile && o.stats.empty())
     return "--profile needs --stats F: the file that it is written to";
+  if (!o.record.empty() && o.record == o.stats) return "--record and --stats name one file";
   if (o.profile_stacks != 0 && !o.profile) return "--profile-stacks needs --profile";
   return {};
 }
@@ -146,6 +147,8 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
                         "attribute every exit to its guest instruction, in the --stats file");
   add_number(run_command, "--profile-stacks", options.profile_stacks, 0, 1'000'000'000,
              "and take the guest's call stack of one exit in N; 0: none", "0");
+  run_command->add_option("--record", options.record,
+                          "every exit into a trace, for `replay` and `report`");
   run_command
       ->add_option("--symbols", options.symbols,
                    "names for the profile: vmlinux or another ELF, an Image, System.map or "
@@ -166,10 +169,23 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       "What instruction words do: hex words, or - for standard input (words apart by blanks,\n"
       "# begins a comment)");
   decode_command->add_option("words", line.words, "32-bit hex words");
+  CLI::App* replay_command = app.add_subcommand(
+      "replay", "A trace's exits through the exit path again, compared and timed");
+  ReplayCommandOptions& replay = line.replay;
+  replay_command->add_option("trace", replay.file, "what `run --record F` wrote")->required();
+  replay_command->add_option("--decoder", replay.decoder, "native or capstone; else as recorded")
+      ->transform(CLI::IsMember({"native", "capstone"}).description(""));
+  replay_command
+      ->add_option("--icache", replay.icache, "off, rewalk, recheck or protect; else as recorded")
+      ->transform(CLI::IsMember({"off", "rewalk", "recheck", "protect"}).description(""));
+  add_number(replay_command, "--repeat", replay.repeat, 1, 1'000'000, "times; the best one counts",
+             "1");
+  replay_command->add_option("--stats", replay.stats, "write statistics as JSON");
   const CLI::App* const report_command = add_report_command(app, line.report);
 
   const std::string command = argc > 1 ? argv[1] : "-";
-  if (command[0] != '-' && command != "run" && command != "decode" && command != "report") {
+  if (command[0] != '-' && command != "run" && command != "decode" && command != "replay" &&
+      command != "report") {
     return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
   }
   try {
@@ -185,6 +201,10 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   }
   if (decode_command->parsed()) {
     line.command = CommandLine::Command::kDecode;
+    return line;
+  }
+  if (replay_command->parsed()) {
+    line.command = CommandLine::Command::kReplay;
     return line;
   }
   if (report_command->parsed()) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/cli/replay.h"
 #include "vmm/cli/report_options.h"
 #include "vmm/config/options.h"
 #include "vmm/config/result.h"
@@ -12,10 +13,11 @@
 namespace trapline {
 
 struct CommandLine {
-  enum class Command { kRun, kDecode, kReport, kHelp, kVersion };
+  enum class Command { kRun, kDecode, kReplay, kReport, kHelp, kVersion };
   Command command = Command::kHelp;
   Options options;                 // kRun: checked
   std::vector<std::string> words;  // kDecode
+  ReplayCommandOptions replay;     // kReplay
   ReportOptions report;            // kReport: checked
   std::string help;                // kHelp: text for standard output
 };

@@ -31,6 +31,7 @@
 #include "vmm/memory/stage2.h"
 #include "vmm/stats/irq_probe.h"
 #include "vmm/stats/report.h"
+#include "vmm/trace/recorder.h"
 #include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/vcpu.h"
 
@@ -74,6 +75,8 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
   bool is_guest_memory(uint64_t ipa) const override { return memory_.slot(ipa) != nullptr; }
 
+  // --record: the end of the trace, once run() is over. One line; empty on success.
+  std::string finish_recording();
   // Profiling, from now on and from nothing; while no vCPU runs.
   void start_profile();
 
@@ -130,6 +133,7 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void look_for_dead_end(Cpu& cpu, uint64_t pc);
   void tell_dead_end();
   void read_clocks();
+  std::string start_recording();
   Profile profile(const RunReport& report);
   void debug_stop(Cpu& cpu, const DebugStop& stop);
   void debug_step(Cpu& cpu);
@@ -157,7 +161,8 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
 
   std::unique_ptr<IrqProbe> irq_probe_;
   std::unique_ptr<RowBudget> profile_rows_;
-  uint64_t profile_start_ = 0;  // host cycles
+  uint64_t profile_start_ = 0;                   // host cycles
+  std::unique_ptr<trace::Recording> recording_;  // --record
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::mutex power_mutex_;
   std::condition_variable power_changed_;

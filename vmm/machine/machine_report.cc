@@ -87,9 +87,8 @@ RunReport Machine::report() {
   report.wall_seconds = wall_seconds_;
   report.ns_per_cycle = cycles_ == 0 ? 1 : wall_seconds_ * 1e9 / static_cast<double>(cycles_);
   report.cpus = options_.cpus;
-  static constexpr const char* kPolicies[] = {"off", "rewalk", "recheck", "protect"};
-  report.icache_policy = kPolicies[static_cast<size_t>(options_.icache)];
-  report.decoder = options_.decoder == DecoderChoice::kNative ? "native" : "capstone";
+  report.icache_policy = name_of(options_.icache);
+  report.decoder = name_of(options_.decoder);
   report.backend = backend_->name();
   report.clock = options_.icount ? "icount" : "host";
   report.bus = &bus_;
