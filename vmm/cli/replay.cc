@@ -62,9 +62,8 @@ int replay_command(const ReplayCommandOptions& options) {
       "  icache: {} hits, {} misses, {} invalidations; {} words decoded\n"
       "  {:.1f} ns an exit (best of {}; the clock's own two reads included)\n",
       options.file, result.exits, recorded.cpus, recorded.icache, recorded.decoder, recorded.isv,
-      name_of(how.icache), decoder, result.differing, result.icache.hits,
-      result.icache.misses, result.icache.invalidations, result.counters.counters.decode_ok,
-      per_exit, options.repeat);
+      name_of(how.icache), decoder, result.differing, result.icache.hits, result.icache.misses,
+      result.icache.invalidations, result.counters.counters.decode_ok, per_exit, options.repeat);
   for (const trace::Difference& d : result.differences) {
     text += fmt::format("  vCPU {} exit {} at pc {:#x}: {}\n", d.vcpu, d.exit, d.pc, d.what);
   }
@@ -95,8 +94,8 @@ int replay_command(const ReplayCommandOptions& options) {
     if (!error.empty()) return fail(error);
   }
   if (result.differing != 0) {
-    return fail(fmt::format("{}: {} exits differ from the recording", options.file,
-                            result.differing));
+    return fail(
+        fmt::format("{}: {} exits differ from the recording", options.file, result.differing));
   }
   return 0;
 }

@@ -51,8 +51,7 @@ std::string Machine::finish_recording() {
     }
     for (const uint64_t target : recorder.targets()) {
       const Device& device = *bus_.regions()[target >> 48].device;
-      out["registers"][fmt::format("{:x}", target)] =
-          names.reg(device, target & 0xffff'ffff'ffff);
+      out["registers"][fmt::format("{:x}", target)] = names.reg(device, target & 0xffff'ffff'ffff);
     }
     const CacheCounters cache = cpu->exits.instructions().cache_counters();
     out["vcpus"].push_back({{"exits", recorder.exits()},

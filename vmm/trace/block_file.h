@@ -1,9 +1,9 @@
-// A trace on disk: blocks, each compressed and with a checksum, so that what was written before a crash
-// or a full disk can be read.
+// A trace on disk: blocks, each compressed and with a checksum, so that what was written before a
+// crash or a full disk can be read.
 //
-//   file   magic, then blocks: configuration (JSON), events..., names (JSON), index; then the footer
-//   block  header (BlockHeader), then `stored` bytes of zstd
-//   index  the offset of every block, 8 bytes each; the footer has the index's own. A trace without
+//   file   magic, then blocks: configuration (JSON), events..., names (JSON), index; then the
+//   footer block  header (BlockHeader), then `stored` bytes of zstd index  the offset of every
+//   block, 8 bytes each; the footer has the index's own. A trace without
 //          them was cut off, and is read from its beginning like any other.
 #ifndef TRAPLINE_VMM_TRACE_BLOCK_FILE_H_
 #define TRAPLINE_VMM_TRACE_BLOCK_FILE_H_

@@ -1,6 +1,6 @@
-// One exit as a trace holds it: what the backend reported, what the exit path asked of the CPU and of
-// devices, and what became of it. The recorder fills one, write_event() and read_event() turn it into
-// bytes and back, the replayer plays it.
+// One exit as a trace holds it: what the backend reported, what the exit path asked of the CPU and
+// of devices, and what became of it. The recorder fills one, write_event() and read_event() turn it
+// into bytes and back, the replayer plays it.
 #ifndef TRAPLINE_VMM_TRACE_EVENT_H_
 #define TRAPLINE_VMM_TRACE_EVENT_H_
 
@@ -18,10 +18,10 @@ namespace trapline::trace {
 
 enum class Tag : uint8_t {
   kExit = 1,
-  kContext,     // TranslationRegs, numbered from 1
-  kSource,      // of an instruction with ISV=0: the word and the descriptors that lead to it, from 1
-  kViewState,   // what the view says beside registers, until the next of these
-  kWritten,     // memory that a source was read from: by the guest, a device or the VMM
+  kContext,    // TranslationRegs, numbered from 1
+  kSource,     // of an instruction with ISV=0: the word and the descriptors that lead to it, from 1
+  kViewState,  // what the view says beside registers, until the next of these
+  kWritten,    // memory that a source was read from: by the guest, a device or the VMM
   kMapChanged,  // stage 2
   kSlept,       // the vCPU was asleep for so many cycles
   kPlace,       // the word at a PC, for those who read

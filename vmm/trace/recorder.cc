@@ -15,9 +15,8 @@ namespace {
 
 constexpr uint64_t kPageSize = 4096;
 // Of a register file, what an access can read and write.
-constexpr uint64_t kAllRegisters =
-    (uint64_t{1} << ExitEvent::kRegisters) - 1 -
-    (uint64_t{1} << kSlotXzr) - (uint64_t{1} << kSlotDiscard);
+constexpr uint64_t kAllRegisters = (uint64_t{1} << ExitEvent::kRegisters) - 1 -
+                                   (uint64_t{1} << kSlotXzr) - (uint64_t{1} << kSlotDiscard);
 
 // Within some percent: a trace that is cut off has nothing better.
 double ns_per_cycle() {
@@ -216,8 +215,8 @@ void ExitRecorder::note_source(const Exit& exit, Vcpu& vcpu) {
   event_.context = context_;
   const uint64_t key = exit.pc ^ context_ * 0x9e3779b97f4a7c15;
   const auto found = known_.find(key);
-  if (found != known_.end() && found->second.pc == exit.pc &&
-      found->second.context == context_ && found->second.unchanged()) [[likely]] {
+  if (found != known_.end() && found->second.pc == exit.pc && found->second.context == context_ &&
+      found->second.unchanged()) [[likely]] {
     event_.source = found->second.number;
     return;
   }
@@ -448,11 +447,15 @@ Result<std::unique_ptr<Recording>> Recording::create(const std::string& path, co
                        {"device_offset", region.device_offset},
                        {"device", std::string(region.device->name())}});
   }
-  const nlohmann::json configuration{
-      {"version", kVersion},       {"cpus", setup.cpus},     {"icount", setup.icount},
-      {"icache", setup.icache},    {"decoder", setup.decoder}, {"isv", setup.isv},
-      {"backend", setup.backend->name()}, {"ns_per_cycle", ns_per_cycle()},
-      {"regions", regions}};
+  const nlohmann::json configuration{{"version", kVersion},
+                                     {"cpus", setup.cpus},
+                                     {"icount", setup.icount},
+                                     {"icache", setup.icache},
+                                     {"decoder", setup.decoder},
+                                     {"isv", setup.isv},
+                                     {"backend", setup.backend->name()},
+                                     {"ns_per_cycle", ns_per_cycle()},
+                                     {"regions", regions}};
   Block block;
   block.header.type = BlockType::kConfiguration;
   const std::string text = configuration.dump();

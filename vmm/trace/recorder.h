@@ -129,7 +129,8 @@ class Recording final {
   void memory_written(uint64_t ipa, uint64_t size);
   void map_changed();
 
-  // Once no vCPU runs: the rest, with `names` (JSON) for those who read. One line; empty on success.
+  // Once no vCPU runs: the rest, with `names` (JSON) for those who read. One line; empty on
+  // success.
   std::string finish(const std::string& names);
   // Told once, while the guest runs on.
   bool failed() const { return writer_->failed(); }

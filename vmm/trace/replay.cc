@@ -35,8 +35,8 @@ struct Lane {
       : vcpu(memory), view(script_now), sysregs(script_now), power(script_now, configuration.cpus) {
     for (size_t i = 0; i < configuration.regions.size(); ++i) {
       const Region& region = configuration.regions[i];
-      devices.push_back(std::make_unique<ReplayDevice>(script_now, static_cast<uint16_t>(i),
-                                                       region.device));
+      devices.push_back(
+          std::make_unique<ReplayDevice>(script_now, static_cast<uint16_t>(i), region.device));
       error = bus.add(region.base, region.size, devices.back().get(), region.device_offset);
       if (!error.empty()) return;
     }
@@ -79,10 +79,10 @@ std::string compare_fault(const GuestFault& recorded, const GuestFault& replayed
       recorded.iss == replayed.iss) {
     return {};
   }
-  return fmt::format("fault: recorded EC {:#x} FSC {:#x} FAR {:#x}, replayed EC {:#x} FSC {:#x} "
-                     "FAR {:#x}",
-                     recorded.ec, recorded.fsc, recorded.far, replayed.ec, replayed.fsc,
-                     replayed.far);
+  return fmt::format(
+      "fault: recorded EC {:#x} FSC {:#x} FAR {:#x}, replayed EC {:#x} FSC {:#x} "
+      "FAR {:#x}",
+      recorded.ec, recorded.fsc, recorded.far, replayed.ec, replayed.fsc, replayed.far);
 }
 
 class Player final : public Listener {
@@ -143,8 +143,8 @@ void Player::prepare(Lane& lane, const ExitEvent& event) {
       const auto i = static_cast<unsigned>(std::countr_zero(left));
       view.vectors[i] = event.rare->v_before[i];
     }
-    // The gate's version is of this replay's own stores; whether another vCPU's intervened is recorded
-    // in what the store-exclusive gave.
+    // The gate's version is of this replay's own stores; whether another vCPU's intervened is
+    // recorded in what the store-exclusive gave.
     const uint64_t version = view.own_monitor.version;
     view.own_monitor = event.rare->monitor_before;
     view.own_monitor.version = version;

@@ -20,8 +20,8 @@ struct ReplayOptions {
   DecoderChoice decoder = DecoderChoice::kNative;
   CachePolicy icache = CachePolicy::kRecheck;
   bool timed = false;  // fill in ReplayResult::latency: each exit, by stages
-  // Faults for tests, which replay must find: a word that is read as another (a decoder's error), and
-  // writes that nobody hears of (a stale entry is kept).
+  // Faults for tests, which replay must find: a word that is read as another (a decoder's error),
+  // and writes that nobody hears of (a stale entry is kept).
   std::function<uint32_t(uint32_t)> misread;
   bool lose_writes = false;
 };
@@ -35,8 +35,8 @@ struct Difference {
 
 struct ReplayResult {
   uint64_t exits = 0;
-  uint64_t not_compared = 0;  // answers that a second without progress gave
-  uint64_t differing = 0;     // exits
+  uint64_t not_compared = 0;            // answers that a second without progress gave
+  uint64_t differing = 0;               // exits
   std::vector<Difference> differences;  // the first few
   VcpuCounters counters;
   CacheCounters icache;

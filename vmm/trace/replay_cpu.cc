@@ -21,6 +21,7 @@ bool same_access(const DeviceAccess& a, uint16_t region, uint64_t offset, unsign
 void Script::begin(const ExitEvent& event) {
   event_ = &event;
   accesses_ = questions_ = 0;
+  refused_ = false;
   complaint_.clear();
 }
 
@@ -52,11 +53,15 @@ const DeviceAccess* Script::access(uint16_t region, uint64_t offset, unsigned si
   return &expected;
 }
 
-bool Script::expects(uint16_t region, uint64_t offset, unsigned size, bool write) const {
+bool Script::accepts(uint16_t region, uint64_t offset, unsigned size) {
   for (size_t i = accesses_; i < event_->accesses.size(); ++i) {
-    if (same_access(event_->accesses[i], region, offset, size, write)) return true;
+    const DeviceAccess& access = event_->accesses[i];
+    if (access.abort && access.region == region && access.offset == offset && access.size == size) {
+      refused_ = true;
+      return false;
+    }
   }
-  return false;
+  return true;
 }
 
 const Question* Script::question(Question::Kind kind, uint64_t a) {
@@ -70,6 +75,9 @@ const Question* Script::question(Question::Kind kind, uint64_t a) {
 }
 
 std::string Script::end() {
+  if (refused_ && accesses_ < event_->accesses.size() && event_->accesses[accesses_].abort) {
+    ++accesses_;
+  }
   if (accesses_ != event_->accesses.size()) {
     complain(fmt::format("{} of {} recorded accesses of devices were replayed", accesses_,
                          event_->accesses.size()));

@@ -27,8 +27,8 @@ class Script {
   // The next access of a device; null, and a complaint, where another was recorded.
   const DeviceAccess* access(uint16_t region, uint64_t offset, unsigned size, bool write,
                              uint64_t value);
-  // Whether such an access is still to come.
-  bool expects(uint16_t region, uint64_t offset, unsigned size, bool write) const;
+  // False: the device refused it.
+  bool accepts(uint16_t region, uint64_t offset, unsigned size);
   // The next question of a kind about `a`.
   const Question* question(Question::Kind kind, uint64_t a);
   void complain(const std::string& what);
@@ -38,6 +38,7 @@ class Script {
  private:
   const ExitEvent* event_ = nullptr;
   size_t accesses_ = 0, questions_ = 0;
+  bool refused_ = false;
   std::string complaint_;
 };
 
@@ -47,8 +48,8 @@ class ReplayDevice final : public Device {
       : script_(script), region_(region), name_(std::move(name)) {}
   MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
   MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;
-  bool accepts(uint64_t offset, unsigned size, bool write) const override {
-    return script_->expects(region_, offset, size, write);
+  bool accepts(uint64_t offset, unsigned size, bool /*write*/) const override {
+    return script_->accepts(region_, offset, size);
   }
   void reset() override {}
   void save(StateWriter&) const override {}

@@ -171,10 +171,10 @@ ExitKey Builder::key_of(const Key& key, const nlohmann::json& names) const {
 
 Profile Builder::take(const nlohmann::json& names) {
   Profile out;
-  const double ns = names.is_object() && names.contains("ns_per_cycle") &&
-                            names["ns_per_cycle"].is_number()
-                        ? names["ns_per_cycle"].get<double>()
-                        : configuration_.ns_per_cycle;
+  const double ns =
+      names.is_object() && names.contains("ns_per_cycle") && names["ns_per_cycle"].is_number()
+          ? names["ns_per_cycle"].get<double>()
+          : configuration_.ns_per_cycle;
   out.rows.resize(rows_.size());
   for (const auto& [key, from] : rows_) {
     ProfileRow& row = out.rows[from->number];
@@ -215,9 +215,9 @@ Profile Builder::take(const nlohmann::json& names) {
   }
   out.counters["writes_to_code_or_tables"] = writes_;
   if (dropped_ != 0) {
-    out.notes.push_back(fmt::format(
-        "the last {} exits are in the sums only: a report keeps {} single ones", dropped_,
-        kMostEvents));
+    out.notes.push_back(
+        fmt::format("the last {} exits are in the sums only: a report keeps {} single ones",
+                    dropped_, kMostEvents));
   }
   if (other_ != 0) out.notes.push_back(fmt::format("{} exits found no row of their own", other_));
   return out;

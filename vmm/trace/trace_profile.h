@@ -12,8 +12,8 @@ namespace trapline::trace {
 // Whether the file at `path` begins as a trace does; false where it cannot be read.
 bool is_trace(const std::string& path);
 
-// Each exit is in Profile::events, up to some millions. A trace that was cut off is read as far as it
-// goes, and a note says so.
+// Each exit is in Profile::events, up to some millions. A trace that was cut off is read as far as
+// it goes, and a note says so.
 Result<Profile> read_trace_profile(const std::string& path);
 
 }  // namespace trapline::trace
