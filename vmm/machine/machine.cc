@@ -98,9 +98,9 @@ std::string Machine::assemble(MakeBackend make_backend) {
   for (unsigned i = 0; i < options_.cpus; ++i) {
     cpus_.push_back(std::make_unique<Cpu>(i, backend_->vcpu(i), services, choice));
     Cpu& cpu = *cpus_.back();
+    cpu.exits.sample_every(options_.stats_every);
     if (!options_.stats.empty()) {
       cpu.latency = std::make_unique<ExitLatency>();
-      cpu.exits.sample_every(options_.stats_every);
       cpu.exits.add_observer(cpu.latency.get(), Attention::kSample);
     }
     timer_->connect(i, &irqchip_->ppi(i, platform::kTimerVirtualPpi),

@@ -18,7 +18,6 @@ void Machine::start_profile() {
   for (auto& cpu : cpus_) {
     cpu->profile = std::make_unique<ExitProfile>(cpu->index, profile_start_, *profile_rows_,
                                                  *irq_probe_, options_.profile_stacks);
-    cpu->exits.sample_every(options_.stats_every);
     cpu->exits.add_observer(cpu->profile.get(), Attention::kEveryExit);
   }
 }

@@ -65,11 +65,10 @@ void BlockWriter::put(const void* data, size_t size) {
 
 void BlockWriter::store(Block& block) {
   if (failed()) return;
-  compressed_.resize(ZSTD_compressBound(block.data.size()));
-  const size_t size = ZSTD_compress(compressed_.data(), compressed_.size(), block.data.data(),
-                                    block.data.size(), 1);
+  compressed_.resize(ZSTD_compressBound(block.header.raw));
+  const size_t size =
+      ZSTD_compress(compressed_.data(), compressed_.size(), block.data.data(), block.header.raw, 1);
   block.header.stored = static_cast<uint32_t>(size);
-  block.header.raw = static_cast<uint32_t>(block.data.size());
   block.header.hash = hash_of(block.header, {compressed_.data(), size});
   offsets_.push_back(offset_);
   put(&block.header, sizeof block.header);
@@ -87,6 +86,7 @@ void BlockWriter::run() {
     lock.unlock();
     store(block);
     lock.lock();
+    if (free_.size() < kMostWaiting) free_.push_back(std::move(block.data));
   }
 }
 
@@ -96,6 +96,27 @@ void BlockWriter::write(Block block) {
   if (finishing_ || failed()) return;
   waiting_.push_back(std::move(block));
   changed_.notify_all();
+}
+
+void BlockWriter::write(BlockType type, const std::string& text) {
+  Block block;
+  block.header.type = type;
+  block.header.raw = static_cast<uint32_t>(text.size());
+  block.data.assign(text.begin(), text.end());
+  write(std::move(block));
+}
+
+std::vector<uint8_t> BlockWriter::buffer(size_t size) {
+  std::vector<uint8_t> data;
+  {
+    std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      data = std::move(free_.back());
+      free_.pop_back();
+    }
+  }
+  if (data.size() < size) data.resize(size);
+  return data;
 }
 
 std::string BlockWriter::finish() {
@@ -108,6 +129,7 @@ std::string BlockWriter::finish() {
   Block index;
   index.header.type = BlockType::kIndex;
   index.data.resize(offsets_.size() * sizeof(uint64_t));
+  index.header.raw = static_cast<uint32_t>(index.data.size());
   std::memcpy(index.data.data(), offsets_.data(), index.data.size());
   Footer footer{offset_, {}};
   std::memcpy(footer.magic, kMagic, sizeof kMagic);

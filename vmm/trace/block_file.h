@@ -44,7 +44,7 @@ static_assert(sizeof(BlockHeader) == 48);
 
 struct Block {
   BlockHeader header;
-  std::vector<uint8_t> data;  // raw
+  std::vector<uint8_t> data;  // raw; to be written: its first header.raw bytes
 };
 
 // Compresses and writes on a thread of its own.
@@ -54,6 +54,10 @@ class BlockWriter {
   static Result<std::unique_ptr<BlockWriter>> create(const std::string& path);
   ~BlockWriter();
 
+  // A text as a block of its own.
+  void write(BlockType type, const std::string& text);
+  // For a block's data, at least so large: one that was written, since fresh memory is dear.
+  std::vector<uint8_t> buffer(size_t size);
   // Any thread; waits while the disk is far behind.
   void write(Block block);
   // Index and footer; nothing is written after it. One line that names the file, empty on success.
@@ -77,6 +81,7 @@ class BlockWriter {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Block> waiting_;
+  std::vector<std::vector<uint8_t>> free_;
   bool finishing_ = false;
   std::atomic<bool> failed_{false};
   std::string error_;  // under mutex_

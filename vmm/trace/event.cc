@@ -88,19 +88,28 @@ bool get_vectors(Decoder& in, uint32_t& mask, std::array<Vreg, 32>& values) {
   return in.ok();
 }
 
-void put_question(Encoder& out, const Question& q) {
+bool has_fault(const Question& q) {
+  return q.kind == Question::Kind::kTranslate &&
+         static_cast<Translation::Status>(q.answer) == Translation::Status::kFault;
+}
+
+void put_question(Encoder& out, const Coding& coding, const Question& q) {
   out.byte(static_cast<uint8_t>(q.kind));
-  for (const uint64_t n : {q.a, q.b, q.c, q.answer, q.extra, q.ipa}) out.varint(n);
-  put_fault(out, q.fault);
+  out.varint(zigzag(q.a - coding.far));
+  for (const uint64_t n : {q.b, q.c, q.answer, q.extra}) out.varint(n);
+  out.varint(zigzag(q.ipa - coding.ipa));
+  if (has_fault(q)) put_fault(out, q.fault);
   out.varint(q.data.size());
   out.bytes(q.data.data(), q.data.size());
 }
-bool get_question(Decoder& in, Question& q) {
+bool get_question(Decoder& in, const Coding& coding, Question& q) {
   const uint8_t kind = in.byte();
   if (kind >= static_cast<uint8_t>(Question::Kind::kCount)) return false;
   q.kind = static_cast<Question::Kind>(kind);
-  for (uint64_t* n : {&q.a, &q.b, &q.c, &q.answer, &q.extra, &q.ipa}) *n = in.varint();
-  q.fault = get_fault(in);
+  q.a = coding.far + unzigzag(in.varint());
+  for (uint64_t* n : {&q.b, &q.c, &q.answer, &q.extra}) *n = in.varint();
+  q.ipa = coding.ipa + unzigzag(in.varint());
+  q.fault = has_fault(q) ? get_fault(in) : GuestFault{};
   const uint64_t size = in.varint();
   if (size > kPage) return false;
   const auto data = in.bytes(size);
@@ -108,30 +117,31 @@ bool get_question(Decoder& in, Question& q) {
   return in.ok();
 }
 
-void put_rare(Encoder& out, const ExitEvent::Rare& rare) {
+void put_questions(Encoder& out, const Coding& coding, const std::vector<Question>& questions) {
+  out.varint(questions.size());
+  for (const Question& q : questions) put_question(out, coding, q);
+}
+bool get_questions(Decoder& in, const Coding& coding, std::vector<Question>& questions) {
+  const uint64_t count = in.varint();
+  if (!in.ok() || count > kMostQuestions) return false;
+  questions.resize(count);
+  for (Question& q : questions) {
+    if (!get_question(in, coding, q)) return false;
+  }
+  return true;
+}
+
+void put_state(Encoder& out, const ExitEvent::Rare& rare) {
   out.varint(rare.nzcv_before);
   out.varint(rare.nzcv_after);
   put_monitor(out, rare.monitor_before);
   put_monitor(out, rare.monitor_after);
-  put_vectors(out, rare.v_before_mask, rare.v_before);
-  put_vectors(out, rare.v_after_mask, rare.v_after);
-  out.varint(rare.questions.size());
-  for (const Question& q : rare.questions) put_question(out, q);
 }
-bool get_rare(Decoder& in, ExitEvent::Rare& rare) {
+void get_state(Decoder& in, ExitEvent::Rare& rare) {
   rare.nzcv_before = static_cast<uint32_t>(in.varint());
   rare.nzcv_after = static_cast<uint32_t>(in.varint());
   rare.monitor_before = get_monitor(in);
   rare.monitor_after = get_monitor(in);
-  if (!get_vectors(in, rare.v_before_mask, rare.v_before)) return false;
-  if (!get_vectors(in, rare.v_after_mask, rare.v_after)) return false;
-  const uint64_t count = in.varint();
-  if (!in.ok() || count > kMostQuestions) return false;
-  rare.questions.resize(count);
-  for (Question& q : rare.questions) {
-    if (!get_question(in, q)) return false;
-  }
-  return true;
 }
 
 bool is_abort(ExitKind kind) {
@@ -172,7 +182,7 @@ void ViewState::lend_to(CpuView& view) const {
 
 size_t longest(const ExitEvent& event) {
   size_t size = kLongestExit + event.accesses.size() * 4 * Encoder::kLongestVarint;
-  if ((event.flags & ExitEvent::kRare) == 0) return size;
+  if ((event.flags & ExitEvent::kQuestions) == 0) return size;
   for (const Question& q : event.rare->questions) size += 160 + q.data.size();
   return size;
 }
@@ -190,7 +200,8 @@ void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
   coding.pc = exit.pc;
   if (is_abort(exit.kind)) {
     out.byte(exit.valid_mask);
-    out.varint(exit.esr);
+    out.varint(exit.esr ^ coding.esr);
+    coding.esr = exit.esr;
     out.varint(zigzag(exit.far - coding.far));
     out.varint(zigzag(exit.ipa - coding.ipa));
     coding.far = exit.far;
@@ -228,7 +239,14 @@ void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
       out.varint(access.value);
     }
   }
-  if ((event.flags & ExitEvent::kRare) != 0) put_rare(out, *event.rare);
+  if ((event.flags & ExitEvent::kVectors) != 0) {
+    put_vectors(out, event.v_before_mask, event.v_before);
+    put_vectors(out, event.v_after_mask, event.v_after);
+  }
+  if ((event.flags & ExitEvent::kState) != 0) put_state(out, *event.rare);
+  if ((event.flags & ExitEvent::kQuestions) != 0) {
+    put_questions(out, coding, event.rare->questions);
+  }
 }
 
 bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
@@ -250,7 +268,7 @@ bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
   exit.pc = coding.pc += unzigzag(in.varint());
   if (is_abort(exit.kind)) {
     exit.valid_mask = in.byte() & (Exit::kEsr | Exit::kFar | Exit::kIpa);
-    exit.esr = in.varint();
+    exit.esr = coding.esr ^= in.varint();
     exit.far = coding.far += unzigzag(in.varint());
     exit.ipa = coding.ipa += unzigzag(in.varint());
     if (exit.kind == ExitKind::kDataAbort && !DataAbort{exit.esr}.valid()) {
@@ -295,9 +313,19 @@ bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
       event.accesses.push_back(access);
     }
   }
-  if ((event.flags & ExitEvent::kRare) != 0) {
-    if (event.rare == nullptr) event.rare = std::make_unique<ExitEvent::Rare>();
-    if (!get_rare(in, *event.rare)) return false;
+  if ((event.flags & ExitEvent::kVectors) != 0 &&
+      (!get_vectors(in, event.v_before_mask, event.v_before) ||
+       !get_vectors(in, event.v_after_mask, event.v_after))) {
+    return false;
+  }
+  constexpr uint8_t kRare = ExitEvent::kState | ExitEvent::kQuestions;
+  if ((event.flags & kRare) != 0 && event.rare == nullptr) {
+    event.rare = std::make_unique<ExitEvent::Rare>();
+  }
+  if ((event.flags & ExitEvent::kState) != 0) get_state(in, *event.rare);
+  if ((event.flags & ExitEvent::kQuestions) != 0 &&
+      !get_questions(in, coding, event.rare->questions)) {
+    return false;
   }
   return in.ok();
 }

@@ -73,9 +73,11 @@ struct ExitEvent {
   static constexpr unsigned kRegisters = 34;  // GeneralRegisters
   enum Flag : uint8_t {
     kAccesses = 1,
-    kRare = 2,       // vectors, monitor, flags and questions
+    kQuestions = 2,
     kUndefined = 4,  // a system register that nobody answers for
-    kStuck = 8,      // the answer is that of a second without progress
+    kVectors = 16,
+    kState = 32,  // NZCV and the exclusive monitor
+    kStuck = 8,   // the answer is that of a second without progress
   };
 
   uint64_t start = 0, total = 0;  // host cycles
@@ -90,25 +92,27 @@ struct ExitEvent {
   uint64_t value = 0;  // of a system register
   std::vector<DeviceAccess> accesses;
 
+  // kVectors: of the registers that the instruction names.
+  uint32_t v_before_mask = 0, v_after_mask = 0;
+  std::array<Vreg, 32> v_before{}, v_after{};
+
   struct Rare {
     uint32_t nzcv_before = 0, nzcv_after = 0;
     ExclusiveMonitor monitor_before{}, monitor_after{};
-    uint32_t v_before_mask = 0, v_after_mask = 0;
-    std::array<Vreg, 32> v_before{}, v_after{};
     std::vector<Question> questions;
   };
-  std::unique_ptr<Rare> rare;  // kRare: filled in; kept for the next event
+  std::unique_ptr<Rare> rare;  // kQuestions, kState: filled in; kept for the next event
 };
 
 // What write_event() and read_event() know of the event before, so that differences are small.
 struct Coding {
-  uint64_t start = 0, pc = 0, far = 0, ipa = 0;
+  uint64_t start = 0, pc = 0, far = 0, ipa = 0, esr = 0;
   std::array<uint64_t, ExitEvent::kRegisters> registers{};  // last known
-  std::array<Vreg, 32> vectors{};
+  std::array<Vreg, 32> vectors{};                           // the recorder's own
 };
 
 // At most so many bytes, the accesses and questions not counted.
-inline constexpr size_t kLongestExit = 4096;
+inline constexpr size_t kLongestExit = 2048;
 size_t longest(const ExitEvent& event);
 
 void write_event(Encoder& out, Coding& coding, const ExitEvent& event);

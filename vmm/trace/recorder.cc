@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -14,9 +15,6 @@ namespace trapline::trace {
 namespace {
 
 constexpr uint64_t kPageSize = 4096;
-// Of a register file, what an access can read and write.
-constexpr uint64_t kAllRegisters = (uint64_t{1} << ExitEvent::kRegisters) - 1 -
-                                   (uint64_t{1} << kSlotXzr) - (uint64_t{1} << kSlotDiscard);
 
 // Within some percent: a trace that is cut off has nothing better.
 double ns_per_cycle() {
@@ -38,21 +36,45 @@ bool is_isv0(const Exit& exit) {
   return exit.kind == ExitKind::kDataAbort && !DataAbort{exit.esr}.valid();
 }
 
-// The registers that the handling of an exit reads or writes, as far as its syndrome tells.
-uint64_t registers_of(const Exit& exit) {
-  const auto one = [](unsigned rt) { return rt == kRegZr ? 0 : uint64_t{1} << rt; };
+constexpr uint64_t bit(unsigned slot) { return uint64_t{1} << slot; }
+constexpr uint64_t general(unsigned r) { return r < 31 ? bit(r) : 0; }
+
+// The registers that an instruction names.
+uint64_t registers_of(const Access& access) {
+  uint64_t mask = access.rn == kRegZr ? bit(kSlotSp) : general(access.rn);
+  mask |= general(access.rm) | general(access.rs);
+  if (access.vector) return mask;
+  mask |= general(access.rt) | general(access.rt2);
+  if (access.op == Op::kCompareAndSwap && access.count == 2) {
+    mask |= general(access.rs + 1u) | general(access.rt + 1u);
+  }
+  if (access.op >= Op::kLoad64B && access.op <= Op::kStore64BV0) {
+    for (unsigned i = 0; i < 8; ++i) mask |= general(access.rt + i);
+  }
+  return mask;
+}
+
+// Those that the handling of an exit reads or writes.
+uint64_t registers_of(const Exit& exit, const Access* access) {
   switch (exit.kind) {
     case ExitKind::kDataAbort: {
       const DataAbort abort{exit.esr};
-      return abort.valid() ? one(abort.rt()) : kAllRegisters;
+      if (abort.valid()) return general(abort.rt());
+      return access != nullptr ? registers_of(*access) : 0;
     }
     case ExitKind::kSysreg:
-      return one(exit.sysreg_rt);
+      return general(exit.sysreg_rt);
     case ExitKind::kHvc:
       return 0xff;
     default:
       return 0;
   }
+}
+
+// Flags and monitor take part.
+bool uses_state(const Access& access) {
+  return access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
+         access.op >= Op::kCopyForwardProlog;
 }
 
 }  // namespace
@@ -144,7 +166,7 @@ void ExitRecorder::emit(size_t longest, Put&& put) {
     block_.header.vcpu = vcpu_;
     block_.header.first_exit = exits_;
     block_.header.first_start = coding_.start;
-    block_.data.resize(std::max(kBlockBytes, longest));
+    block_.data = recording_.writer_->buffer(std::max(kBlockBytes, longest));
     out_ = Encoder(block_.data.data());
   }
   put(out_);
@@ -152,7 +174,7 @@ void ExitRecorder::emit(size_t longest, Put&& put) {
 
 void ExitRecorder::flush() {
   if (block_.data.empty()) return;
-  block_.data.resize(static_cast<size_t>(out_.at() - block_.data.data()));
+  block_.header.raw = static_cast<uint32_t>(out_.at() - block_.data.data());
   block_.header.exits = static_cast<uint32_t>(exits_ - block_.header.first_exit);
   recording_.write(std::exchange(block_, {}));
 }
@@ -213,13 +235,24 @@ uint64_t ExitRecorder::number_of(const Fetched& fetched) {
 void ExitRecorder::note_source(const Exit& exit, Vcpu& vcpu) {
   note_context(vcpu.translation_regs());
   event_.context = context_;
-  const uint64_t key = exit.pc ^ context_ * 0x9e3779b97f4a7c15;
-  const auto found = known_.find(key);
-  if (found != known_.end() && found->second.pc == exit.pc && found->second.context == context_ &&
-      found->second.unchanged()) [[likely]] {
-    event_.source = found->second.number;
+  const uint64_t key = (exit.pc ^ context_ << 32) * 0x9e3779b97f4a7c15;
+  const Known*& recent = recent_known_[key >> 54];
+  if (recent == nullptr || recent->pc != exit.pc || recent->context != context_) {
+    const auto found = known_.find(key);
+    recent =
+        found != known_.end() && found->second.pc == exit.pc && found->second.context == context_
+            ? &found->second
+            : nullptr;
+  }
+  if (recent != nullptr && recent->unchanged()) [[likely]] {
+    event_.source = recent->number;
     return;
   }
+  recent = nullptr;
+  note_new_source(exit, vcpu, key);
+}
+
+void ExitRecorder::note_new_source(const Exit& exit, Vcpu& vcpu, uint64_t key) {
   Fetched fetched = vcpu.fetch(exit.pc);
   if (fetched.ok) {
     // Read again once it is watched: what was written in between was not heard of.
@@ -231,8 +264,13 @@ void ExitRecorder::note_source(const Exit& exit, Vcpu& vcpu) {
   if (!fetched.ok) return;
   event_.source = number_of(fetched);
   constexpr size_t kRemembered = 1 << 16;
-  if (known_.size() >= kRemembered) known_.clear();
+  if (known_.size() >= kRemembered) forget_sources();
   known_[key] = {exit.pc, context_, fetched, event_.source};
+}
+
+void ExitRecorder::forget_sources() {
+  known_.clear();
+  recent_known_.fill(nullptr);
 }
 
 void ExitRecorder::note_place(const Exit& exit, Vcpu& vcpu) {
@@ -277,7 +315,7 @@ void ExitRecorder::note_written() {
       out.varint(w.ipa);
       out.varint(w.size);
     });
-    if (w.size == 0) known_.clear();
+    if (w.size == 0) forget_sources();
   }
 }
 
@@ -289,14 +327,7 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   event_.accesses.clear();
   event_.source = 0;
   inner_ = &view;
-  uint64_t wanted = registers_of(exit);
-  event_.before_mask = 0;
-  const uint64_t* x = view.regs->x;
-  for (uint64_t left = wanted; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    event_.before[i] = x[i];
-    if (x[i] != coding_.registers[i]) event_.before_mask |= uint64_t{1} << i;
-  }
+  std::copy_n(view.regs->x, registers_.size(), registers_.begin());
   if (counters_ != nullptr) stuck_before_ = counters_->stuck_aborts;
   if (event_.rare != nullptr) event_.rare->questions.clear();
   if (exit.kind != ExitKind::kDataAbort) return view;
@@ -304,9 +335,8 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   if (is_isv0(exit)) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
   CpuView& seen = view_->through(view);
   if (seen.monitor != nullptr && is_isv0(exit)) {
-    if (event_.rare == nullptr) event_.rare = std::make_unique<ExitEvent::Rare>();
-    event_.rare->monitor_before = *seen.monitor;
-    event_.rare->nzcv_before = view.nzcv;
+    rare().monitor_before = *seen.monitor;
+    rare().nzcv_before = view.nzcv;
   }
   return seen;
 }
@@ -327,29 +357,49 @@ void ExitRecorder::accessed(const Bus::Region& region, uint64_t offset, unsigned
 
 ExitEvent::Rare& ExitRecorder::rare() {
   if (event_.rare == nullptr) event_.rare = std::make_unique<ExitEvent::Rare>();
-  if ((event_.flags & ExitEvent::kRare) == 0) {
-    event_.flags |= ExitEvent::kRare;
-    event_.rare->v_before_mask = event_.rare->v_after_mask = 0;
-  }
   return *event_.rare;
 }
 
 Question& ExitRecorder::question(Question::Kind kind) {
+  event_.flags |= ExitEvent::kQuestions;
   auto& questions = rare().questions;
   questions.emplace_back();
   questions.back().kind = kind;
   return questions.back();
 }
 
+void ExitRecorder::note_registers(const ExitRecord& record) {
+  const uint64_t* x = record.view->regs->x;
+  event_.before_mask = event_.after_mask = 0;
+  for (uint64_t left = registers_of(*record.exit, record.access); left != 0; left &= left - 1) {
+    const auto i = static_cast<unsigned>(std::countr_zero(left));
+    event_.before[i] = registers_[i];
+    event_.after[i] = x[i];
+    if (registers_[i] != coding_.registers[i]) event_.before_mask |= bit(i);
+    if (x[i] != registers_[i]) event_.after_mask |= bit(i);
+  }
+}
+
+void ExitRecorder::note_vectors(const ExitRecord& record) {
+  const Access& access = *record.access;
+  uint32_t named = 1u << access.rt;
+  if (access.rt2 < 32) named |= 1u << access.rt2;
+  for (unsigned i = 1; i < access.regs(); ++i) named |= 1u << (access.rt + i) % 32;
+  event_.flags |= ExitEvent::kVectors;
+  event_.v_before_mask = event_.v_after_mask = 0;
+  for (uint32_t left = named; left != 0; left &= left - 1) {
+    const auto i = static_cast<unsigned>(std::countr_zero(left));
+    event_.v_before[i] = vectors_[i];
+    event_.v_after[i] = record.view->v[i];
+    if (vectors_[i] != coding_.vectors[i]) event_.v_before_mask |= 1u << i;
+    if (record.view->v[i] != vectors_[i]) event_.v_after_mask |= 1u << i;
+    coding_.vectors[i] = record.view->v[i];
+  }
+}
+
 void ExitRecorder::exited(const ExitRecord& record) {
   const Exit& exit = *record.exit;
-  const uint64_t* x = record.view->regs->x;
-  event_.after_mask = 0;
-  for (uint64_t left = registers_of(exit); left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    event_.after[i] = x[i];
-    if (x[i] != event_.before[i]) event_.after_mask |= uint64_t{1} << i;
-  }
+  note_registers(record);
   event_.start = record.start;
   event_.total = record.total;
   event_.exit = exit;
@@ -364,23 +414,15 @@ void ExitRecorder::exited(const ExitRecord& record) {
   }
   if (exit.kind == ExitKind::kDataAbort) {
     view_->give_back();
-    if (is_isv0(exit) && record.access != nullptr &&
-        (record.access->vector || record.access->op >= Op::kLoadExclusive)) {
-      ExitEvent::Rare& r = rare();
-      for (unsigned i = 0; record.access->vector && i < 32; ++i) {
-        r.v_before[i] = vectors_[i];
-        if (vectors_[i] != coding_.vectors[i]) r.v_before_mask |= 1u << i;
-        r.v_after[i] = record.view->v[i];
-        if (record.view->v[i] != vectors_[i]) r.v_after_mask |= 1u << i;
-        coding_.vectors[i] = record.view->v[i];
+    if (is_isv0(exit) && record.access != nullptr) {
+      if (record.access->vector) note_vectors(record);
+      if (uses_state(*record.access)) {
+        event_.flags |= ExitEvent::kState;
+        rare().nzcv_after = record.view->nzcv;
+        if (record.view->monitor != nullptr) rare().monitor_after = *record.view->monitor;
       }
     }
-    if ((event_.flags & ExitEvent::kRare) != 0) {
-      ExitEvent::Rare& r = *event_.rare;
-      r.nzcv_after = record.view->nzcv;
-      if (record.view->monitor != nullptr) r.monitor_after = *record.view->monitor;
-      view_->note_written();
-    }
+    if ((event_.flags & ExitEvent::kQuestions) != 0) view_->note_written();
     if (is_isv0(exit)) note_source(exit, *record.vcpu);
   }
   note_place(exit, *record.vcpu);
@@ -456,11 +498,7 @@ Result<std::unique_ptr<Recording>> Recording::create(const std::string& path, co
                                      {"backend", setup.backend->name()},
                                      {"ns_per_cycle", ns_per_cycle()},
                                      {"regions", regions}};
-  Block block;
-  block.header.type = BlockType::kConfiguration;
-  const std::string text = configuration.dump();
-  block.data.assign(text.begin(), text.end());
-  recording->write(std::move(block));
+  recording->writer_->write(BlockType::kConfiguration, configuration.dump());
   return recording;
 }
 
@@ -495,10 +533,7 @@ void Recording::map_changed() {
 
 std::string Recording::finish(const std::string& names) {
   for (const auto& vcpu : vcpus_) vcpu->flush();
-  Block block;
-  block.header.type = BlockType::kNames;
-  block.data.assign(names.begin(), names.end());
-  writer_->write(std::move(block));
+  writer_->write(BlockType::kNames, names);
   return writer_->finish();
 }
 

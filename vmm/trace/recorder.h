@@ -70,10 +70,14 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   };
 
   void note_source(const Exit& exit, Vcpu& vcpu);
+  void note_new_source(const Exit& exit, Vcpu& vcpu, uint64_t key);
+  void note_registers(const ExitRecord& record);
+  void note_vectors(const ExitRecord& record);
   void note_context(const TranslationRegs& regs);
   void note_place(const Exit& exit, Vcpu& vcpu);
   void note_view(const CpuView& view);
   void note_written();
+  void forget_sources();
   uint64_t number_of(const Fetched& fetched);
   ExitEvent::Rare& rare();
   Question& question(Question::Kind kind);
@@ -88,6 +92,7 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   CpuView* inner_ = nullptr;
   ExitEvent event_;
   Coding coding_;
+  std::array<uint64_t, ExitEvent::kRegisters> registers_{};  // as the exit met them
   std::array<Vreg, 32> vectors_{};
   uint64_t stuck_before_ = 0;
 
@@ -96,6 +101,7 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   std::vector<std::pair<TranslationRegs, uint64_t>> contexts_;  // small: searched from the end
   uint64_t context_ = 0, context_serial_ = 0;
   std::unordered_map<uint64_t, Known> known_;  // by a hash of PC and context
+  std::array<const Known*, 1024> recent_known_{};
   std::unordered_map<uint64_t, std::vector<std::pair<SourceData, uint64_t>>> numbers_;
   uint64_t sources_ = 0;
   // PCs and registers seen, each with a filter in front.

@@ -137,17 +137,19 @@ void Player::prepare(Lane& lane, const ExitEvent& event) {
   view.registers.x[kSlotXzr] = 0;
   std::copy_n(view.registers.x, lane.before.size(), lane.before.begin());
   view.vcpu = event.exit.vcpu;
-  if ((event.flags & ExitEvent::kRare) != 0) {
+  if ((event.flags & ExitEvent::kState) != 0) {
     view.nzcv = event.rare->nzcv_before;
-    for (uint32_t left = event.rare->v_before_mask; left != 0; left &= left - 1) {
-      const auto i = static_cast<unsigned>(std::countr_zero(left));
-      view.vectors[i] = event.rare->v_before[i];
-    }
     // The gate's version is of this replay's own stores; whether another vCPU's intervened is
     // recorded in what the store-exclusive gave.
     const uint64_t version = view.own_monitor.version;
     view.own_monitor = event.rare->monitor_before;
     view.own_monitor.version = version;
+  }
+  if ((event.flags & ExitEvent::kVectors) != 0) {
+    for (uint32_t left = event.v_before_mask; left != 0; left &= left - 1) {
+      const auto i = static_cast<unsigned>(std::countr_zero(left));
+      view.vectors[i] = event.v_before[i];
+    }
   }
   const SourceData* source = nullptr;
   if (event.source != 0 && event.source <= lane.sources.size()) {
@@ -180,10 +182,10 @@ bool Player::exit(unsigned vcpu, uint64_t number, const ExitEvent& event) {
     const auto i = static_cast<unsigned>(std::countr_zero(left));
     lane.view.registers.x[i] = event.after[i];
   }
-  if ((event.flags & ExitEvent::kRare) != 0) {
-    for (uint32_t left = event.rare->v_after_mask; left != 0; left &= left - 1) {
+  if ((event.flags & ExitEvent::kVectors) != 0) {
+    for (uint32_t left = event.v_after_mask; left != 0; left &= left - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(left));
-      lane.view.vectors[i] = event.rare->v_after[i];
+      lane.view.vectors[i] = event.v_after[i];
     }
   }
   return true;
@@ -211,15 +213,17 @@ std::string Player::compare(Lane& lane, const ExitEvent& event, Answer answer) {
                          lane.view.registers.x[i]);
     }
   }
-  if ((event.flags & ExitEvent::kRare) != 0) {
+  if ((event.flags & ExitEvent::kState) != 0) {
     if (lane.view.nzcv != event.rare->nzcv_after) return "other flags (NZCV)";
     const ExclusiveMonitor &m = lane.view.own_monitor, &r = event.rare->monitor_after;
     if (m.valid != r.valid || (m.valid && (m.ipa != r.ipa || m.bytes != r.bytes))) {
       return "another exclusive monitor";
     }
-    for (uint32_t left = event.rare->v_after_mask; left != 0; left &= left - 1) {
+  }
+  if ((event.flags & ExitEvent::kVectors) != 0) {
+    for (uint32_t left = event.v_after_mask; left != 0; left &= left - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(left));
-      const Vreg &recorded = event.rare->v_after[i], &replayed = lane.view.vectors[i];
+      const Vreg &recorded = event.v_after[i], &replayed = lane.view.vectors[i];
       if (recorded != replayed) {
         return fmt::format("v{}: recorded {:016x}{:016x}, replayed {:016x}{:016x}", i, recorded.hi,
                            recorded.lo, replayed.hi, replayed.lo);

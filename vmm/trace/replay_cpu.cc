@@ -65,7 +65,7 @@ bool Script::accepts(uint16_t region, uint64_t offset, unsigned size) {
 }
 
 const Question* Script::question(Question::Kind kind, uint64_t a) {
-  if ((event_->flags & ExitEvent::kRare) != 0 && questions_ < event_->rare->questions.size()) {
+  if ((event_->flags & ExitEvent::kQuestions) != 0 && questions_ < event_->rare->questions.size()) {
     const Question& next = event_->rare->questions[questions_++];
     if (next.kind == kind && next.a == a) return &next;
   }
@@ -82,7 +82,8 @@ std::string Script::end() {
     complain(fmt::format("{} of {} recorded accesses of devices were replayed", accesses_,
                          event_->accesses.size()));
   }
-  if ((event_->flags & ExitEvent::kRare) != 0 && questions_ != event_->rare->questions.size()) {
+  if ((event_->flags & ExitEvent::kQuestions) != 0 &&
+      questions_ != event_->rare->questions.size()) {
     complain("asks the CPU less than was recorded");
   }
   return complaint_;

@@ -25,6 +25,7 @@ class TraceFile : public ::testing::Test {
       Block block;
       block.header.vcpu = i;
       block.data.assign(1000 + i, static_cast<uint8_t>(i));
+      block.header.raw = 1000 + i;
       (*writer)->write(std::move(block));
     }
     return (*writer)->finish();
@@ -91,11 +92,7 @@ TEST_F(TraceFile, ForeignAndNewerFilesAreOneClearLine) {
   replace("{\"schema\": 2}");
   EXPECT_NE(Reader::open(path_).error().find("no trace of Trapline's"), std::string::npos);
   auto writer = BlockWriter::create(path_);
-  Block block;
-  block.header.type = BlockType::kConfiguration;
-  const std::string text = R"({"version": 99})";
-  block.data.assign(text.begin(), text.end());
-  (*writer)->write(std::move(block));
+  (*writer)->write(BlockType::kConfiguration, R"({"version": 99})");
   (*writer)->finish();
   EXPECT_NE(Reader::open(path_).error().find("version 99 of a newer Trapline"), std::string::npos);
   EXPECT_NE(Reader::open(path_ + ".none").error().find("No such file"), std::string::npos);

@@ -42,9 +42,10 @@ ExitEvent sample(std::mt19937_64& random, uint64_t start) {
     case 2:
       event.exit.kind = ExitKind::kHvc;
       event.exit.esr = 0x5a00'0000;
-      event.flags |= ExitEvent::kRare;
+      event.flags |= ExitEvent::kQuestions;
       event.rare = std::make_unique<ExitEvent::Rare>();
-      event.rare->v_before_mask = 1u << (random() % 32);
+      event.flags |= ExitEvent::kVectors;
+      event.v_before_mask = 1u << (random() % 32);
       event.rare->questions.resize(2);
       event.rare->questions[1].kind = Question::Kind::kRam;
       event.rare->questions[1].data.assign(4096, 7);
@@ -98,12 +99,13 @@ TEST(TraceEvent, ReadsBackWhatWasWritten) {
     ASSERT_EQ(event.before_mask, expected.before_mask);
     ASSERT_EQ(event.after_mask, expected.after_mask);
     for (unsigned r = 0; r < ExitEvent::kRegisters; ++r) {
-      const bool before = (event.before_mask >> r & 1) != 0, after = (event.after_mask >> r & 1) != 0;
+      const bool before = (event.before_mask >> r & 1) != 0,
+                 after = (event.after_mask >> r & 1) != 0;
       EXPECT_TRUE(!before || event.before[r] == expected.before[r]);
       EXPECT_TRUE(!after || event.after[r] == expected.after[r]);
     }
-    if ((expected.flags & ExitEvent::kRare) != 0) {
-      EXPECT_EQ(event.rare->v_before_mask, expected.rare->v_before_mask);
+    if ((expected.flags & ExitEvent::kQuestions) != 0) {
+      EXPECT_EQ(event.v_before_mask, expected.v_before_mask);
       ASSERT_EQ(event.rare->questions.size(), 2u);
       EXPECT_EQ(event.rare->questions[1].data, expected.rare->questions[1].data);
     }
@@ -116,7 +118,8 @@ TEST(TraceEvent, DamagedBytesGiveADefinedOutcome) {
   std::mt19937_64 random(2);
   for (unsigned round = 0; round < 2000; ++round) {
     std::vector<uint8_t> bytes = coded(round, 4);
-    for (unsigned i = 0; i < 1 + round % 8; ++i) bytes[random() % bytes.size()] ^= 1 << random() % 8;
+    for (unsigned i = 0; i < 1 + round % 8; ++i)
+      bytes[random() % bytes.size()] ^= 1 << random() % 8;
     bytes.resize(random() % (bytes.size() + 1));
     Decoder in(bytes);
     Coding coding;

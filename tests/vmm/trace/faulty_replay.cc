@@ -1,5 +1,5 @@
-// faulty_replay TRACE FAULT: a replay with a fault that it must find. Prints how many exits differ, and
-// the number, PC and text of each difference that is told.
+// faulty_replay TRACE FAULT: a replay with a fault that it must find. Prints how many exits differ,
+// and the number, PC and text of each difference that is told.
 //
 //   sign       LDRSB (immediate) is read as LDRB: a sign extension dropped
 //   writeback  the immediate of a post-indexed access is off by one
