@@ -166,9 +166,11 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       "What instruction words do: hex words, or - for standard input (words apart by blanks,\n"
       "# begins a comment)");
   decode_command->add_option("words", line.words, "32-bit hex words");
+  const CLI::App* const report_command = add_report_command(app, line.report);
 
   const std::string command = argc > 1 ? argv[1] : "-";
-  if (command[0] != '-' && command != "run" && command != "decode") {
+  if (command[0] != '-' && command != "run" && command != "decode" &&
+      command != "report") {
     return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
   }
   try {
@@ -184,6 +186,12 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   }
   if (decode_command->parsed()) {
     line.command = CommandLine::Command::kDecode;
+    return line;
+  }
+  if (report_command->parsed()) {
+    line.command = CommandLine::Command::kReport;
+    std::string error = check_report_options(*report_command, line.report);
+    if (!error.empty()) return Error{error};
     return line;
   }
 

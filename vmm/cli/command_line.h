@@ -5,16 +5,18 @@
 #include <string>
 #include <vector>
 
+#include "vmm/cli/report_options.h"
 #include "vmm/config/options.h"
 #include "vmm/config/result.h"
 
 namespace trapline {
 
 struct CommandLine {
-  enum class Command { kRun, kDecode, kHelp, kVersion };
+  enum class Command { kRun, kDecode, kReport, kHelp, kVersion };
   Command command = Command::kHelp;
   Options options;                 // kRun: checked
   std::vector<std::string> words;  // kDecode
+  ReportOptions report;            // kReport: checked
   std::string help;                // kHelp: text for standard output
 };
 
