@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "vmm/report/json_reader.h"
 #include "vmm/report/json_writer.h"
 #include "vmm/stats/profile_model.h"
 
@@ -127,7 +128,7 @@ nlohmann::json report_json(const RunReport& report) {
   using nlohmann::json;
   const ExitCounters& c = report.total.counters;
   json out;
-  out["schema"] = kStatisticsSchema;
+  out["schema"] = kProfileSchema;
   out["exits"] = {{"total", exits_total(report)},
                   {"data_abort",
                    {{"isv1", exits_of(report, ExitClass::kDataAbortIsv1)},
@@ -191,7 +192,10 @@ nlohmann::json report_json(const RunReport& report) {
     add_register_latencies(report, out["devices"]);
   }
   out["latency_ns"] = latency;
-  if (report.profile) out["profile"] = profile_json(*report.profile);
+  if (report.profile) {
+    out["source"] = report.profile->source;
+    out["profile"] = profile_json(*report.profile);
+  }
   return out;
 }
 
