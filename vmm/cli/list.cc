@@ -24,10 +24,9 @@ int list_command() {
       rows += fmt::format("{:<24} {}\n", name, "does not answer");
       continue;
     }
-    rows += fmt::format("{:<24} {:>8} {:<10} {:>4} {:>10} {:<8}\n", name,
-                        number_of(*status, "pid"), text_of(*status, "state"),
-                        number_of(*status, "cpus"), duration_text(number_of(*status, "uptime_s")),
-                        text_of(*status, "profile"));
+    rows += fmt::format("{:<24} {:>8} {:<10} {:>4} {:>10} {:<8}\n", name, number_of(*status, "pid"),
+                        text_of(*status, "state"), number_of(*status, "cpus"),
+                        duration_text(number_of(*status, "uptime_s")), text_of(*status, "profile"));
   }
   if (rows.empty()) return 0;
   std::fputs(fmt::format("{:<24} {:>8} {:<10} {:>4} {:>10} {:<8}\n{}", "NAME", "PID", "STATE",

@@ -32,8 +32,8 @@ void add_interval(CLI::App* app, LiveOptions& options, const char* help) {
            const auto [stop, code] = std::from_chars(text.data(), end, options.interval_s);
            if (code != std::errc() || stop != end ||
                !(options.interval_s >= kLeastS && options.interval_s <= kMostS)) {
-             throw CLI::ValidationError(fmt::format("--interval {}: give seconds, from {} to {}",
-                                                    text, kLeastS, kMostS));
+             throw CLI::ValidationError(
+                 fmt::format("--interval {}: give seconds, from {} to {}", text, kLeastS, kMostS));
            }
          },
          help)

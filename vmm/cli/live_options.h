@@ -14,7 +14,7 @@ namespace trapline {
 struct LiveOptions {
   enum class Command { kNone, kList, kStat, kTop, kCtl };
   Command command = Command::kNone;
-  std::string name;                // of the VM
+  std::string name;  // of the VM
   bool json = false, once = false;
   double interval_s = 0;           // 0: none was given
   std::vector<std::string> words;  // ctl: behind the name

@@ -34,8 +34,8 @@ Distribution distribution_of(const json& object) {
         !bucket[1].is_number() || !bucket[2].is_number_unsigned()) {
       continue;
     }
-    out.buckets.push_back({bucket[0].get<double>(), bucket[1].get<double>(),
-                           bucket[2].get<uint64_t>()});
+    out.buckets.push_back(
+        {bucket[0].get<double>(), bucket[1].get<double>(), bucket[2].get<uint64_t>()});
   }
   return out;
 }
@@ -86,9 +86,12 @@ LiveSample live_sample(const json& stat) {
   out.instructions = count_of(stat, "insns");
   out.exits = count_of(field(stat, "exits"), "total");
   static constexpr std::pair<const char*, const char*> kClasses[] = {
-      {"data_abort.isv1", "DABT_LOW isv1"}, {"data_abort.isv0", "DABT_LOW isv0"},
-      {"prefetch_abort", "IABT_LOW"},       {"sysreg", "SYS64"},
-      {"hvc", "HVC64"},                     {"wfx", "WFx"},
+      {"data_abort.isv1", "DABT_LOW isv1"},
+      {"data_abort.isv0", "DABT_LOW isv0"},
+      {"prefetch_abort", "IABT_LOW"},
+      {"sysreg", "SYS64"},
+      {"hvc", "HVC64"},
+      {"wfx", "WFx"},
       {"other", "UNKNOWN"}};
   const json& latency = field(stat, "latency_ns");
   for (const auto& [key, name] : kClasses) {

@@ -28,8 +28,8 @@ std::vector<Row> rows_of(const std::map<std::string, LiveCount>& counts, const L
   for (const auto& [name, count] : counts) {
     if (count.count == 0) continue;
     const auto n = static_cast<double>(count.count);
-    rows.push_back({name, n * scale, wall_ns > 0 ? count.time.mean_ns() * n / wall_ns : 0,
-                    &count.time});
+    rows.push_back(
+        {name, n * scale, wall_ns > 0 ? count.time.mean_ns() * n / wall_ns : 0, &count.time});
   }
   const auto before = [&](const Row& a, const Row& b) {
     switch (options.order) {
@@ -56,9 +56,10 @@ std::string time_text(double ns) {
 }
 
 std::string row_text(const Row& row) {
-  std::string line = fmt::format("{:<32.32} {:>12.0f} {:>6.2f}%", row.name, row.count,
-                                 100 * row.share);
-  if (row.time->count == 0) return line + fmt::format(" {:>9} {:>9} {:>9} {:>9}", "-", "-", "-", "-");
+  std::string line =
+      fmt::format("{:<32.32} {:>12.0f} {:>6.2f}%", row.name, row.count, 100 * row.share);
+  if (row.time->count == 0)
+    return line + fmt::format(" {:>9} {:>9} {:>9} {:>9}", "-", "-", "-", "-");
   for (const double q : {0.5, 0.9, 0.99}) {
     line += fmt::format(" {:>9}", time_text(row.time->quantile_ns(q)));
   }
@@ -125,7 +126,8 @@ std::string text_of(const nlohmann::json& object, const char* key) {
   const auto at = object.find(key);
   if (at == object.end() || !at->is_string()) return "?";
   std::string text = at->get<std::string>();
-  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   return text;
 }
 

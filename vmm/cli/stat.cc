@@ -29,8 +29,7 @@ int stat_command(const LiveOptions& options) {
       LiveSample now = live_sample(stat);
       const std::string title = fmt::format("{}: up {}", options.name, duration_text(now.wall_s));
       const LiveSample shown = before ? between(*before, now) : now;
-      for (const std::string& line :
-           live_view(title, shown, {.rates = before.has_value()})) {
+      for (const std::string& line : live_view(title, shown, {.rates = before.has_value()})) {
         text += line + "\n";
       }
       if (options.interval_s > 0) text += "\n";

@@ -130,8 +130,8 @@ class Top {
         const size_t rows = std::max<size_t>(Screen::rows(), 4);
         std::vector<std::string> lines = picture(rows - 2);
         lines.resize(rows - 2);
-        lines.push_back(fmt::format("{}   by {}{}", kKeys, order_name(order_),
-                                    paused_ ? "   PAUSED" : ""));
+        lines.push_back(
+            fmt::format("{}   by {}{}", kKeys, order_name(order_), paused_ ? "   PAUSED" : ""));
         Screen::show(lines);
         const auto left =
             std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now()).count();

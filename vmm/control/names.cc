@@ -30,7 +30,8 @@ std::string check_vm_name(const std::string& name) {
   if (!std::all_of(name.begin(), name.end(), allowed)) {
     return "a VM's name has letters, digits, '-', '_' and '.' only";
   }
-  if (name.size() > kMaxVmName) return fmt::format("a VM's name has at most {} letters", kMaxVmName);
+  if (name.size() > kMaxVmName)
+    return fmt::format("a VM's name has at most {} letters", kMaxVmName);
   if (name[0] == '.') return fmt::format("{}: a VM's name does not begin with '.'", name);
   return {};
 }
@@ -48,8 +49,8 @@ std::string vm_socket_path(const std::string& name) {
 Result<int> open_runtime_folder(bool make) {
   const std::string path = runtime_folder();
   if (make && mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return Error{fmt::format("cannot make {}: {} (XDG_RUNTIME_DIR says where)", path,
-                             std::strerror(errno))};
+    return Error{
+        fmt::format("cannot make {}: {} (XDG_RUNTIME_DIR says where)", path, std::strerror(errno))};
   }
   const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   struct stat info {};

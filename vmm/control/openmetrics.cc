@@ -13,8 +13,8 @@ namespace trapline {
 namespace {
 
 // Upper bounds of the latency buckets, seconds.
-constexpr std::array kBounds{1e-7, 2.5e-7, 5e-7, 1e-6,   2.5e-6, 5e-6, 1e-5, 2.5e-5,
-                             5e-5, 1e-4,   1e-3, 1e-2,   1e-1,   1.0};
+constexpr std::array kBounds{1e-7,   2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5,
+                             2.5e-5, 5e-5,   1e-4, 1e-3, 1e-2,   1e-1, 1.0};
 
 class Text {
  public:
@@ -145,11 +145,10 @@ void add_vcpus(Text& text, const LiveReport& live) {
 }
 
 void add_events(Text& text, const RunReport& report) {
-  const std::pair<const char*, uint64_t> kCache[] = {
-      {"hit", report.icache.hits},
-      {"miss", report.icache.misses},
-      {"invalidation", report.icache.invalidations},
-      {"mismatch", report.icache.mismatches}};
+  const std::pair<const char*, uint64_t> kCache[] = {{"hit", report.icache.hits},
+                                                     {"miss", report.icache.misses},
+                                                     {"invalidation", report.icache.invalidations},
+                                                     {"mismatch", report.icache.mismatches}};
   text.family("trapline_icache_events", "counter", "What the decoded-instruction cache did.");
   for (const auto& [event, count] : kCache) {
     text.sample("_total", labels({{"event", event}}), count);
@@ -171,8 +170,8 @@ void add_events(Text& text, const RunReport& report) {
 
 void add_machine(Text& text, const std::string& name, const MachineStatus& status) {
   text.family("trapline_vm", "info", "The VM.");
-  text.sample("_info", labels({{"name", name}, {"backend", status.backend}, {"clock", status.clock}}),
-              1);
+  text.sample("_info",
+              labels({{"name", name}, {"backend", status.backend}, {"clock", status.clock}}), 1);
   text.family("trapline_uptime_seconds", "gauge", "Since the run began.", "seconds");
   text.sample("", "", status.uptime_s);
   text.family("trapline_memory_bytes", "gauge", "The guest's RAM.", "bytes");

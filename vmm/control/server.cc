@@ -85,9 +85,9 @@ void ControlServer::serve() {
     for (const Connection& client : clients_) {
       // A client that does not read what it asked for is not read either.
       const bool reads = client.unsent() == 0 && !client.ended() && !client.finishing();
-      fds.push_back({client.fd(),
-                     static_cast<short>((reads ? POLLIN : 0) | (client.unsent() != 0 ? POLLOUT : 0)),
-                     0});
+      fds.push_back(
+          {client.fd(),
+           static_cast<short>((reads ? POLLIN : 0) | (client.unsent() != 0 ? POLLOUT : 0)), 0});
     }
     if (poll(fds.data(), fds.size(), timeout_ms(now_is())) < 0) continue;
     const Time now = now_is();
@@ -129,9 +129,8 @@ void ControlServer::accept(Listener& listener, Time now) {
     return;
   }
   Connection client(fd, listener.kind, now);
-  const auto same = std::count_if(clients_.begin(), clients_.end(), [&](const Connection& c) {
-    return c.kind() == listener.kind;
-  });
+  const auto same = std::count_if(clients_.begin(), clients_.end(),
+                                  [&](const Connection& c) { return c.kind() == listener.kind; });
   if (static_cast<size_t>(same) >= kMaxClients) {
     client.send(listener.kind == Connection::Kind::kControl
                     ? error_reply("too many clients: try again later")

@@ -21,9 +21,9 @@ namespace trapline {
 
 class ControlServer final : public EventSink {
  public:
-  static constexpr size_t kMaxClients = 128;                      // of each socket
-  static constexpr size_t kMaxUnreadEvents = 64 * 1024;           // bytes; then a subscriber goes
-  static constexpr size_t kMaxUnread = size_t{256} << 20;         // bytes of all replies
+  static constexpr size_t kMaxClients = 128;               // of each socket
+  static constexpr size_t kMaxUnreadEvents = 64 * 1024;    // bytes; then a subscriber goes
+  static constexpr size_t kMaxUnread = size_t{256} << 20;  // bytes of all replies
 
   struct Sockets {
     std::optional<ListeningSocket> control, metrics;

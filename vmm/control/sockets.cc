@@ -77,8 +77,8 @@ bool free_to_bind(const UnixAddress& address) {
     return false;
   }
   const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  const bool refused = probe >= 0 && connect(probe, address.get(), address.size()) != 0 &&
-                       errno == ECONNREFUSED;
+  const bool refused =
+      probe >= 0 && connect(probe, address.get(), address.size()) != 0 && errno == ECONNREFUSED;
   if (probe >= 0) close(probe);
   if (refused && unlink(address.path()) == 0) return true;
   errno = EADDRINUSE;
@@ -156,8 +156,7 @@ Result<ListeningSocket> ListeningSocket::at_port(unsigned port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (made.fd_ < 0 ||
-      bind(made.fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+  if (made.fd_ < 0 || bind(made.fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(made.fd_, kBacklog) != 0) {
     return Error{fmt::format("port {}: {}", port, std::strerror(errno))};
   }

@@ -47,12 +47,16 @@ void VcpuCounters::unmapped_access(uint64_t /*ipa*/, unsigned /*size*/, bool /*w
 
 void VcpuCounters::merge(const VcpuCounters& other) {
   for (size_t i = 0; i < exits.size(); ++i) exits[i] += peek(other.exits[i]);
-  static constexpr uint64_t ExitCounters::*kFields[] = {
-      &ExitCounters::decode_ok,           &ExitCounters::decode_unsupported,
-      &ExitCounters::decode_fallback,     &ExitCounters::retries,
-      &ExitCounters::disagreements,       &ExitCounters::stuck_aborts,
-      &ExitCounters::external_aborts,     &ExitCounters::unmapped_accesses,
-      &ExitCounters::unsupported_accesses, &ExitCounters::undefined};
+  static constexpr uint64_t ExitCounters::*kFields[] = {&ExitCounters::decode_ok,
+                                                        &ExitCounters::decode_unsupported,
+                                                        &ExitCounters::decode_fallback,
+                                                        &ExitCounters::retries,
+                                                        &ExitCounters::disagreements,
+                                                        &ExitCounters::stuck_aborts,
+                                                        &ExitCounters::external_aborts,
+                                                        &ExitCounters::unmapped_accesses,
+                                                        &ExitCounters::unsupported_accesses,
+                                                        &ExitCounters::undefined};
   static_assert(sizeof kFields / sizeof kFields[0] == sizeof(ExitCounters) / sizeof(uint64_t));
   for (auto field : kFields) counters.*field += peek(other.counters.*field);
   for (const RegisterCount& count : other.table_) {

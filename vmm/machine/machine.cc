@@ -83,7 +83,8 @@ std::string Machine::assemble(MakeBackend make_backend) {
   std::vector<Vcpu*> vcpus;
   for (unsigned i = 0; i < options_.cpus; ++i) vcpus.push_back(&backend_->vcpu(i));
   const bool live = !options_.name.empty() || !options_.metrics.empty();
-  if (options_.profile || live) irq_probe_ = std::make_unique<IrqProbe>(options_.cpus, platform::kSpis);
+  if (options_.profile || live)
+    irq_probe_ = std::make_unique<IrqProbe>(options_.cpus, platform::kSpis);
   irqchip_ = make_gicv3(vcpus, irq_probe_.get());
   timer_ = std::make_unique<GenericTimer>(*clock_, options_.cpus);
 

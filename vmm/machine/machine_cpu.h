@@ -23,7 +23,8 @@ struct Machine::Cpu {
 
   // Any thread: out of run().
   void kick() {
-    if (profiled.load(std::memory_order_relaxed)) kicked_at.store(host_cycles(), std::memory_order_relaxed);
+    if (profiled.load(std::memory_order_relaxed))
+      kicked_at.store(host_cycles(), std::memory_order_relaxed);
     vcpu.kick();
   }
   // run(), on the clock if somebody may look, and watched if it is profiled.

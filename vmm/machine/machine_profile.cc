@@ -41,7 +41,6 @@ void Machine::stop_profile() {
 
 bool Machine::profiling() const { return cpus_[0]->profiled; }
 
-
 Profile Machine::profile(const RunReport& report) {
   std::vector<const ExitProfile*> vcpus;
   for (const auto& cpu : cpus_) vcpus.push_back(cpu->profile.get());

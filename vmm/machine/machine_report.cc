@@ -43,7 +43,8 @@ void Machine::tell_dead_end() {
 
 void Machine::crash_report(Cpu& cpu) {
   if (std::exchange(cpu.crash_told_at, cpu.vcpu.retired()) == cpu.vcpu.retired()) return;
-  tell_event({"panic", fmt::format("vcpu {}: 1,000 exceptions in a row at its vectors", cpu.index), {}});
+  tell_event(
+      {"panic", fmt::format("vcpu {}: 1,000 exceptions in a row at its vectors", cpu.index), {}});
   message(
       fmt::format("trapline: vcpu {}: the guest is beyond help: 1,000 exceptions in a row at its "
                   "vectors with nothing executed\n",

@@ -94,9 +94,8 @@ json profile_json(const Profile& profile) {
 }
 
 std::string write_json(const Profile& profile) {
-  const json out{{"schema", kProfileSchema},
-                 {"source", profile.source},
-                 {"profile", profile_json(profile)}};
+  const json out{
+      {"schema", kProfileSchema}, {"source", profile.source}, {"profile", profile_json(profile)}};
   // A name of a guest's need not be UTF-8.
   return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
