@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <map>
@@ -130,13 +131,14 @@ void add_latency(Text& text, const RunReport& report, double ns_per_cycle) {
   text.sample("", "", report.sampled_every);
 }
 
-void add_vcpus(Text& text, const LiveReport& live) {
+template <typename Times>
+void add_vcpus(Text& text, const LiveReport& live, const Times& times) {
   text.family("trapline_vcpu_seconds", "counter",
               "A vCPU's time: run (the guest, and handling its exits) or idle.", "seconds");
   for (size_t i = 0; i < live.vcpus.size(); ++i) {
     const std::string vcpu = std::to_string(i);
-    text.sample("_total", labels({{"vcpu", vcpu}, {"mode", "run"}}), live.vcpus[i].run_ns / 1e9);
-    text.sample("_total", labels({{"vcpu", vcpu}, {"mode", "idle"}}), live.vcpus[i].idle_ns / 1e9);
+    text.sample("_total", labels({{"vcpu", vcpu}, {"mode", "run"}}), times[i].run_s);
+    text.sample("_total", labels({{"vcpu", vcpu}, {"mode", "idle"}}), times[i].idle_s);
   }
   text.family("trapline_instructions", "counter", "Instructions that a vCPU has executed.");
   for (size_t i = 0; i < live.vcpus.size(); ++i) {
@@ -197,6 +199,15 @@ std::string metric_label(std::string_view value) {
   return out + '"';
 }
 
+void OpenMetrics::note_times(const LiveReport& live) {
+  times_.resize(live.vcpus.size());
+  const double scale = ns_per_cycle_ / live.report.ns_per_cycle / 1e9;
+  for (size_t i = 0; i < times_.size(); ++i) {
+    times_[i].run_s = std::max(times_[i].run_s, live.vcpus[i].run_ns * scale);
+    times_[i].idle_s = std::max(times_[i].idle_s, live.vcpus[i].idle_ns * scale);
+  }
+}
+
 std::string OpenMetrics::text(const MachineStatus& status, const LiveReport& live) {
   if (ns_per_cycle_ == 0) ns_per_cycle_ = live.report.ns_per_cycle;
   Text text;
@@ -204,7 +215,8 @@ std::string OpenMetrics::text(const MachineStatus& status, const LiveReport& liv
   add_exits(text, live);
   add_registers(text, live.report);
   add_latency(text, live.report, ns_per_cycle_);
-  add_vcpus(text, live);
+  note_times(live);
+  add_vcpus(text, live, times_);
   add_events(text, live.report);
   return std::move(text).finish();
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "vmm/control/controlled.h"
 
@@ -21,8 +22,14 @@ class OpenMetrics {
 
  private:
   std::string name_;
-  // Of the first time: measured anew each time, a bucket's bound would move, and a count fall.
+  // Counters must not fall. The clock's rate is that of the first time: measured anew each time, a
+  // bucket's bound would move. A vCPU's times are read while they change, each in its own instant.
   double ns_per_cycle_ = 0;
+  struct Times {
+    double run_s = 0, idle_s = 0;
+  };
+  void note_times(const LiveReport& live);
+  std::vector<Times> times_;
 };
 
 // A label's value, quoted.
