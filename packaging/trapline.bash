@@ -3,7 +3,7 @@ _trapline() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=''
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    words='run decode --help --version'
+    words='run decode report --help --version'
   elif [ "${COMP_WORDS[1]}" = run ]; then
     case $previous in
       --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb)
@@ -25,6 +25,20 @@ _trapline() {
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
                --net --no-reboot --raw --rng --stats --translate-after --vars --virtio
                --virtio-console'
+        ;;
+    esac
+  elif [ "${COMP_WORDS[1]}" = report ]; then
+    case $previous in
+      --format) words='text html csv folded pprof perfetto json' ;;
+      --filter | --from | --min-ns | --to | --vcpu) return ;;
+      *)
+        words='--dtb --filter --format --from --help --image --map --min-ns --output --symbols --to
+               --vcpu'
+        if [[ $word != -* ]]; then
+          compopt -o filenames 2> /dev/null
+          mapfile -t COMPREPLY < <(compgen -f -- "$word")
+          return
+        fi
         ;;
     esac
   fi

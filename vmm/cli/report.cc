@@ -71,7 +71,7 @@ int report_command(const ReportOptions& options) {
   }
   std::vector<Profile> profiles;
   for (const std::string& file : options.files) {
-    Result<Profile> profile = read_profile(file, options.read);
+    Result<Profile> profile = read_profile(file, options.host);
     if (!profile) return fail(profile.error());
     Result<Profile> selected = select(std::move(*profile), options.selection);
     if (!selected) return fail(selected.error());

@@ -101,13 +101,13 @@ CLI::App* add_report_command(CLI::App& app, ReportOptions& options) {
                       "exits with this text in class, device, register, symbol or instruction");
   add_time(command, "--min-ns", 1, selection.min_ns,
            "exits that took so long to handle; needs single exits");
-  command->add_option("--symbols", options.read.symbols,
+  command->add_option("--symbols", options.host.symbols,
                       "of a host's trace: names of the guest's code (vmlinux, System.map, Image)");
-  command->add_option("--image", options.read.image,
+  command->add_option("--image", options.host.image,
                       "of a host's trace: the guest's kernel, for the instructions");
-  command->add_option("--dtb", options.read.dtb,
+  command->add_option("--dtb", options.host.dtb,
                       "of a host's trace: the guest's device tree, for the devices");
-  command->add_option("--map", options.read.map,
+  command->add_option("--map", options.host.map,
                       "of a host's trace: devices as text, '0xADDRESS SIZE NAME' a line");
   return command;
 }

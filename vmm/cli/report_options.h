@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "vmm/report/ftrace.h"
 #include "vmm/report/profile.h"
-#include "vmm/report/read.h"
 
 namespace CLI {
 class App;
@@ -21,7 +21,7 @@ struct ReportOptions {
   ReportFormat format = ReportFormat::kText;
   std::string output;  // empty: standard output
   Selection selection;
-  ReadOptions read;
+  HostTraceOptions host;
 };
 
 // Adds the command to `app`; `options` is filled when it parses, with default or checked values.

@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <utility>
-#include <vector>
 
+#include "vmm/memory/walk_inl.h"
 #include "vmm/symbols/kallsyms.h"
 #include "vmm/symbols/kernel_fit.h"
 #include "vmm/symbols/load.h"
@@ -17,6 +16,7 @@ namespace trapline {
 namespace {
 
 constexpr const char* kVectors = "vectors";  // Linux's, at VBAR_EL1
+constexpr SysregId kVbarEl1 = sysreg_id(3, 0, 12, 0, 0);
 
 // Moves the table to where the kernel runs; else why it is another kernel's.
 std::string fit(SymbolTable& table, uint64_t vbar) {
@@ -41,47 +41,42 @@ bool agree(const SymbolTable& a, const SymbolTable& b) {
   return true;
 }
 
-// Where a slot holds the header of an arm64 Image: its magic, at 56 (Documentation/arm64/booting).
-std::vector<std::span<const uint8_t>> images_in(const GuestMemory::Slot& slot) {
-  constexpr uint64_t kStep = 0x1'0000, kHeader = 64, kMagicAt = 56, kSizeAt = 16;
-  constexpr uint32_t kMagic = 0x644d'5241;
-  std::vector<std::span<const uint8_t>> found;
-  for (uint64_t at = 0; at + kHeader <= slot.size; at += kStep) {
-    uint32_t magic;
-    uint64_t size;
-    std::memcpy(&magic, slot.host + at + kMagicAt, sizeof magic);
-    if (magic != kMagic) continue;
-    std::memcpy(&size, slot.host + at + kSizeAt, sizeof size);
-    found.emplace_back(slot.host + at, std::min(size, slot.size - at));
-  }
-  return found;
+// The memory around a kernel's vectors, which lie near the beginning of its Image. (The Image's
+// header is gone: the kernel gives that page away.)
+std::span<const uint8_t> kernel_memory(const GuestMemory& memory, Vcpu& vcpu, uint64_t vbar) {
+  TranslationRegs regs = vcpu.translation_regs();
+  regs.el = 1;
+  const auto read = [&memory](uint64_t ipa, uint64_t& descriptor) {
+    return memory.read(ipa, &descriptor, sizeof descriptor);
+  };
+  const Stage1Walk walk = walk_stage1(regs, vbar, WalkFor::kFetch, false, read);
+  const GuestMemory::Slot* slot =
+      walk.status == Stage1Walk::Status::kOk ? memory.slot(walk.ipa) : nullptr;
+  if (slot == nullptr) return {};
+  constexpr uint64_t kBelow = uint64_t{2} << 20, kMost = uint64_t{128} << 20;
+  const uint64_t at = walk.ipa - slot->base;
+  const uint64_t begin = at > kBelow ? (at - kBelow) & ~uint64_t{kPageMask} : 0;
+  return {slot->host + begin, std::min(kMost, slot->size - begin)};
 }
 
-GuestSymbols kernel_symbols(const GuestMemory& memory, uint64_t vbar) {
+GuestSymbols kernel_symbols(const GuestMemory& memory, Vcpu& vcpu) {
   GuestSymbols result;
-  result.note =
-      "no symbols: there is no Linux kernel with kallsyms in guest memory; --symbols F "
-      "gives others";
-  for (const GuestMemory::Slot& slot : memory.slots()) {
-    // A boot loader may have left other copies: the one that fits is the one that runs.
-    for (const std::span<const uint8_t> image : images_in(slot)) {
-      auto table = kallsyms_of_image(image);
-      if (!table) continue;
-      std::string note = fit(*table, vbar);
-      if (!result.table.empty() && !note.empty()) continue;
-      result.table = std::move(*table);
-      result.note = std::move(note);
-      if (result.note.empty()) return result;
-    }
+  const uint64_t vbar = vcpu.get_sysreg(kVbarEl1);
+  if (auto table = kallsyms_of_image(kernel_memory(memory, vcpu, vbar))) {
+    result.table = std::move(*table);
+    result.note = fit(result.table, vbar);
+  } else {
+    result.note = "no symbols: no Linux kernel with kallsyms runs in the guest (" + table.error() +
+                  "); --symbols F gives others";
   }
   return result;
 }
 
 }  // namespace
 
-GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory, uint64_t vbar) {
+GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory, Vcpu& vcpu) {
   if (choice == "none") return {};
-  if (choice == "auto") return kernel_symbols(memory, vbar);
+  if (choice == "auto") return kernel_symbols(memory, vcpu);
   GuestSymbols result;
   auto table = load_symbols(choice);
   if (!table) {
@@ -89,8 +84,8 @@ GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory,
     return result;
   }
   result.table = std::move(*table);
-  result.note = fit(result.table, vbar);
-  const GuestSymbols own = kernel_symbols(memory, vbar);
+  result.note = fit(result.table, vcpu.get_sysreg(kVbarEl1));
+  const GuestSymbols own = kernel_symbols(memory, vcpu);
   if (result.note.empty() && own.note.empty() && !agree(result.table, own.table)) {
     result.note = choice + ": symbols of another kernel than the guest's, whose own tables differ";
   }

@@ -2,11 +2,11 @@
 #ifndef TRAPLINE_VMM_MACHINE_GUEST_SYMBOLS_H_
 #define TRAPLINE_VMM_MACHINE_GUEST_SYMBOLS_H_
 
-#include <cstdint>
 #include <string>
 
 #include "vmm/memory/guest_memory.h"
 #include "vmm/symbols/symbols.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -15,10 +15,9 @@ struct GuestSymbols {
   std::string note;  // why there are none, or what is wrong with them; empty: nothing
 };
 
-// `choice`: --symbols. "auto": of the Linux kernel in guest memory, by its own tables. `vbar`:
-// where a kernel that runs at EL1 has its `vectors`, by which KASLR's offset is found, and another
-// kernel's symbols are found out.
-GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory, uint64_t vbar);
+// `choice`: --symbols. "auto": of the Linux kernel that runs at EL1, by its own tables in memory.
+// VBAR_EL1, where it has its `vectors`, gives KASLR's offset, and shows symbols of another kernel.
+GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory, Vcpu& vcpu);
 
 }  // namespace trapline
 

@@ -7,11 +7,6 @@
 #include "vmm/vcpu/host_clock.h"
 
 namespace trapline {
-namespace {
-
-constexpr SysregId kVbarEl1 = sysreg_id(3, 0, 12, 0, 0);
-
-}  // namespace
 
 void Machine::start_profile() {
   stop_profile();
@@ -44,8 +39,7 @@ bool Machine::profiling() const { return cpus_[0]->profiled; }
 Profile Machine::profile(const RunReport& report) {
   std::vector<const ExitProfile*> vcpus;
   for (const auto& cpu : cpus_) vcpus.push_back(cpu->profile.get());
-  const GuestSymbols symbols =
-      guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu.get_sysreg(kVbarEl1));
+  const GuestSymbols symbols = guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu);
   const uint64_t end = profile_end_ != 0 ? profile_end_ : start_cycles_ + cycles_;
   const uint64_t duration = end - profile_start_;
   Profile result = profile_of(vcpus, {report.bus, report.sysreg_devices}, symbols.table,

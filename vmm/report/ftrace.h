@@ -13,10 +13,10 @@ namespace trapline {
 
 // Files that say more than the events do; empty: none.
 struct HostTraceOptions {
-  std::string symbols;  // names for the guest's code: whatever load_symbols() reads
-  std::string image;    // the guest's kernel: the instructions at the exits
-  std::string dtb;      // the guest's device tree: names for addresses
-  std::string map;      // the same as text: "0xADDRESS SIZE NAME" a line, '#' begins a comment
+  std::string symbols{};  // names for the guest's code: whatever load_symbols() reads
+  std::string image{};    // the guest's kernel: the instructions at the exits
+  std::string dtb{};      // the guest's device tree: names for addresses
+  std::string map{};      // the same as text: "0xADDRESS SIZE NAME" a line, '#' begins a comment
 };
 
 // Whether these are the first bytes of such a file, gzip'd ones included: of another architecture,

@@ -57,7 +57,7 @@ json distribution_json(const Distribution& d) {
           {"buckets", std::move(buckets)}};
 }
 
-json profile_json(const Profile& profile) {
+json profile_part_json(const Profile& profile) {
   json part;
   part["duration_ns"] = profile.duration_ns;
   part["timed_every"] = profile.timed_every;
@@ -94,8 +94,9 @@ json profile_json(const Profile& profile) {
 }
 
 std::string write_json(const Profile& profile) {
-  const json out{
-      {"schema", kProfileSchema}, {"source", profile.source}, {"profile", profile_json(profile)}};
+  const json out{{"schema", kProfileSchema},
+                 {"source", profile.source},
+                 {"profile", profile_part_json(profile)}};
   // A name of a guest's need not be UTF-8.
   return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }

@@ -12,7 +12,7 @@ namespace trapline {
 // docs/statistics.md: "A distribution".
 nlohmann::json distribution_json(const Distribution& distribution);
 // The part `profile`.
-nlohmann::json profile_json(const Profile& profile);
+nlohmann::json profile_part_json(const Profile& profile);
 // {"schema", "source", "profile"}. Single events are not in it: sums are all that it has.
 std::string write_json(const Profile& profile);
 

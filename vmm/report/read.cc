@@ -9,6 +9,7 @@
 #include <memory>
 #include <string_view>
 
+#include "vmm/report/ftrace.h"
 #include "vmm/report/json_reader.h"
 
 namespace trapline {
@@ -47,7 +48,7 @@ Result<Profile> read_json(std::FILE* file, const std::string& path, std::string 
 
 }  // namespace
 
-Result<Profile> read_profile(const std::string& path, const ReadOptions&) {
+Result<Profile> read_profile(const std::string& path, const HostTraceOptions& host) {
   std::error_code code;
   if (std::filesystem::is_directory(path, code)) return Error{path + ": is a directory"};
   const File file(std::fopen(path.c_str(), "re"));
@@ -57,6 +58,10 @@ Result<Profile> read_profile(const std::string& path, const ReadOptions&) {
   if (!beginning) return Error{beginning.error()};
   if (beginning->empty()) return Error{path + ": is empty"};
   if (looks_like_json(*beginning)) return read_json(file.get(), path, std::move(*beginning));
+  if (looks_like_host_trace(*beginning)) {
+    if (std::filesystem::is_regular_file(path, code)) return read_host_trace(path, host);
+    return Error{path + ": a host's trace is read from a file, not from a pipe"};
+  }
   return Error{path + ": neither statistics (JSON) nor a host's trace of kvm events"};
 }
 

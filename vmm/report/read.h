@@ -5,16 +5,12 @@
 #include <string>
 
 #include "vmm/config/result.h"
+#include "vmm/report/ftrace.h"
 #include "vmm/report/profile.h"
 
 namespace trapline {
 
-// For sources that do not know it themselves; empty: not given.
-struct ReadOptions {
-  std::string symbols, image, dtb, map;
-};
-
-Result<Profile> read_profile(const std::string& path, const ReadOptions& options);
+Result<Profile> read_profile(const std::string& path, const HostTraceOptions& host);
 
 }  // namespace trapline
 

@@ -7,6 +7,8 @@
 #include <map>
 #include <utility>
 
+#include "vmm/report/summary.h"
+
 namespace trapline {
 namespace {
 
@@ -100,9 +102,9 @@ void split_again(Profile& profile, double window_ns) {
 std::string describe(const Selection& s) {
   std::string text;
   if (s.vcpu >= 0) text += fmt::format(" vCPU {},", s.vcpu);
-  if (s.from_ns > 0) text += fmt::format(" from {:.6g} s,", s.from_ns / 1e9);
-  if (s.to_ns < 1e300) text += fmt::format(" to {:.6g} s,", s.to_ns / 1e9);
-  if (s.min_ns > 0) text += fmt::format(" at least {:.6g} ns,", s.min_ns);
+  if (s.from_ns > 0) text += " from " + format_ns(s.from_ns) + " (now 0),";
+  if (s.to_ns < 1e300) text += " to " + format_ns(s.to_ns) + ",";
+  if (s.min_ns > 0) text += " that took at least " + format_ns(s.min_ns) + ",";
   if (!s.filter.empty()) text += fmt::format(" with '{}',", s.filter);
   text.pop_back();
   return text;
@@ -145,19 +147,23 @@ Result<Profile> select(Profile profile, const Selection& s) {
       })) {
     return Error{fmt::format("{}: no exit of a vCPU {}", profile.file, s.vcpu)};
   }
-  std::erase_if(profile.events, [&](const ExitEvent& e) {
-    return e.row >= profile.rows.size() || e.start_ns < s.from_ns || e.start_ns >= s.to_ns ||
-           e.total_ns - e.sleep_ns < s.min_ns;
-  });
-  const bool has_events = single || !profile.events.empty();
-  const uint64_t before = profile.exits();
-  if (single) recount(profile);
   std::erase_if(profile.vcpus, [&](const VcpuTime& time) {
     return s.vcpu >= 0 && time.vcpu != static_cast<unsigned>(s.vcpu);
   });
+  std::erase_if(profile.events, [&](const ExitEvent& e) {
+    return e.row >= profile.rows.size() || e.start_ns < s.from_ns || e.start_ns >= s.to_ns;
+  });
   if (in_time) {
-    split_again(profile, std::min(s.to_ns, profile.duration_ns) - s.from_ns);
+    profile.duration_ns = std::max(0.0, std::min(s.to_ns, profile.duration_ns) - s.from_ns);
+    for (ExitEvent& event : profile.events) event.start_ns -= s.from_ns;
+    split_again(profile, profile.duration_ns);
   }
+  std::erase_if(profile.events,
+                [&](const ExitEvent& e) { return e.total_ns - e.sleep_ns < s.min_ns; });
+  // A source may keep single exits of its beginning only: of them, no timeline of all is made.
+  const bool all_events = single || profile.events.size() == profile.exits();
+  const uint64_t before = profile.exits();
+  if (single) recount(profile);
   keep_rows(profile, [&](const ProfileRow& row) { return row.count != 0 && row_matches(row, s); });
   profile.notes.push_back(
       fmt::format("selected:{}: {} of {} exits", describe(s), profile.exits(), before));
@@ -166,7 +172,7 @@ Result<Profile> select(Profile profile, const Selection& s) {
   const auto leave_out = [&](const char* what) {
     profile.notes.push_back(fmt::format("left out of the selection: {}", what));
   };
-  if (has_events) {
+  if (all_events) {
     profile.series.clear();
     add_timeline(profile);
   } else if (s.vcpu >= 0 && !profile.series.empty()) {

@@ -17,11 +17,13 @@ std::string instruction_label(const ProfileRow& row) {
 std::string label_of(const ProfileRow& row, GroupBy by) {
   switch (by) {
     case GroupBy::kClass:
-      return row.key.exit_class;
+      return row.key.exit_class.empty() ? "(other)" : row.key.exit_class;
     case GroupBy::kDevice:
-      return row.key.device.empty() ? row.key.exit_class : row.key.device;
+      if (!row.key.device.empty()) return row.key.device;
+      return row.key.exit_class.empty() ? "(other)" : row.key.exit_class;
     case GroupBy::kRegister:
-      return row.other ? row.key.exit_class + " (other)" : key_label(row.key);
+      if (!row.other) return key_label(row.key);
+      return row.key.exit_class.empty() ? "(other)" : row.key.exit_class + " (other)";
     case GroupBy::kInstruction:
       return instruction_label(row);
   }

@@ -21,7 +21,7 @@ struct Group {
   double cost_ns = 0;  // of all exits, timed or not
 };
 
-// The dearest first.
+// The costliest first.
 std::vector<Group> group_rows(const Profile& profile, GroupBy by);
 
 // "pl011 UARTFR", else what is known of device, register and class.

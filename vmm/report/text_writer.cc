@@ -70,9 +70,11 @@ void put_times(Text& text, const char* heading, size_t width, const std::vector<
   for (size_t i = 0; i < std::min(groups.size(), most); ++i) {
     const ProfileRow& row = groups[i].row;
     const Distribution& time = row.time;
+    // One register's name may be of two classes.
+    const bool full = !row.other && !row.key.device.empty();
     text.line("{:>{}} {:>10} {:>7.2f}% {:>7.2f}% {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-              cut(groups[i].label, width), width, format_count(row.count),
-              percent(static_cast<double>(row.count), sum.count),
+              cut(full ? full_label(row.key) : groups[i].label, width), width,
+              format_count(row.count), percent(static_cast<double>(row.count), sum.count),
               percent(groups[i].cost_ns, sum.cost_ns), format_ns(time.min_ns),
               format_ns(time.max_ns), format_ns(time.mean_ns()), format_ns(time.quantile_ns(0.5)),
               format_ns(time.quantile_ns(0.99)), format_ns(time.quantile_ns(0.999)));
@@ -171,7 +173,7 @@ std::string write_text(const Profile& p) {
   const std::vector<Group> classes = group_rows(p, GroupBy::kClass);
   put_head(text, p);
   put_times(text, "VM-EXIT", 12, classes, classes.size());
-  put_times(text, "register", 28, group_rows(p, GroupBy::kRegister), kRegisters);
+  put_times(text, "register", 36, group_rows(p, GroupBy::kRegister), kRegisters);
   put_stages(text, classes);
   put_hottest(text, p);
   put_rest(text, p);

@@ -194,7 +194,7 @@ nlohmann::json report_json(const RunReport& report) {
   out["latency_ns"] = latency;
   if (report.profile) {
     out["source"] = report.profile->source;
-    out["profile"] = profile_json(*report.profile);
+    out["profile"] = profile_part_json(*report.profile);
   }
   return out;
 }

@@ -18,9 +18,10 @@ KernelFit fit_at(const KernelCode& code, std::span<const CodeSite> sites, uint64
     const auto word = code.word(site.pc - offset);
     if (!word) continue;
     ++fit.sites;
-    if ((*word & site.mask) == site.value) ++fit.agree;
+    if (site.agrees(*word)) ++fit.agree;
   }
-  fit.fits = fit.agree >= std::min(kEnough, sites.size()) && fit.agree * 4 >= sites.size() * 3;
+  fit.fits = fit.agree >= std::min(kEnough, sites.size()) && fit.agree * 8 >= fit.sites * 7 &&
+             fit.sites * 2 >= sites.size();
   return fit;
 }
 
@@ -56,8 +57,8 @@ CodeSite code_site(uint64_t pc, unsigned exception_class) {
       return {pc, 0xffe0'001f, 0xd400'0003};
     case 0x18:  // MSR, MRS, SYS
       return {pc, 0xffc0'0000, 0xd500'0000};
-    case 0x24:  // loads and stores (C4.1: op0 x1x0); DC and IC, too, trap so
-      return {pc, 0x0a00'0000, 0x0800'0000};
+    case 0x24:  // loads and stores (C4.1: op0 x1x0)
+      return {pc, 0x0a00'0000, CodeSite::kLoadStore};
     default:
       return {pc, 0, 0};
   }
@@ -93,14 +94,28 @@ KernelFit fit_kernel(const KernelCode& code, std::span<const CodeSite> sites) {
   return best;
 }
 
-double named_share(const SymbolTable& symbols, std::span<const uint64_t> pcs) {
-  size_t kernel = 0, named = 0;
-  for (const uint64_t pc : pcs) {
-    if (!is_kernel_address(pc)) continue;
-    ++kernel;
-    if (symbols.find(pc) != nullptr) ++named;
+KernelFit fit_names(const SymbolTable& symbols, std::span<const CodeSite> sites) {
+  struct Anchor {
+    const char* name;
+    uint32_t value;  // CodeSite's
+  };
+  constexpr Anchor kAnchors[] = {{"cpu_do_idle", 0xd503'0000}, {"__arm_smccc_hvc", 0xd400'0002}};
+  KernelFit best{.fits = true};
+  for (const Anchor& anchor : kAnchors) {
+    const SymbolTable::Symbol* symbol = symbols.find(symbols.address_of(anchor.name));
+    if (symbol == nullptr || symbol->name != anchor.name) continue;
+    for (const CodeSite& site : sites) {
+      if (site.value != anchor.value || site.mask == 0 || !is_kernel_address(site.pc)) continue;
+      ++best.sites;
+      const uint64_t offset = (site.pc - symbol->address) / kKaslrStep * kKaslrStep;
+      if (site.pc - offset - symbol->address >= std::max<uint64_t>(symbol->size, 4)) continue;
+      if (best.agree != 0 && offset != best.offset) continue;
+      best.offset = offset;
+      ++best.agree;
+    }
   }
-  return kernel == 0 ? 1 : static_cast<double>(named) / static_cast<double>(kernel);
+  best.fits = best.sites == 0 || best.agree != 0;
+  return best;
 }
 
 }  // namespace trapline

@@ -30,6 +30,13 @@ std::optional<uint64_t> kaslr_offset(const SymbolTable& symbols, std::string_vie
 struct CodeSite {
   uint64_t pc = 0;
   uint32_t mask = 0, value = 0;
+
+  bool agrees(uint32_t word) const {
+    // What aborts on data is a load or store, or DC or IC by address.
+    const bool maintenance = value == kLoadStore && (word & 0xfff8'f000) == 0xd508'7000;
+    return (word & mask) == value || maintenance;
+  }
+  static constexpr uint32_t kLoadStore = 0x0800'0000;
 };
 // Of an exit by ESR_EL2.EC, mask 0 where it says nothing.
 CodeSite code_site(uint64_t pc, unsigned exception_class);
@@ -50,11 +57,14 @@ struct KernelFit {
 };
 // The offset at which the Image agrees with the sites: none is tried first, then all that lead the
 // sites into it. Some sites must differ: Linux patches itself when it boots (alternatives, static
-// keys). So it fits where at least 8 agree, and 3 of 4.
+// keys); and some lie in modules. So it fits where at least 8 agree, those are 7 of 8 in the Image,
+// and half of the sites are in it.
 KernelFit fit_kernel(const KernelCode& code, std::span<const CodeSite> sites);
 
-// The share of `pcs` in a kernel's half of the address space for which `symbols` has a name.
-double named_share(const SymbolTable& symbols, std::span<const uint64_t> pcs);
+// The same of symbols alone, from where a kernel waits and calls its hypervisor: WFI is in
+// `cpu_do_idle`, HVC in `__arm_smccc_hvc`. Symbols or sites without either fit as they are, since
+// nothing speaks against them.
+KernelFit fit_names(const SymbolTable& symbols, std::span<const CodeSite> sites);
 
 }  // namespace trapline
 

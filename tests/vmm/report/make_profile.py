@@ -93,7 +93,7 @@ def distribution(times):
     for ns in times:
         b = bucket(ns)
         buckets[b] = buckets.get(b, 0) + 1
-    at = lambda q: times[int(q * (len(times) - 1))] if times else 0
+    at = lambda q: times[max(1, math.ceil(q * len(times))) - 1] if times else 0
     total = sum(times)
     return {"count": len(times), "sum": total, "min": at(0), "max": at(1),
             "mean": total / len(times) if times else 0, "p50": at(.5), "p90": at(.9), "p99": at(.99),

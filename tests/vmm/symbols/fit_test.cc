@@ -52,7 +52,7 @@ TEST(KernelFit, AnotherKernelDoesNotFit) {
 
 TEST(KernelFit, AFewPatchedInstructionsDoNotMatter) {
   Kernel kernel;
-  for (size_t i = 0; i < 8; ++i) kernel.put(kernel.sites[i].pc - kBase, 0xd503'201f);
+  for (size_t i = 0; i < 4; ++i) kernel.put(kernel.sites[i].pc - kBase, 0xd503'201f);
   EXPECT_TRUE(fit_kernel({kernel.bytes, kBase}, kernel.sites).fits);
 }
 

@@ -4,31 +4,35 @@ const profiles = data.profiles;
 const two = profiles.length === 2;
 const letters = ['A', 'B'];
 
+const nbsp = '\u00a0';  // a number and its unit stay on one line
 const formatCount = d3.format(',');
 const digits3 = (x) => (x < 9.995 ? x.toFixed(2) : x < 99.95 ? x.toFixed(1) : x.toFixed(0));
 function formatNs(ns) {
   const size = Math.abs(ns);
-  if (size < 999.5) return `${Math.round(ns)} ns`;
+  if (size < 999.5) return `${Math.round(ns)}${nbsp}ns`;
   const [scale, unit] = size < 999.5e3 ? [1e3, 'µs'] : size < 999.5e6 ? [1e6, 'ms'] : [1e9, 's'];
-  return `${ns < 0 ? '−' : ''}${digits3(size / scale)} ${unit}`;
+  return `${ns < 0 ? '−' : ''}${digits3(size / scale)}${nbsp}${unit}`;
 }
+// Of an axis: without zeros at the end.
+const formatTick = (ns) => formatNs(ns).replace(/\.(\d*?)0+(?=\u00a0)/, (_, digits) => (digits ? `.${digits}` : ''));
 function formatShare(part, whole) {
   if (!(whole > 0)) return '–';
   const percent = 100 * part / whole;
-  if (percent === 0) return '0 %';
-  if (percent < 0.1) return '< 0.1 %';
-  return `${percent < 9.95 ? percent.toFixed(1) : percent.toFixed(0)} %`;
+  if (percent === 0) return `0${nbsp}%`;
+  if (percent < 0.1) return `<${nbsp}0.1${nbsp}%`;
+  return `${percent < 9.95 ? percent.toFixed(1) : percent.toFixed(0)}${nbsp}%`;
 }
 const formatRate = (x) => (x < 1000 ? x.toFixed(0) : d3.format('.3~s')(x));
-// How b compares with a, as "+12 %" or "2.4×".
+// How b compares with a, as "+12 %", "2.40×" or "230× less".
 function formatChange(a, b) {
   if (a === b) return '±0';
   if (a === 0) return 'new';
   if (b === 0) return 'gone';
+  if (a / b >= 10) return `${digits3(a / b)}× less`;
   if (b / a >= 2) return `${digits3(b / a)}×`;
   const percent = 100 * (b / a - 1);
   const text = Math.abs(percent) < 9.95 ? Math.abs(percent).toFixed(1) : Math.abs(percent).toFixed(0);
-  return `${percent < 0 ? '−' : '+'}${text} %`;
+  return `${percent < 0 ? '−' : '+'}${text}${nbsp}%`;
 }
 
 // Texts of a guest's (names, notes) go in as text nodes only.
@@ -40,7 +44,7 @@ function el(tag, attributes, ...children) {
     else if (name === 'style') node.style.cssText = value;
     else node.setAttribute(name, value === true ? '' : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
   return node;
 }
 

@@ -1,7 +1,9 @@
 // What the decoded-instruction cache did, and what else was counted.
 function cacheCard() {
   if (!profiles.some((p) => Object.keys(p.icache).length || Object.keys(p.counters).length)) return null;
-  return card('cache', 'Decoded-instruction cache', 'Of the exits whose instruction had to be known.', [], (body) => {
+  const cached = profiles.some((p) => Object.keys(p.icache).length);
+  const [title, lead] = cached ? ['Decoded-instruction cache', 'Of the exits whose instruction had to be known.'] : ['Also counted', ''];
+  return card('cache', title, lead, [], (body) => {
     pair(body, (cell, p) => {
       const {hits = 0, misses = 0, ...rest} = p.icache;
       if (hits + misses) {
@@ -12,7 +14,7 @@ function cacheCard() {
             el('i', {style: `flex:${part.ns / (hits + misses)} 0 0;background:${part.colour}`}),
             () => [tipRow(part.colour, part.name, formatCount(part.ns))]))),
           legend(parts.map((part) => [part.colour, part.name, formatCount(part.ns)])));
-      } else {
+      } else if (Object.keys(p.icache).length) {
         cell.append(el('p', {class: 'muted'}, 'No exit needed it: every data abort had a syndrome.'));
       }
       const facts = [...Object.entries(rest), ...Object.entries(p.counters)];

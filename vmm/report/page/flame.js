@@ -5,9 +5,8 @@ function flameCard() {
   const zoomed = [[], []];  // the path of names that fills the width
   const kRow = 21;
   const warm = ['#f3c59b', '#f0b48a', '#f6d3a6', '#eebd92', '#f2ae7e', '#f7dcb4'];
-  const exits = ['#9cc3ec', '#8fd0c6', '#e7a9cb', '#cdc878', '#bfafe8', '#f0a5a0', '#a3d2e6', '#d6bba2'];
   const hash = (text) => [...text].reduce((h, c) => (h * 31 + c.charCodeAt(0)) >>> 0, 7);
-  const colourOf = (d) => (d.data.exit ? exits[hash(d.data.exit) % exits.length] : warm[hash(d.data.name) % warm.length]);
+  const colourOf = (d) => (d.data.exit ? `color-mix(in srgb, ${deviceColour(d.data.exit)} 55%, white)` : warm[hash(d.data.name) % warm.length]);
 
   function tree(p) {
     const root = {name: 'all', children: new Map(), count: 0, time_ns: 0};
@@ -67,7 +66,7 @@ function flameCard() {
   const sampled = profiles.some((p) => p.stacks_sampled);
   const shown = card('flame', sampled ? 'Stacks that lead to exits' : 'Exits by class, device, register and symbol',
     sampled ? 'Guest call stacks of a sample of the exits, the outermost at the top; what exited is at the bottom.'
-            : 'The input has no call stacks (--profile-stacks takes them): each exit by what it was and where.',
+            : 'The input has no call stacks (of a run, --profile-stacks takes them): each exit by what it was and where.',
     [choice('Width', [['count', 'by count'], ['time', 'by time']], by, (value) => { by = value; shown.redraw(); })],
     (body) => pair(body, chart));
   return shown;

@@ -1,6 +1,6 @@
 // The guest instructions that exit: sorted, filtered.
 function instructionsCard() {
-  const kFirst = 25;
+  const first = () => (innerWidth <= 760 ? 12 : 25);
   const columns = [
     {key: 'symbol', name: 'Where', text: true}, {key: 'exit', name: 'Exit', text: true}, {key: 'count', name: 'Count'},
     {key: 'p50', name: 'p50'}, {key: 'p99', name: 'p99'}, {key: 'max', name: 'Max'}, {key: 'cost_ns', name: 'Cost'},
@@ -46,7 +46,7 @@ function instructionsCard() {
       const text = (row) => `${row.symbol || ''} ${row.pc || ''} ${row.exit} ${row.text || ''} isv=${row.isv}`.toLowerCase();
       const rows = p.instructions.filter((row) => text(row).includes(filter))
         .sort((a, b) => (down ? -1 : 1) * d3.ascending(a[sort] || '', b[sort] || ''));
-      const some = all ? rows : rows.slice(0, kFirst);
+      const some = all ? rows : rows.slice(0, first());
       body.append(el('table', {},
         el('thead', {}, el('tr', {}, ...columns.map((c) => el('th', {
           class: c.text ? null : 'r', scope: 'col', 'aria-sort': c.key === sort ? (down ? 'descending' : 'ascending') : null,

@@ -12,10 +12,11 @@ function latencyCard() {
                                         : p[by];
       for (const g of groups) {
         if (!g.time.count) continue;
-        const row = names.get(g.label) || {label: g.label, sub: by === 'registers' ? g.class : '', of: [null, null], cost: 0};
+        const name = `${g.label} ${g.class || ''}`;  // one label may be of two classes
+        const row = names.get(name) || {label: g.label, sub: by === 'registers' ? g.class : '', of: [null, null], cost: 0};
         row.of[k] = g;
         row.cost += g.cost_ns;
-        names.set(g.label, row);
+        names.set(name, row);
       }
     });
     return [...names.values()].sort((a, b) => b.cost - a.cost).slice(0, kMost);
@@ -59,27 +60,27 @@ function latencyCard() {
   }
 
   const hasLatencies = profiles.some((p) => Object.values(p.latencies).some((l) => l.count));
-  const options = [['classes', 'by class'], ['registers', 'by register'], ...(hasLatencies ? [['latencies', 'interrupts']] : [])];
+  const options = [['classes', 'by class'], ['registers', 'by register'], ...(hasLatencies ? [['latencies', 'latencies']] : [])];
   const shown = card('latency', 'How long exits take',
     'Handling time on a logarithmic axis, sleep apart. The tall line is the median; then p90, p99 and p99.9; the dot is the maximum.'
       + (two ? ' A above its line, B below it.' : ''),
     [choice('Of', options, by, (value) => { by = value; shown.redraw(); })],
     (body) => {
       const list = rows();
+      if (!list.length) { body.append(el('p', {class: 'muted'}, 'Nothing was timed.')); return; }
       const grid = el('div', {class: 'dist'}, el('span', {class: 'h l'}), el('span', {class: 'h plot'}),
         ...['p50', 'p90', 'p99', 'p99.9', 'max'].map((name) => el('span', {class: 'h'}, name)));
       body.append(grid);
       const cells = list.map((row) => {
         const cell = el('div', {class: 'plot'});
         const counts = row.of.map((g) => (g ? formatCount(g.count) : '0'));
-        grid.append(el('div', {class: 'name'}, row.label, el('small', {}, [row.sub, two ? counts.join(' → ') : counts[0]].filter(Boolean).join(' · '))), cell);
+        grid.append(el('div', {class: 'name'}, by === 'latencies' ? row.label.replace(/_/g, ' ') : row.label, el('small', {}, [row.sub, two ? counts.join(' → ') : counts[0]].filter(Boolean).join(' · '))), cell);
         for (const [name, label] of [['p50', 'p50'], ['p90', 'p90'], ['p99', 'p99'], ['p999', 'p99.9'], ['max', 'max']]) {
           grid.append(el('div', {class: 'f', 'data-label': label}, ...row.of.slice(0, profiles.length).map((g, k) =>
             el('span', two ? {class: k ? 'b' : 'a'} : {}, g ? formatNs(g.time[name]) : '–'))));
         }
         return cell;
       });
-      if (!list.length) { body.append(el('p', {class: 'muted'}, 'Nothing was timed.')); return; }
       const axisCell = el('div', {class: 'plot'});
       grid.append(el('span', {class: 'name'}), axisCell);
       const width = axisCell.clientWidth;

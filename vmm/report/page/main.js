@@ -9,7 +9,8 @@ document.getElementById('sections').append(...[...cards, ...halves].filter(Boole
   .map((c) => el('a', {href: `#${c.id}`}, c.title)));
 document.getElementById('foot').append('Made by trapline report. This page holds all of its data and loads nothing.');
 
-const drawAll = () => redraws.forEach((redraw) => redraw());
+// In a window that has no size yet there is nothing to draw on: the observer calls again.
+const drawAll = () => { if (main.clientWidth > 120) redraws.forEach((redraw) => redraw()); };
 drawAll();
 let width = main.clientWidth;
 new ResizeObserver(() => {
@@ -19,8 +20,14 @@ new ResizeObserver(() => {
 }).observe(main);
 
 const root = document.documentElement;
+const system = matchMedia('(prefers-color-scheme: dark)');
 document.getElementById('theme').addEventListener('click', () => {
-  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
-  root.dataset.theme = dark ? 'light' : 'dark';
-  try { localStorage.setItem('trapline-theme', root.dataset.theme); } catch (_) { /* kept for this visit only */ }
+  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : system.matches;
+  // What the system says anyway is not held against it later.
+  if (dark !== system.matches) delete root.dataset.theme;
+  else root.dataset.theme = dark ? 'light' : 'dark';
+  try {
+    if (root.dataset.theme) localStorage.setItem('trapline-theme', root.dataset.theme);
+    else localStorage.removeItem('trapline-theme');
+  } catch (_) { /* kept for this visit only */ }
 });

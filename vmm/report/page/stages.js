@@ -2,13 +2,13 @@
 function bars(rows, colourOf) {
   return el('div', {class: 'bars'}, ...rows.flatMap((row) => [
     el('div', {class: 'name'}, row.label, row.sub ? el('small', {}, row.sub) : null),
+    el('div', {class: 'value'}, ...row.values.map((value) => el('div', {}, value))),
     el('div', {class: 'plot'}, ...row.stacks.map((parts) => {
       const sum = d3.sum(parts, (part) => part.ns);
       return el('div', {class: 'stack'}, ...parts.filter((part) => part.ns > 0).map((part) => withTip(
         el('i', {style: `flex:${part.ns / sum} 0 0;background:${colourOf(part.name)}`}),
         () => [el('b', {}, row.label), tipRow(colourOf(part.name), part.name, `${formatNs(part.ns)}, ${formatShare(part.ns, sum)}`)])));
     })),
-    el('div', {class: 'value'}, ...row.values.map((value) => el('div', {}, value))),
   ]));
 }
 
@@ -30,7 +30,7 @@ function stagesCard() {
     (body) => {
       const groups = profiles[0][by].filter((g) => g.time.count).slice(0, 12);
       body.append(bars(groups.map((g) => {
-        const both = [g, two ? profiles[1][by].find((other) => other.label === g.label) : null].filter((one) => one && one.time.count);
+        const both = [g, two ? profiles[1][by].find((other) => other.label === g.label && other.class === g.class) : null].filter((one) => one && one.time.count);
         return {label: g.label, sub: g.sleep_ns > 0 ? `and ${formatNs(g.sleep_ns)} asleep in all` : '',
                 stacks: both.map(partsOf), values: both.map((one) => formatNs(one.time.mean))};
       }), colourOf));

@@ -53,12 +53,12 @@ function timelineCard() {
       .call(d3.axisLeft(y).ticks(4).tickSize(-(width - m.left - m.right)).tickFormat((v) => (v ? formatRate(v) : '0')))
       .call((g) => g.select('.domain').remove());
     svg.append('g').attr('class', 'axis').attr('transform', `translate(0,${height - m.bottom})`)
-      .call(d3.axisBottom(x).ticks(Math.max(2, Math.floor(width / 110))).tickSizeOuter(0).tickFormat((v) => (v ? formatNs(v) : '0')));
+      .call(d3.axisBottom(x).ticks(Math.max(2, Math.floor(width / 110))).tickSizeOuter(0).tickFormat((v) => (v ? formatTick(v) : '0')));
     const stack = d3.stack().keys(d3.range(visible.length)).value((i, k) => (visible[k].counts[Math.min(i, n - 1)] || 0) * rate);
     const at = (i) => x(i * p.timeline.slice_ns);
     const area = d3.area().x((_, i) => at(i)).y0((d) => y(d[0])).y1((d) => y(d[1])).curve(d3.curveStepAfter);
     svg.append('g').selectAll('path').data(stack(d3.range(n + 1))).join('path')
-      .attr('d', area).style('fill', (d) => colourOf(visible[d.key].name)).style('stroke', 'var(--surface)').style('stroke-width', .5);
+      .attr('d', area).style('fill', (d) => colourOf(visible[d.key].name)).style('stroke', 'var(--surface)').style('stroke-width', width / n > 3 ? .5 : 0);
     const cursor = svg.append('line').attr('y1', m.top).attr('y2', height - m.bottom).style('stroke', 'var(--text)').attr('opacity', 0);
     cell.append(svg.node());
     svg.node().addEventListener('pointermove', (event) => {
