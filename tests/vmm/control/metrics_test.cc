@@ -27,8 +27,9 @@ TEST(OpenMetrics, BucketsAddUp) {
   OpenMetrics metrics("vm");
   const std::string text = metrics.text(machine.status(), machine.live());
   const std::string series = "trapline_exit_seconds_bucket{class=\"HVC64\",isv=\"\",le=";
-  for (const char* line : {"\"1e-07\"} 1\n", "\"2.5e-07\"} 2\n", "\"1e-06\"} 2\n",
-                           "\"2.5e-06\"} 3\n", "\"0.001\"} 3\n", "\"0.01\"} 4\n", "\"+Inf\"} 4\n"}) {
+  for (const char* line :
+       {"\"1e-07\"} 1\n", "\"2.5e-07\"} 2\n", "\"1e-06\"} 2\n", "\"2.5e-06\"} 3\n",
+        "\"0.001\"} 3\n", "\"0.01\"} 4\n", "\"+Inf\"} 4\n"}) {
     EXPECT_NE(text.find(series + line), std::string::npos) << line << text;
   }
   EXPECT_TRUE(text.ends_with("\n# EOF\n"));

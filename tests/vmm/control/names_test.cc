@@ -16,9 +16,9 @@ TEST(Names, LettersDigitsAndThree) {
     EXPECT_EQ(check_vm_name(good), "") << good;
   }
   EXPECT_EQ(check_vm_name(std::string(64, 'x')), "");
-  for (const std::string& bad : {std::string(), std::string(65, 'x'), std::string("a/b"),
-                                 std::string(".."), std::string(".a"), std::string("a b"),
-                                 std::string("a\0b", 3), std::string("\xc3\xa4")}) {
+  for (const std::string& bad :
+       {std::string(), std::string(65, 'x'), std::string("a/b"), std::string(".."),
+        std::string(".a"), std::string("a b"), std::string("a\0b", 3), std::string("\xc3\xa4")}) {
     EXPECT_NE(check_vm_name(bad), "") << bad;
     EXPECT_EQ(check_vm_name(bad).find('\n'), std::string::npos);
   }

@@ -69,9 +69,9 @@ TEST(Verbs, AnswerWithOneLine) {
   EXPECT_EQ(status["name"], "vm");
   const auto stat = nlohmann::json::parse(verbs.answer(R"({"verb": "stat"})").line);
   EXPECT_EQ(stat["stat"]["vcpus"].size(), 2u);
-  EXPECT_EQ(nlohmann::json::parse(
-                verbs.answer(R"({"verb": "profile", "action": "report"})").line)["ok"],
-            false);
+  EXPECT_EQ(
+      nlohmann::json::parse(verbs.answer(R"({"verb": "profile", "action": "report"})").line)["ok"],
+      false);
 }
 
 TEST(Events, TheLastOnesAreKept) {
