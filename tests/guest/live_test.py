@@ -73,8 +73,8 @@ def await_name(name):
 
 def connect(name):
     client = socket.socket(socket.AF_UNIX)
+    client.connect(path_of(name))  # waits while many do
     client.settimeout(WAIT_S)
-    client.connect(path_of(name))
     return client
 
 

@@ -166,7 +166,7 @@ bool ControlServer::answer(Connection& client, Time now) {
 
 // As many requests as have been sent, until a reply is not taken at once.
 bool ControlServer::answer_control(Connection& client, Time now) {
-  constexpr int kMostAtOnce = 16;
+  constexpr int kMostAtOnce = 4;
   for (int i = 0; i < kMostAtOnce && client.unsent() == 0; ++i) {
     const size_t end = client.input().find('\n');
     if (end == std::string_view::npos) {

@@ -23,7 +23,7 @@
 namespace trapline {
 namespace {
 
-constexpr int kBacklog = 64;
+constexpr int kBacklog = 128;
 constexpr std::string_view kUnix = "unix:", kTcp = "tcp:";
 
 std::string folder_of(const std::string& path) {
