@@ -83,6 +83,7 @@ std::string check(const Options& o, const std::string& memory_text) {
     std::string error = check_metrics_address(o.metrics);
     if (!error.empty()) return "--metrics " + o.metrics + ": " + error;
   }
+  if (!o.record.empty() && o.record == o.stats) return "--record and --stats name one file";
   if (o.profile_stacks != 0 && !o.profile) return "--profile-stacks needs --profile";
   return {};
 }
@@ -155,6 +156,8 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
                         "attribute every exit to its guest instruction, in the --stats file");
   add_number(run_command, "--profile-stacks", options.profile_stacks, 0, 1'000'000'000,
              "and take the guest's call stack of one exit in N; 0: none", "0");
+  run_command->add_option("--record", options.record,
+                          "every exit into a trace, for `replay` and `report`");
   run_command
       ->add_option("--symbols", options.symbols,
                    "names for the profile: vmlinux or another ELF, an Image, System.map or "
@@ -179,6 +182,18 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       "What instruction words do: hex words, or - for standard input (words apart by blanks,\n"
       "# begins a comment)");
   decode_command->add_option("words", line.words, "32-bit hex words");
+  CLI::App* replay_command = app.add_subcommand(
+      "replay", "A trace's exits through the exit path again, compared and timed");
+  ReplayCommandOptions& replay = line.replay;
+  replay_command->add_option("trace", replay.file, "what `run --record F` wrote")->required();
+  replay_command->add_option("--decoder", replay.decoder, "native or capstone; else as recorded")
+      ->transform(CLI::IsMember({"native", "capstone"}).description(""));
+  replay_command
+      ->add_option("--icache", replay.icache, "off, rewalk, recheck or protect; else as recorded")
+      ->transform(CLI::IsMember({"off", "rewalk", "recheck", "protect"}).description(""));
+  add_number(replay_command, "--repeat", replay.repeat, 1, 1'000'000, "times; the best one counts",
+             "1");
+  replay_command->add_option("--stats", replay.stats, "write statistics as JSON");
   const CLI::App* const report_command = add_report_command(app, line.report);
   add_live_commands(app, line.live);
 
@@ -205,6 +220,10 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   if (line.live.command != LiveOptions::Command::kNone) {
     line.command = CommandLine::Command::kLive;
     if (std::string error = check_live_options(line.live); !error.empty()) return Error{error};
+    return line;
+  }
+  if (replay_command->parsed()) {
+    line.command = CommandLine::Command::kReplay;
     return line;
   }
   if (report_command->parsed()) {

@@ -7,6 +7,7 @@
 #include "vmm/cli/command_line.h"
 #include "vmm/cli/live.h"
 #include "vmm/cli/process.h"
+#include "vmm/cli/replay.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run.h"
 #include "vmm/machine/machine.h"
@@ -33,6 +34,8 @@ int main_checked(int argc, char** argv) {
       return report_command(line->report);
     case CommandLine::Command::kLive:
       return live_command(line->live);
+    case CommandLine::Command::kReplay:
+      return replay_command(line->replay);
     case CommandLine::Command::kRun:
       return run_command(line->options);
   }

@@ -114,6 +114,10 @@ int run_command(const Options& options) {
   const RunReport report = (*machine)->report();
   std::string error;
   if (!options.stats.empty()) error = write_statistics(options, report);
+  if (!options.record.empty()) {
+    const std::string broken = (*machine)->finish_recording();
+    if (!broken.empty()) error = "--record " + broken;
+  }
   if (!error.empty()) status = kBadInput;
   // Nothing is left to lose: whoever is tired of waiting for a reader of our messages ends it here.
   signals.set({.stop = [status](int) { _exit(status); }, .report = {}});

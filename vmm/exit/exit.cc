@@ -190,16 +190,23 @@ Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
   record.region = nullptr;
   record.view = &view;
   record.vcpu = &vcpu_;
+  record.fault = &fault;
   record.staged = sampled;
   emulate_.observer = &watcher_;
+  CpuView* through = &view;
+  if (every_exit_) {
+    for (const Observing& o : observers_) {
+      if (o.attention == Attention::kEveryExit) through = &o.observer->begins(exit, *through);
+    }
+  }
   if (sampled) {
     record.stages_passed = 0;
     record.stages.fill(0);
     record.start = host_cycles();
-    record.answer = dispatch(exit, view, StageClock(record));
+    record.answer = dispatch(exit, *through, StageClock(record));
   } else {
     record.start = host_cycles();
-    record.answer = dispatch(exit, view, NoStages{});
+    record.answer = dispatch(exit, *through, NoStages{});
   }
   record.total = host_cycles() - record.start;
   emulate_.observer = &counters_;
@@ -225,6 +232,10 @@ void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t off
   record.write = write;
   record.value = value;
   record.abort = abort;
+  if (!handler_.every_exit_) return;
+  for (const Observing& o : handler_.observers_) {
+    o.observer->accessed(region, offset, size, write, value, abort);
+  }
 }
 
 void ExitHandler::Watcher::unmapped_access(uint64_t ipa, unsigned size, bool write) {

@@ -124,6 +124,11 @@ std::string Machine::assemble(MakeBackend make_backend) {
   if (error.empty()) error = peripherals_->add_devices();
   if (!error.empty()) return error;
 
+  if (!options_.record.empty()) {
+    error = start_recording();
+    if (!error.empty()) return error;
+  }
+
   DeviceTreeInput tree;
   tree.options = &options_;
   tree.plan = &plan_;
@@ -139,11 +144,13 @@ std::string Machine::assemble(MakeBackend make_backend) {
 // A cache entry made from these bytes is stale (policy `protect`).
 void Machine::memory_written(uint64_t ipa, uint64_t size) {
   for (auto& cpu : cpus_) cpu->exits.instructions().memory_written(ipa, size);
+  if (recording_ != nullptr) recording_->memory_written(ipa, size);
 }
 
 // Stage 2 may now refuse or answer otherwise what a cache entry was made from.
 void Machine::memory_map_changed() {
   for (auto& cpu : cpus_) cpu->exits.instructions().memory_map_changed();
+  if (recording_ != nullptr) recording_->map_changed();
 }
 
 // --- start, reset, end ---

@@ -34,6 +34,7 @@
 #include "vmm/memory/stage2.h"
 #include "vmm/stats/irq_probe.h"
 #include "vmm/stats/report.h"
+#include "vmm/trace/recorder.h"
 #include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/vcpu.h"
 
@@ -83,6 +84,8 @@ class Machine final : public PowerControl,
   bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
   bool is_guest_memory(uint64_t ipa) const override { return memory_.slot(ipa) != nullptr; }
 
+  // --record: the end of the trace, once run() is over. One line; empty on success.
+  std::string finish_recording();
   // Profiling, from now on and from nothing; while no vCPU runs.
   void start_profile();
   // What was counted stays to be reported.
@@ -160,6 +163,7 @@ class Machine final : public PowerControl,
   RunReport counts(double wall_seconds, uint64_t cycles) const;
   bool profiling() const;
   std::string with_parked_vcpus(const std::function<void()>& change);
+  std::string start_recording();
   Profile profile(const RunReport& report);
   void debug_stop(Cpu& cpu, const DebugStop& stop);
   void debug_step(Cpu& cpu);
@@ -189,6 +193,7 @@ class Machine final : public PowerControl,
   std::unique_ptr<RowBudget> profile_rows_;
   uint64_t profile_start_ = 0;  // host cycles
   uint64_t profile_end_ = 0;    // 0: it goes on
+  std::unique_ptr<trace::Recording> recording_;  // --record
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::mutex power_mutex_;
   std::condition_variable power_changed_;

@@ -97,9 +97,8 @@ RunReport Machine::counts(double wall_seconds, uint64_t cycles) const {
   report.wall_seconds = wall_seconds;
   report.ns_per_cycle = cycles == 0 ? 1 : wall_seconds * 1e9 / static_cast<double>(cycles);
   report.cpus = options_.cpus;
-  static constexpr const char* kPolicies[] = {"off", "rewalk", "recheck", "protect"};
-  report.icache_policy = kPolicies[static_cast<size_t>(options_.icache)];
-  report.decoder = options_.decoder == DecoderChoice::kNative ? "native" : "capstone";
+  report.icache_policy = name_of(options_.icache);
+  report.decoder = name_of(options_.decoder);
   report.backend = backend_->name();
   report.clock = options_.icount ? "icount" : "host";
   report.bus = &bus_;

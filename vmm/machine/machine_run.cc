@@ -141,6 +141,7 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
   const uint64_t start = host_cycles();
   cpu.vcpu.wait_for_event(timeout_ns, wfe);
   if (cpu.profiled.load(std::memory_order_relaxed)) cpu.profile->slept(host_cycles() - start);
+  if (recording_ != nullptr) recording_->vcpu(cpu.index).slept(host_cycles() - start);
   if (std::exchange(cpu.restart, false)) {
     cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
   }
