@@ -12,6 +12,8 @@
 
 #include "vmm/config/platform.h"
 #include "vmm/config/size.h"
+#include "vmm/control/names.h"
+#include "vmm/control/sockets.h"
 #include "vmm/soft/soft_vcpu.h"
 
 namespace trapline {
@@ -74,6 +76,13 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
   if (o.profile && o.stats.empty())
     return "--profile needs --stats F: the file that it is written to";
+  if (!o.name.empty()) {
+    if (std::string error = check_vm_name(o.name); !error.empty()) return "--name: " + error;
+  }
+  if (!o.metrics.empty()) {
+    std::string error = check_metrics_address(o.metrics);
+    if (!error.empty()) return "--metrics " + o.metrics + ": " + error;
+  }
   if (!o.record.empty() && o.record == o.stats) return "--record and --stats name one file";
   if (o.profile_stacks != 0 && !o.profile) return "--profile-stacks needs --profile";
   return {};
@@ -156,6 +165,10 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       ->capture_default_str();
   add_number(run_command, "--max-insns", options.max_insns, 0, ~uint64_t{0},
              "stop after so many: status 124; 0: no limit", "0");
+  run_command->add_option("--name", options.name,
+                          "a control socket of that name, for trapline list, stat, top and ctl");
+  run_command->add_option("--metrics", options.metrics,
+                          "unix:PATH or tcp:PORT (loopback): OpenMetrics over HTTP, /metrics");
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
   add_number(run_command, "--gdb", options.gdb_port, 0, 65535,
@@ -182,10 +195,11 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
              "1");
   replay_command->add_option("--stats", replay.stats, "write statistics as JSON");
   const CLI::App* const report_command = add_report_command(app, line.report);
+  add_live_commands(app, line.live);
 
   const std::string command = argc > 1 ? argv[1] : "-";
-  if (command[0] != '-' && command != "run" && command != "decode" && command != "replay" &&
-      command != "report") {
+  const auto called = [&command](const CLI::App* sub) { return sub->get_name() == command; };
+  if (command[0] != '-' && std::as_const(app).get_subcommands(called).empty()) {
     return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
   }
   try {
@@ -201,6 +215,11 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   }
   if (decode_command->parsed()) {
     line.command = CommandLine::Command::kDecode;
+    return line;
+  }
+  if (line.live.command != LiveOptions::Command::kNone) {
+    line.command = CommandLine::Command::kLive;
+    if (std::string error = check_live_options(line.live); !error.empty()) return Error{error};
     return line;
   }
   if (replay_command->parsed()) {

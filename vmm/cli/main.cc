@@ -5,6 +5,7 @@
 
 #include "decode/format.h"
 #include "vmm/cli/command_line.h"
+#include "vmm/cli/live.h"
 #include "vmm/cli/process.h"
 #include "vmm/cli/replay.h"
 #include "vmm/cli/report.h"
@@ -31,6 +32,8 @@ int main_checked(int argc, char** argv) {
       return decode_main(line->words, std::cin, std::cout, std::cerr);
     case CommandLine::Command::kReport:
       return report_command(line->report);
+    case CommandLine::Command::kLive:
+      return live_command(line->live);
     case CommandLine::Command::kReplay:
       return replay_command(line->replay);
     case CommandLine::Command::kRun:

@@ -46,6 +46,8 @@ struct Options {
   std::string record;            // a trace of every exit
   std::string symbols = "auto";  // a file; "auto": the kernel's own tables in guest memory
   uint64_t max_insns = 0;        // 0: no limit
+  std::string name;              // of the control socket; empty: none
+  std::string metrics;           // "unix:PATH", "tcp:PORT"; empty: none
   std::string dump_dtb;
   bool no_reboot = false;
   bool kaslr_seed = false;
