@@ -15,12 +15,18 @@ class IrqProbe {
   static constexpr unsigned kPrivate = 32;  // INTIDs below are a CPU's own
 
   IrqProbe(unsigned cpus, unsigned spis) : cpus_(cpus), raised_(cpus * kPrivate + spis) {}
-  // Any thread. A line that rises again before it was taken keeps its first time.
+  // Any thread: the line rises, and falls. What fell untaken is forgotten, else a timer that was
+  // set anew in time would seem to have waited since.
   void raised(unsigned cpu, unsigned intid) {
     std::atomic<uint64_t>* at = slot(cpu, intid);
     uint64_t never = 0;
     if (at != nullptr && at->load(std::memory_order_relaxed) == 0) {
       at->compare_exchange_strong(never, host_cycles(), std::memory_order_relaxed);
+    }
+  }
+  void lowered(unsigned cpu, unsigned intid) {
+    if (std::atomic<uint64_t>* at = slot(cpu, intid); at != nullptr) {
+      at->store(0, std::memory_order_relaxed);
     }
   }
   // Of an INTID that the guest has just acknowledged: host cycles since it was raised; 0: not

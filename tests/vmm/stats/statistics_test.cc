@@ -20,6 +20,17 @@ TEST(Histogram, QuantilesAreWithinThreePercent) {
   }
 }
 
+// As Distribution::quantile_ns: the 99th percentile of two is the larger.
+TEST(Histogram, QuantilesAreOfTheNearestRank) {
+  Histogram h;
+  h.record(10);
+  h.record(20);
+  for (const auto& [q, value] :
+       {std::pair{0.0, 10u}, {0.5, 10u}, {0.51, 20u}, {0.99, 20u}, {1.0, 20u}}) {
+    EXPECT_EQ(h.quantile(q), value) << q;
+  }
+}
+
 TEST(Histogram, Extremes) {
   Histogram h;
   EXPECT_EQ(h.quantile(0.5), 0u);
