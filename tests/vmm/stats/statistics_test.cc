@@ -104,6 +104,14 @@ TEST(VcpuCounters, CountsByRegisterAndSurvivesASprayingGuest) {
   EXPECT_FALSE(report_table(report).empty());
 }
 
+// A guest chooses its kernel's names.
+TEST(Report, ANameThatIsNoUtf8IsWrittenAllTheSame) {
+  RunReport report;
+  report.profile.emplace().rows.emplace_back().symbol = "a\xff\xfe";
+  const nlohmann::json json = nlohmann::json::parse(report_json_text(report));
+  EXPECT_EQ(json["profile"]["rows"][0]["symbol"], "a\ufffd\ufffd");
+}
+
 TEST(Report, HasTheFieldsOfTheContract) {
   RunReport report;
   report.latency = std::make_unique<ExitLatency>();
