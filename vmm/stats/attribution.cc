@@ -31,7 +31,7 @@ Attribution::Row& Attribution::find_row(uint64_t pc, ExitTarget target, bool& fr
 void Attribution::add(Row& row, const ExitRecord& record) {
   row.time.record(record.total);
   if (!record.staged) return;
-  ++row.staged;
+  row.staged += record.total;
   for (size_t i = 0; i < row.stages.size(); ++i) {
     if ((record.stages_passed >> i & 1) != 0) row.stages[i] += record.stages[i];
   }

@@ -66,8 +66,8 @@ class Attribution {
     uint32_t word = 0;  // the instruction; 0: could not be read
     uint16_t series = 0;
     uint64_t sleep = 0;   // cycles
-    uint64_t staged = 0;  // exits whose stages were timed
-    std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};  // sums over these
+    uint64_t staged = 0;  // cycles: of the exits whose stages were timed
+    std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};  // sums over the same
     Histogram time;                                                     // of all that were recorded
   };
 

@@ -45,7 +45,7 @@ TEST_F(ExitProfileTest, ARowIsAnInstructionItsWordReadOnce) {
   EXPECT_EQ(row.word, exit.vcpu.word);
   EXPECT_EQ(row.time.count(), 2u);
   EXPECT_EQ(row.time.sum(), 80u);
-  EXPECT_EQ(row.staged, 1u);
+  EXPECT_EQ(row.staged, 40u);
   EXPECT_EQ(row.stages[static_cast<size_t>(Stage::kEmulate)], 30u);
   EXPECT_EQ(row.stages[static_cast<size_t>(Stage::kFetch)], 0u);
   EXPECT_EQ(profile.stacks(), nullptr);

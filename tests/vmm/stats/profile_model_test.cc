@@ -140,6 +140,19 @@ TEST_F(ProfileModelTest, StagesOfASampleAreScaledToAll) {
   EXPECT_EQ(profile.timed_every, 1u);
 }
 
+TEST_F(ProfileModelTest, StagesAreNoLongerThanTheExits) {
+  FakeExit exit(ExitKind::kHvc, kCode);
+  for (int i = 0; i < 8; ++i) {
+    exit.record.staged = i == 0;  // the long one
+    exit.record.total = i == 0 ? 100'000 : 100;
+    exit.record.stages_passed = 1u << static_cast<unsigned>(Stage::kWake);
+    exit.record.stages[static_cast<size_t>(Stage::kWake)] = 90'000;
+    profiles_[0].exited(exit.record);
+  }
+  const Profile profile = model(8);
+  EXPECT_DOUBLE_EQ(profile.rows[0].stages_ns.at("wake"), 0.9 * profile.rows[0].time.sum_ns);
+}
+
 TEST_F(ProfileModelTest, TheTimelineHoldsEveryExit) {
   constexpr uint64_t kTargets = Timeline::kSeries + 20;
   uint64_t exits = 0;
