@@ -5,8 +5,8 @@
 namespace trapline {
 namespace {
 
-// Where the kernel's end is not known, its last function is not taken to be longer; of a module, which
-// lies in pages of its own, not to leave its page: behind it may be a module without symbols.
+// Where the kernel's end is not known, its last function is not taken to be longer; of a module,
+// which lies in pages of its own, not to leave its page: behind it may be a module without symbols.
 constexpr uint64_t kLongestLast = 0x1'0000, kPage = 0x1000;
 constexpr size_t kMostModules = 4096;
 
