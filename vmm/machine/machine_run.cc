@@ -140,7 +140,7 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
   const bool wfe = std::exchange(cpu.wait, Cpu::Wait::kNone) == Cpu::Wait::kEvent;
   const uint64_t start = host_cycles();
   cpu.vcpu.wait_for_event(timeout_ns, wfe);
-  if (cpu.profile != nullptr) cpu.profile->slept(host_cycles() - start);
+  if (cpu.profile != nullptr) cpu.profile->slept(cycles_between(start, host_cycles()));
   if (std::exchange(cpu.restart, false)) {
     cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
   }

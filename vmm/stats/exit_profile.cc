@@ -1,5 +1,7 @@
 #include "vmm/stats/exit_profile.h"
 
+#include "vmm/vcpu/host_clock.h"
+
 namespace trapline {
 
 ExitProfile::ExitProfile(unsigned vcpu, uint64_t start, RowBudget& budget, IrqProbe& irqs,
@@ -25,8 +27,7 @@ void ExitProfile::exited(const ExitRecord& record) {
   }
   Attribution::add(row, record);
   exits_ += record.total;
-  // Two CPUs' counters may differ by a little.
-  timeline_.count(row.series, record.start > start_ ? record.start - start_ : 0);
+  timeline_.count(row.series, cycles_between(start_, record.start));
   last_ = &row;
   if (stacks_) stacks_->exited(record, target);
   constexpr SysregId kIar0 = sysreg_id(3, 0, 12, 8, 0), kIar1 = sysreg_id(3, 0, 12, 12, 0);

@@ -35,8 +35,7 @@ class IrqProbe {
     std::atomic<uint64_t>* at = slot(cpu, intid);
     if (at == nullptr) return 0;
     const uint64_t raised = at->exchange(0, std::memory_order_relaxed);
-    const uint64_t now = host_cycles();
-    return raised != 0 && now > raised ? now - raised : 0;
+    return raised != 0 ? cycles_between(raised, host_cycles()) : 0;
   }
 
  private:
