@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,7 +34,7 @@ int fail(std::string text) {
 namespace {
 
 std::string write_statistics(const Options& options, const RunReport& report) {
-  return write_output(options.stats, report_json(report).dump(2) + "\n");
+  return write_output(options.stats, report_json_text(report));
 }
 
 // USR1: the figures so far, and the guest goes on.

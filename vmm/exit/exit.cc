@@ -208,7 +208,7 @@ Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
     record.start = host_cycles();
     record.answer = dispatch(exit, *through, NoStages{});
   }
-  record.total = host_cycles() - record.start;
+  record.total = cycles_between(record.start, host_cycles());
   emulate_.observer = &counters_;
   if (exit.kind == ExitKind::kSysreg) {
     record.write = exit.sysreg_write;

@@ -22,7 +22,7 @@ class StageClock final : private SideWork::Timer {
 
   void lap(Stage stage) {
     const uint64_t now = host_cycles();
-    add(stage, now - last_);
+    add(stage, cycles_between(last_, now));
     last_ = now;
   }
 
@@ -34,7 +34,7 @@ class StageClock final : private SideWork::Timer {
   uint64_t side_work_begins() override { return host_cycles(); }
   // No part of the stage around it: that one's start moves by as much.
   void side_work_ends(SideWork::Kind kind, uint64_t began) override {
-    const uint64_t took = host_cycles() - began;
+    const uint64_t took = cycles_between(began, host_cycles());
     add(kind == SideWork::Kind::kWake ? Stage::kWake : Stage::kArm, took);
     last_ += took;
   }

@@ -1,5 +1,6 @@
 #include "vmm/machine/gic.h"
 
+#include <atomic>
 #include <string>
 
 #include "devices/gicv3/gicv3.h"
@@ -21,13 +22,15 @@ class CpuLine final : public IrqLine {
   bool fiq_;
 };
 
-// A line into the GIC that notes when it rises.
+// A line into the GIC that notes when it rises, and not that its device says so again.
 class ProbedLine final : public IrqLine {
  public:
   ProbedLine(IrqLine& line, IrqProbe& probe, unsigned cpu, unsigned intid)
       : line_(line), probe_(probe), cpu_(cpu), intid_(intid) {}
   void set(bool level) override {
-    if (level) probe_.raised(cpu_, intid_);
+    if (level != level_.exchange(level, std::memory_order_relaxed)) {
+      level ? probe_.raised(cpu_, intid_) : probe_.lowered(cpu_, intid_);
+    }
     line_.set(level);
   }
 
@@ -35,6 +38,7 @@ class ProbedLine final : public IrqLine {
   IrqLine& line_;
   IrqProbe& probe_;
   unsigned cpu_, intid_;
+  std::atomic<bool> level_{false};
 };
 
 class Gicv3Irqchip final : public Irqchip {

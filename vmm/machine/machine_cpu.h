@@ -36,7 +36,7 @@ struct Machine::Cpu {
     const uint64_t end = host_cycles();
     clock.ends(end);
     if (!profiled.load(std::memory_order_relaxed)) return;
-    profile->ran(end - start);
+    profile->ran(cycles_between(start, end));
     const uint64_t kicked = kicked_at.exchange(0, std::memory_order_relaxed);
     if (kicked > start && kicked < end) profile->kicked(end - kicked);
   }

@@ -140,8 +140,9 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
   const bool wfe = std::exchange(cpu.wait, Cpu::Wait::kNone) == Cpu::Wait::kEvent;
   const uint64_t start = host_cycles();
   cpu.vcpu.wait_for_event(timeout_ns, wfe);
-  if (cpu.profiled.load(std::memory_order_relaxed)) cpu.profile->slept(host_cycles() - start);
-  if (recording_ != nullptr) recording_->vcpu(cpu.index).slept(host_cycles() - start);
+  const uint64_t slept = cycles_between(start, host_cycles());
+  if (cpu.profiled.load(std::memory_order_relaxed)) cpu.profile->slept(slept);
+  if (recording_ != nullptr) recording_->vcpu(cpu.index).slept(slept);
   if (std::exchange(cpu.restart, false)) {
     cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
   }

@@ -38,8 +38,8 @@ class DevicesMap {
 };
 
 // "UARTFR" for a device whose registers are known by its name (pl011, pl031, gicd, gicr,
-// virtio...), else "+0x18". As the devices of Trapline call them, so that two reports can be
-// compared.
+// virtio...), else "+0x18", its word. As the devices of Trapline call them, so that two reports can
+// be compared.
 std::string device_register_name(std::string_view device, uint64_t offset);
 
 }  // namespace trapline

@@ -108,7 +108,7 @@ std::string device_register_name(std::string_view device, uint64_t offset) {
       if ((offset & known.mask) - name.start < name.bytes) return std::string(name.name);
     }
   }
-  return fmt::format("+{:#x}", offset);
+  return fmt::format("+{:#x}", offset & ~uint64_t{3});
 }
 
 }  // namespace trapline

@@ -43,7 +43,7 @@ std::vector<const Attribution::Row*> Attribution::rows() const {
 void Attribution::add(Row& row, const ExitRecord& record) {
   row.time.record(record.total);
   if (!record.staged) return;
-  bump(row.staged);
+  bump(row.staged, record.total);
   for (size_t i = 0; i < row.stages.size(); ++i) {
     if ((record.stages_passed >> i & 1) != 0) bump(row.stages[i], record.stages[i]);
   }

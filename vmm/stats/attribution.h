@@ -18,7 +18,8 @@
 
 namespace trapline {
 
-// What an exit reached, in one word: class, and a device's region and offset or a system register.
+// What an exit reached, in one word: class, and a device's region and register, as VcpuCounters
+// tells them apart, or a system register.
 class ExitTarget {
  public:
   ExitTarget() = default;
@@ -29,7 +30,8 @@ class ExitTarget {
     } else if (record.region != nullptr) {
       // A window as large as a flash bank holds no registers: it counts as one.
       constexpr uint64_t kLargest = uint64_t{2} << 20;
-      const uint64_t offset = record.region->size > kLargest ? 0 : record.offset & kOffsetMask;
+      const uint64_t offset =
+          record.region->size > kLargest ? 0 : record.offset & kOffsetMask & ~uint64_t{3};
       bits_ |= kDevice | uint64_t{record.region->index} << kRegionShift | offset;
     }
   }
@@ -53,7 +55,8 @@ class ExitTarget {
 // How many rows all tables of a machine may still make: 4,096 of 9 KB are 36 MB.
 struct RowBudget {
   static constexpr size_t kRows = 4096;
-  std::atomic<size_t> left{kRows};
+  explicit RowBudget(size_t rows = kRows) : left(rows) {}
+  std::atomic<size_t> left;
 };
 
 class Attribution {
@@ -64,8 +67,8 @@ class Attribution {
     uint32_t word = 0;  // the instruction; 0: could not be read
     uint16_t series = 0;
     uint64_t sleep = 0;   // cycles
-    uint64_t staged = 0;  // exits whose stages were timed
-    std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};  // sums over these
+    uint64_t staged = 0;  // cycles: of the exits whose stages were timed
+    std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};  // sums over the same
     Histogram time;                                                     // of all that were recorded
   };
 

@@ -1,5 +1,7 @@
 #include "vmm/stats/exit_profile.h"
 
+#include "vmm/vcpu/host_clock.h"
+
 namespace trapline {
 
 ExitProfile::ExitProfile(unsigned vcpu, uint64_t start, RowBudget& budget, IrqProbe& irqs,
@@ -25,8 +27,8 @@ void ExitProfile::exited(const ExitRecord& record) {
   }
   Attribution::add(row, record);
   exits_ += record.total;
-  timeline_.count(row.series, record.start - start_);
-  if (record.exit_class == ExitClass::kWfx) last_wait_ = &row;
+  timeline_.count(row.series, cycles_between(start_, record.start));
+  last_ = &row;
   if (stacks_) stacks_->exited(record, target);
   constexpr SysregId kIar0 = sysreg_id(3, 0, 12, 8, 0), kIar1 = sysreg_id(3, 0, 12, 12, 0);
   if (target.is_sysreg() && !record.write &&
@@ -38,7 +40,7 @@ void ExitProfile::exited(const ExitRecord& record) {
 
 void ExitProfile::slept(uint64_t cycles) {
   idle_ += cycles;
-  if (last_wait_ != nullptr) last_wait_->sleep += cycles;
+  if (last_ != nullptr) last_->sleep += cycles;
 }
 
 }  // namespace trapline

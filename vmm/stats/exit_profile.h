@@ -21,7 +21,7 @@ class ExitProfile final : public ExitObserver {
 
   void exited(const ExitRecord& record) override;
   // What the machine sees of the vCPU, in host cycles: it was in run(), its exits included; it has
-  // slept in the WFI or WFE that exited last; a kick has brought it out of run().
+  // slept in what exited last, a WFI say; a kick has brought it out of run().
   void ran(uint64_t cycles) { run_ += cycles; }
   void slept(uint64_t cycles);
   void kicked(uint64_t cycles) { kick_to_exit_.record(cycles); }
@@ -46,7 +46,7 @@ class ExitProfile final : public ExitObserver {
   Attribution rows_;
   Timeline timeline_;
   std::optional<StackSamples> stacks_;
-  Attribution::Row* last_wait_ = nullptr;
+  Attribution::Row* last_ = nullptr;  // a sleep is the last exit's: WFI, WFE, or PSCI's suspend
   Histogram irq_to_iar_, kick_to_exit_;
   uint64_t run_ = 0, exits_ = 0, idle_ = 0;
 };

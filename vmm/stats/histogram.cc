@@ -1,5 +1,8 @@
 #include "vmm/stats/histogram.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace trapline {
 
 Histogram::Bucket Histogram::bounds(unsigned index) {
@@ -23,7 +26,9 @@ void Histogram::merge(const Histogram& other) {
 
 uint64_t Histogram::quantile(double q) const {
   if (count_ == 0) return 0;
-  const auto rank = static_cast<uint64_t>(q * static_cast<double>(count_ - 1));
+  // The nearest rank, as Distribution has it.
+  const auto rank =
+      static_cast<uint64_t>(std::max(1.0, std::ceil(q * static_cast<double>(count_)))) - 1;
   uint64_t seen = 0;
   for (unsigned i = 0; i < kBuckets; ++i) {
     seen += buckets_[i];

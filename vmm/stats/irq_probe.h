@@ -20,7 +20,8 @@ class IrqProbe {
     for (auto& at : raised_) at.store(0, std::memory_order_relaxed);
     on_.store(on, std::memory_order_relaxed);
   }
-  // Any thread. A line that rises again before it was taken keeps its first time.
+  // Any thread: the line rises, and falls. What fell untaken is forgotten, else a timer that was
+  // set anew in time would seem to have waited since.
   void raised(unsigned cpu, unsigned intid) {
     if (!on_.load(std::memory_order_relaxed)) return;
     std::atomic<uint64_t>* at = slot(cpu, intid);
@@ -29,14 +30,18 @@ class IrqProbe {
       at->compare_exchange_strong(never, host_cycles(), std::memory_order_relaxed);
     }
   }
+  void lowered(unsigned cpu, unsigned intid) {
+    if (std::atomic<uint64_t>* at = slot(cpu, intid); at != nullptr) {
+      at->store(0, std::memory_order_relaxed);
+    }
+  }
   // Of an INTID that the guest has just acknowledged: host cycles since it was raised; 0: not
   // known.
   uint64_t taken(unsigned cpu, unsigned intid) {
     std::atomic<uint64_t>* at = slot(cpu, intid);
     if (at == nullptr) return 0;
     const uint64_t raised = at->exchange(0, std::memory_order_relaxed);
-    const uint64_t now = host_cycles();
-    return raised != 0 && now > raised ? now - raised : 0;
+    return raised != 0 ? cycles_between(raised, host_cycles()) : 0;
   }
 
  private:

@@ -135,10 +135,11 @@ class Builder {
     if (c == ExitClass::kDataAbortIsv0) row.isv = ProfileRow::Isv::kInvalid;
     row.count = from.time.count();
     row.time = distribution_of(from.time, ns_per_cycle_);
-    // Sums over the sample become sums over all.
-    const double scale = from.staged == 0 ? 0
-                                          : static_cast<double>(from.time.count()) /
-                                                static_cast<double>(from.staged);
+    // Sums over the sample become sums over all, as parts of the time that is known of all: by
+    // counts, one long exit in the sample would make them longer than the exits are.
+    const double scale =
+        from.staged == 0 ? 0
+                         : static_cast<double>(from.time.sum()) / static_cast<double>(from.staged);
     for (size_t i = 0; i < from.stages.size(); ++i) {
       if (from.stages[i] == 0) continue;
       row.stages_ns[stage_name(static_cast<Stage>(i))] = ns(from.stages[i]) * scale;

@@ -199,6 +199,10 @@ nlohmann::json report_json(const RunReport& report) {
   return out;
 }
 
+std::string report_json_text(const RunReport& report) {
+  return report_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 std::string report_table(const RunReport& report) {
   std::string out;
   auto line = [&out](const std::string& text) { out += text + "\n"; };

@@ -34,6 +34,9 @@ struct RunReport {
 };
 
 nlohmann::json report_json(const RunReport& report);
+// The same as text, as --stats writes it. A name that the guest carries need not be UTF-8: what is
+// none in it is replaced.
+std::string report_json_text(const RunReport& report);
 // The exit profile: a table for people.
 std::string report_table(const RunReport& report);
 

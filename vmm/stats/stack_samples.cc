@@ -27,9 +27,17 @@ uint64_t strip(uint64_t address) {
 
 }  // namespace
 
+// 1 to 2 * every_ - 1, as likely each.
+unsigned StackSamples::next() {
+  random_ ^= random_ << 13;
+  random_ ^= random_ >> 17;
+  random_ ^= random_ << 5;
+  return 1 + static_cast<unsigned>(random_ * (2 * uint64_t{every_} - 1) >> 32);
+}
+
 // A frame record is {the caller's x29, the return address} (AAPCS64); the caller's lies higher.
 void StackSamples::take(const ExitRecord& record, ExitTarget target) {
-  left_ = every_;
+  left_ = next();
   Key key{target, record.exit->pc, strip(record.view->regs->x[30]), {}};
   uint64_t frame = record.view->regs->x[29];
   while (key.returns.size() < kFrames) {

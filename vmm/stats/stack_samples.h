@@ -27,8 +27,8 @@ class StackSamples {
   static constexpr size_t kStacks = 4096;
   static constexpr unsigned kFrames = 64;
 
-  // One exit in `every`.
-  explicit StackSamples(unsigned every) : every_(every), left_(every) {}
+  // One exit in `every` on average, at intervals that no periodic guest can match; 1: each.
+  explicit StackSamples(unsigned every) : every_(every), left_(next()) {}
   void exited(const ExitRecord& record, ExitTarget target) {
     if (--left_ == 0) take(record, target);
   }
@@ -39,7 +39,11 @@ class StackSamples {
  private:
   void take(const ExitRecord& record, ExitTarget target);
 
-  unsigned every_, left_;
+  unsigned next();
+
+  unsigned every_;
+  uint32_t random_ = 0x2545f491;
+  unsigned left_;
   std::map<Key, Sum> stacks_;
   uint64_t dropped_ = 0;
 };

@@ -14,7 +14,8 @@ namespace trapline {
 // The whole run fits: when it has become too long, two slices are made one.
 class Timeline {
  public:
-  static constexpr size_t kSlices = 256, kSeries = 64;
+  // A boot touches some 400 registers of the distributor's banks before its first disk.
+  static constexpr size_t kSlices = 256, kSeries = 768;
   struct Series {
     ExitTarget target;
     std::array<uint64_t, kSlices> counts{};

@@ -5,8 +5,9 @@
 namespace trapline {
 namespace {
 
-// Where the end of a module is not known, its last function is not taken to be longer.
-constexpr uint64_t kLongestLast = 0x1'0000;
+// Where the kernel's end is not known, its last function is not taken to be longer; of a module,
+// which lies in pages of its own, not to leave its page: behind it may be a module without symbols.
+constexpr uint64_t kLongestLast = 0x1'0000, kPage = 0x1000;
 constexpr size_t kMostModules = 4096;
 
 bool is_code(char type) { return type == 't' || type == 'T' || type == 'w' || type == 'W'; }
@@ -69,7 +70,7 @@ SymbolTable NmSymbols::finish() {
     if (module.size != 0 && entry.address - module.address < module.size) {
       size = std::min(size, module.size - (entry.address - module.address));
     } else if (next_module != entry.module) {
-      size = std::min(size, kLongestLast);
+      size = std::min(size, entry.module == 0 ? kLongestLast : kPage - entry.address % kPage);
     }
     table.add({entry.address, size, std::move(entry.name), module.name});
   }

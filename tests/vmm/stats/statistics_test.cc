@@ -20,6 +20,17 @@ TEST(Histogram, QuantilesAreWithinThreePercent) {
   }
 }
 
+// As Distribution::quantile_ns: the 99th percentile of two is the larger.
+TEST(Histogram, QuantilesAreOfTheNearestRank) {
+  Histogram h;
+  h.record(10);
+  h.record(20);
+  for (const auto& [q, value] :
+       {std::pair{0.0, 10u}, {0.5, 10u}, {0.51, 20u}, {0.99, 20u}, {1.0, 20u}}) {
+    EXPECT_EQ(h.quantile(q), value) << q;
+  }
+}
+
 TEST(Histogram, Extremes) {
   Histogram h;
   EXPECT_EQ(h.quantile(0.5), 0u);
@@ -91,6 +102,14 @@ TEST(VcpuCounters, CountsByRegisterAndSurvivesASprayingGuest) {
   EXPECT_EQ(json["devices"]["thing"]["writes"], (0x200000 >> 2) + 1);
   EXPECT_EQ(json["devices"]["gicc"]["registers"]["ICC_IAR1_EL1"]["reads"], 1);
   EXPECT_FALSE(report_table(report).empty());
+}
+
+// A guest chooses its kernel's names.
+TEST(Report, ANameThatIsNoUtf8IsWrittenAllTheSame) {
+  RunReport report;
+  report.profile.emplace().rows.emplace_back().symbol = "a\xff\xfe";
+  const nlohmann::json json = nlohmann::json::parse(report_json_text(report));
+  EXPECT_EQ(json["profile"]["rows"][0]["symbol"], "a\ufffd\ufffd");
 }
 
 TEST(Report, HasTheFieldsOfTheContract) {
