@@ -3,10 +3,10 @@ _trapline() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=''
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    words='run decode report --help --version'
+    words='run decode report list stat top ctl --help --version'
   elif [ "${COMP_WORDS[1]}" = run ]; then
     case $previous in
-      --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb)
+      --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb | --metrics)
         compopt -o filenames 2> /dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
@@ -19,11 +19,11 @@ _trapline() {
       --isv) words='auto never' ;;
       --net) words='user user,restrict user,host-access tap,ifname=' ;;
       --virtio) words='modern legacy' ;;
-      --append | --cpus | --gdb | --max-insns | --memory | --translate-after) return ;;
+      --append | --cpus | --gdb | --max-insns | --memory | --name | --translate-after) return ;;
       *)
         words='--append --backend --clock --cpus --decoder --disk --dump-dtb --firmware --flash --gdb
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
-               --net --no-reboot --raw --rng --stats --translate-after --vars --virtio
+               --metrics --name --net --no-reboot --raw --rng --stats --translate-after --vars --virtio
                --virtio-console'
         ;;
     esac
@@ -41,6 +41,26 @@ _trapline() {
         fi
         ;;
     esac
+  elif [[ ${COMP_WORDS[1]} == @(stat|top|ctl) ]]; then
+    if [ "$COMP_CWORD" = 2 ]; then
+      words=$(trapline list 2> /dev/null | awk 'NR > 1 { print $1 }')
+    else
+      case ${COMP_WORDS[1]} in
+        stat) words='--interval --json' ;;
+        top) words='--interval --once' ;;
+        ctl)
+          case $previous in
+            profile) words='start stop reset report' ;;
+            report)
+              compopt -o filenames 2> /dev/null
+              mapfile -t COMPREPLY < <(compgen -f -- "$word")
+              return
+              ;;
+            *) words='status events profile pause resume reset power-off stop' ;;
+          esac
+          ;;
+      esac
+    fi
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }

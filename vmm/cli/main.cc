@@ -5,7 +5,9 @@
 
 #include "decode/format.h"
 #include "vmm/cli/command_line.h"
+#include "vmm/cli/live.h"
 #include "vmm/cli/process.h"
+#include "vmm/cli/replay.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run.h"
 #include "vmm/machine/machine.h"
@@ -30,6 +32,10 @@ int main_checked(int argc, char** argv) {
       return decode_main(line->words, std::cin, std::cout, std::cerr);
     case CommandLine::Command::kReport:
       return report_command(line->report);
+    case CommandLine::Command::kLive:
+      return live_command(line->live);
+    case CommandLine::Command::kReplay:
+      return replay_command(line->replay);
     case CommandLine::Command::kRun:
       return run_command(line->options);
   }

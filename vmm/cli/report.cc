@@ -20,6 +20,7 @@
 #include "vmm/report/read.h"
 #include "vmm/report/select.h"
 #include "vmm/report/text_writer.h"
+#include "vmm/trace/trace_profile.h"
 
 namespace trapline {
 namespace {
@@ -71,7 +72,8 @@ int report_command(const ReportOptions& options) {
   }
   std::vector<Profile> profiles;
   for (const std::string& file : options.files) {
-    Result<Profile> profile = read_profile(file, options.host);
+    Result<Profile> profile =
+        trace::is_trace(file) ? trace::read_trace_profile(file) : read_profile(file, options.host);
     if (!profile) return fail(profile.error());
     Result<Profile> selected = select(std::move(*profile), options.selection);
     if (!selected) return fail(selected.error());

@@ -190,16 +190,23 @@ Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
   record.region = nullptr;
   record.view = &view;
   record.vcpu = &vcpu_;
+  record.fault = &fault;
   record.staged = sampled;
   emulate_.observer = &watcher_;
+  CpuView* through = &view;
+  if (every_exit_) {
+    for (const Observing& o : observers_) {
+      if (o.attention == Attention::kEveryExit) through = &o.observer->begins(exit, *through);
+    }
+  }
   if (sampled) {
     record.stages_passed = 0;
     record.stages.fill(0);
     record.start = host_cycles();
-    record.answer = dispatch(exit, view, StageClock(record));
+    record.answer = dispatch(exit, *through, StageClock(record));
   } else {
     record.start = host_cycles();
-    record.answer = dispatch(exit, view, NoStages{});
+    record.answer = dispatch(exit, *through, NoStages{});
   }
   record.total = cycles_between(record.start, host_cycles());
   emulate_.observer = &counters_;
@@ -225,6 +232,10 @@ void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t off
   record.write = write;
   record.value = value;
   record.abort = abort;
+  if (!handler_.every_exit_) return;
+  for (const Observing& o : handler_.observers_) {
+    o.observer->accessed(region, offset, size, write, value, abort);
+  }
 }
 
 void ExitHandler::Watcher::unmapped_access(uint64_t ipa, unsigned size, bool write) {
@@ -317,13 +328,13 @@ Resume ExitHandler::emulated(const Exit& exit, uint64_t va, const Outcome& outco
       return retry(exit, false);
     case Outcome::Status::kUnsupported:
     case Outcome::Status::kNeedsExit:  // not with a bus
-      ++counters_.counters.unsupported_accesses;
+      bump(counters_.counters.unsupported_accesses);
       log_guest("vcpu %u: unsupported access to a device at pc %#" PRIx64 ", address %#" PRIx64,
                 exit.vcpu, exit.pc, va);
       return external_abort(exit);
     case Outcome::Status::kFault:
       if (outcome.fault.ec == 0x24 && outcome.fault.fsc == emulation::kFscExternal) {
-        ++counters_.counters.external_aborts;
+        bump(counters_.counters.external_aborts);
         log_guest("vcpu %u: external abort: %s %#" PRIx64 " at pc %#" PRIx64, exit.vcpu,
                   outcome.fault.write ? "write to" : "read of", va, exit.pc);
       }
@@ -341,7 +352,7 @@ Resume ExitHandler::emulated(const Exit& exit, uint64_t va, const Outcome& outco
 }
 
 Resume ExitHandler::unsupported_instruction(const Exit& exit) {
-  ++counters_.counters.unsupported_accesses;
+  bump(counters_.counters.unsupported_accesses);
   log_guest("vcpu %u: unsupported instruction %08x accesses a device at pc %#" PRIx64, exit.vcpu,
             instructions_.last_word(), exit.pc);
   return external_abort(exit);
@@ -350,11 +361,11 @@ Resume ExitHandler::unsupported_instruction(const Exit& exit) {
 // Nothing is emulated: what was remembered of this PC goes, and the guest runs the instruction
 // again.
 Resume ExitHandler::retry(const Exit& exit, bool disagreement) {
-  ++counters_.counters.retries;
-  if (disagreement) ++counters_.counters.disagreements;
+  bump(counters_.counters.retries);
+  if (disagreement) bump(counters_.counters.disagreements);
   instructions_.drop(exit.pc);
   if (!patience_is_over(exit)) return Resume::kAgain;
-  ++counters_.counters.stuck_aborts;
+  bump(counters_.counters.stuck_aborts);
   log_guest("vcpu %u: no progress at pc %#" PRIx64 ": external abort", exit.vcpu, exit.pc);
   return external_abort(exit);
 }
@@ -376,7 +387,7 @@ bool ExitHandler::patience_is_over(const Exit& exit) {
 // Of what the exit tried to reach: synchronous, on the access or on the walk to it.
 Resume ExitHandler::external_abort(const Exit& exit) {
   constexpr uint8_t kPrefetch = 0x20, kData = 0x24;  // EC, from a lower EL
-  ++counters_.counters.external_aborts;
+  bump(counters_.counters.external_aborts);
   const bool prefetch = exit.kind == ExitKind::kPrefetchAbort;
   const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
   const DataAbort abort{exit.esr};
@@ -433,7 +444,7 @@ Answer ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
   const bool known = exit.sysreg_write ? device->sysreg_write(exit.sysreg, exit.vcpu, value)
                                        : device->sysreg_read(exit.sysreg, exit.vcpu, value);
   if (!known) {
-    ++counters_.counters.undefined;
+    bump(counters_.counters.undefined);
     fault = {.far = 0, .fsc = 0, .write = false, .ec = 0};
     return resumed(Resume::kFault);
   }

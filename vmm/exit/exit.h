@@ -64,6 +64,9 @@ class ExitHandler final : public ExitSink {
   // next sample on.
   void sample_every(unsigned n) { sample_every_ = n; }
 
+  // At assembly.
+  void set_power(PowerControl* power) { services_.power = power; }
+
   InstructionSource& instructions() { return instructions_; }
   VcpuCounters& counters() { return counters_; }
   uint64_t restart_entry() const { return restart_entry_; }

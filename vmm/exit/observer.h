@@ -24,7 +24,8 @@ struct ExitRecord {
   const Exit* exit = nullptr;
   ExitClass exit_class = ExitClass::kOther;
   Answer answer{};
-  const Access* access = nullptr;  // of a data abort that was understood
+  const GuestFault* fault = nullptr;  // that the guest gets, if the answer is kFault
+  const Access* access = nullptr;     // of a data abort that was understood
   // The last element that reached a device, or a system register's value.
   const Bus::Region* region = nullptr;
   uint64_t offset = 0, value = 0;
@@ -45,6 +46,11 @@ struct ExitRecord {
 class ExitObserver {
  public:
   virtual ~ExitObserver() = default;
+  // Of every exit, if it asked for all: before it is handled; the view through which it is.
+  virtual CpuView& begins(const Exit& /*exit*/, CpuView& view) { return view; }
+  // And each element that reaches a device meanwhile.
+  virtual void accessed(const Bus::Region& /*region*/, uint64_t /*offset*/, unsigned /*size*/,
+                        bool /*write*/, uint64_t /*value*/, bool /*abort*/) {}
   // On the vCPU's thread, before it goes on.
   virtual void exited(const ExitRecord& record) = 0;
 };

@@ -12,6 +12,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/stats/exit_profile.h"
 #include "vmm/stats/latency.h"
+#include "vmm/stats/run_clock.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
@@ -22,15 +23,19 @@ struct Machine::Cpu {
 
   // Any thread: out of run().
   void kick() {
-    if (profile != nullptr) kicked_at.store(host_cycles(), std::memory_order_relaxed);
+    if (profiled.load(std::memory_order_relaxed))
+      kicked_at.store(host_cycles(), std::memory_order_relaxed);
     vcpu.kick();
   }
-  // run(), watched if it is profiled.
+  // run(), on the clock if somebody may look, and watched if it is profiled.
   void run(uint64_t budget) {
-    if (profile == nullptr) return vcpu.run(budget, exits);
+    if (!timed) return vcpu.run(budget, exits);
     const uint64_t start = host_cycles();
+    clock.begins(start);
     vcpu.run(budget, exits);
     const uint64_t end = host_cycles();
+    clock.ends(end);
+    if (!profiled.load(std::memory_order_relaxed)) return;
     profile->ran(cycles_between(start, end));
     const uint64_t kicked = kicked_at.exchange(0, std::memory_order_relaxed);
     if (kicked > start && kicked < end) profile->kicked(end - kicked);
@@ -40,7 +45,10 @@ struct Machine::Cpu {
   Vcpu& vcpu;
   ExitHandler exits;
   std::unique_ptr<ExitLatency> latency;  // --stats
-  std::unique_ptr<ExitProfile> profile;  // --profile
+  std::unique_ptr<ExitProfile> profile;  // --profile, or started by `ctl`; changes while parked
+  std::atomic<bool> profiled{false};     // `profile` is being filled
+  bool timed = false;                    // --profile, --name, --metrics
+  RunClock clock;                        // where it is timed
   std::atomic<uint64_t> kicked_at{0};    // host cycles, where it is profiled; 0: not kicked
   // Guarded by power_mutex_ for others; the CPU's own thread moves kOnPending to kOn.
   std::atomic<Power> power{Power::kOff};

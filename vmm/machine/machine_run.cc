@@ -91,17 +91,17 @@ void Machine::act(Cpu& cpu, AfterExit after) {
       break;
     }
     case AfterExit::kSystemOff:
-      end(kPoweredOff);
+      end(kPoweredOff, "the guest powered off");
       break;
     case AfterExit::kSystemReset:
-      if (life_.change(LifeState::kResetting)) wake_all();
+      reset_soon("the guest asked for it");
       break;
     case AfterExit::kCrashed:
       crash_report(cpu);
       if (gdb_ != nullptr && gdb_->attached()) {
         debug_stop(cpu, {.signal = SIGSEGV});
       } else {
-        end(kGuestFailed);
+        end(kGuestFailed, "the guest is beyond help");
       }
       break;
     case AfterExit::kDebug:
@@ -116,7 +116,7 @@ void Machine::act(Cpu& cpu, AfterExit after) {
       break;
     case AfterExit::kFailed:
       message(fmt::format("trapline: vcpu {}: the backend cannot go on\n", cpu.index));
-      end(kGuestFailed);
+      end(kGuestFailed, "the backend cannot go on");
       break;
   }
 }
@@ -140,7 +140,9 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
   const bool wfe = std::exchange(cpu.wait, Cpu::Wait::kNone) == Cpu::Wait::kEvent;
   const uint64_t start = host_cycles();
   cpu.vcpu.wait_for_event(timeout_ns, wfe);
-  if (cpu.profile != nullptr) cpu.profile->slept(cycles_between(start, host_cycles()));
+  const uint64_t slept = cycles_between(start, host_cycles());
+  if (cpu.profiled.load(std::memory_order_relaxed)) cpu.profile->slept(slept);
+  if (recording_ != nullptr) recording_->vcpu(cpu.index).slept(slept);
   if (std::exchange(cpu.restart, false)) {
     cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
   }
@@ -148,7 +150,7 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
 
 void Machine::limit_reached() {
   message(fmt::format("trapline: --max-insns {} reached\n", options_.max_insns));
-  end(kLimitReached);
+  end(kLimitReached, "--max-insns was reached");
 }
 
 // One thread a vCPU; this one waits.

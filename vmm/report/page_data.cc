@@ -137,7 +137,7 @@ void put_stacks(json& out, const Profile& profile) {
   out["stacks"] = std::move(rows);
 }
 
-json profile_json(const Profile& profile) {
+json profile_data(const Profile& profile) {
   json out{{"file", profile.file},
            {"source", profile.source},
            {"duration_ns", profile.duration_ns},
@@ -205,7 +205,7 @@ json differences_json(const Profile& a, const Profile& b, GroupBy by) {
 
 json page_data(const std::vector<Profile>& profiles) {
   json out{{"profiles", json::array()}};
-  for (const Profile& profile : profiles) out["profiles"].push_back(profile_json(profile));
+  for (const Profile& profile : profiles) out["profiles"].push_back(profile_data(profile));
   if (profiles.size() == 2) {
     const Profile &a = profiles[0], &b = profiles[1];
     out["differences"] = {{"classes", differences_json(a, b, GroupBy::kClass)},

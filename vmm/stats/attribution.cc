@@ -1,5 +1,7 @@
 #include "vmm/stats/attribution.h"
 
+#include <utility>
+
 namespace trapline {
 
 Attribution::Attribution(RowBudget& budget) : budget_(budget), slots_(kSlots) {}
@@ -18,22 +20,32 @@ Attribution::Row& Attribution::find_row(uint64_t pc, ExitTarget target, bool& fr
     do {
       if (left == 0) return other_;
     } while (!budget_.left.compare_exchange_weak(left, left - 1, std::memory_order_relaxed));
-    rows_.push_back(std::make_unique<Row>());
-    slot = {pc, target, rows_.back().get()};
-    slot.row->pc = pc;
-    slot.row->target = target;
+    auto row = std::make_unique<Row>();
+    row->pc = pc;
+    row->target = target;
+    slot = {pc, target, row.get()};
+    std::lock_guard lock(rows_mutex_);
+    rows_.push_back(std::move(row));
     fresh = true;
     return *slot.row;
   }
   return other_;
 }
 
+std::vector<const Attribution::Row*> Attribution::rows() const {
+  std::lock_guard lock(rows_mutex_);
+  std::vector<const Row*> rows;
+  rows.reserve(rows_.size());
+  for (const auto& row : rows_) rows.push_back(row.get());
+  return rows;
+}
+
 void Attribution::add(Row& row, const ExitRecord& record) {
   row.time.record(record.total);
   if (!record.staged) return;
-  row.staged += record.total;
+  bump(row.staged, record.total);
   for (size_t i = 0; i < row.stages.size(); ++i) {
-    if ((record.stages_passed >> i & 1) != 0) row.stages[i] += record.stages[i];
+    if ((record.stages_passed >> i & 1) != 0) bump(row.stages[i], record.stages[i]);
   }
 }
 

@@ -1,5 +1,5 @@
 // Exits by what they were: guest instruction, class, device and register. One table a vCPU, written
-// only by its thread.
+// only by its thread; any thread may take rows() meanwhile, and merge() their times.
 #ifndef TRAPLINE_VMM_STATS_ATTRIBUTION_H_
 #define TRAPLINE_VMM_STATS_ATTRIBUTION_H_
 
@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "mmio/sysreg.h"
@@ -83,7 +84,8 @@ class Attribution {
   }
   static void add(Row& row, const ExitRecord& record);
 
-  const std::vector<std::unique_ptr<Row>>& rows() const { return rows_; }
+  // They live, and stay where they are, until clear().
+  std::vector<const Row*> rows() const;
   const Row& other() const { return other_; }
   bool is_other(const Row& row) const { return &row == &other_; }
   void clear();
@@ -104,6 +106,7 @@ class Attribution {
 
   RowBudget& budget_;
   std::vector<Slot> slots_;
+  mutable std::mutex rows_mutex_;  // of the list, which seldom grows
   std::vector<std::unique_ptr<Row>> rows_;
   Row other_;
 };

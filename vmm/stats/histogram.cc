@@ -13,11 +13,15 @@ Histogram::Bucket Histogram::bounds(unsigned index) {
 }
 
 void Histogram::merge(const Histogram& other) {
-  for (unsigned i = 0; i < kBuckets; ++i) buckets_[i] += other.buckets_[i];
-  count_ += other.count_;
-  sum_ += other.sum_;
-  min_ = std::min(min_, other.min_);
-  max_ = std::max(max_, other.max_);
+  // The count is that of the buckets, also of one that is just being recorded.
+  for (unsigned i = 0; i < kBuckets; ++i) {
+    const uint64_t count = peek(other.buckets_[i]);
+    buckets_[i] += count;
+    count_ += count;
+  }
+  sum_ += peek(other.sum_);
+  min_ = std::min(min_, peek(other.min_));
+  max_ = std::max(max_, peek(other.max_));
 }
 
 uint64_t Histogram::quantile(double q) const {

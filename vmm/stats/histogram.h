@@ -8,11 +8,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "vmm/exit/shared_count.h"
+
 namespace trapline {
 
 // Log-linear, as HdrHistogram's: 32 buckets an octave, so that a value is known to 1/32 (3 %).
 // Values are host cycles; what is longer than 2^38 of them (a minute and more) lies in the last
-// bucket, and in sum() and max() as it is.
+// bucket, and in sum() and max() as it is. One thread records; any may merge() it meanwhile into
+// one of its own, and finds each value in all of buckets, count and sum or not yet in some.
 class Histogram {
  public:
   struct Bucket {
@@ -21,15 +24,16 @@ class Histogram {
   };
 
   [[gnu::always_inline]] void record(uint64_t value) {
-    ++buckets_[index(value)];
-    ++count_;
-    sum_ += value;
-    min_ = std::min(min_, value);
-    max_ = std::max(max_, value);
+    bump(buckets_[index(value)]);
+    bump(count_);
+    bump(sum_, value);
+    if (value < peek(min_)) assign(min_, value);
+    if (value > peek(max_)) assign(max_, value);
   }
   void merge(const Histogram& other);
-  uint64_t count() const { return count_; }
-  uint64_t sum() const { return sum_; }
+  // These two any thread may ask meanwhile, too.
+  uint64_t count() const { return peek(count_); }
+  uint64_t sum() const { return peek(sum_); }
   uint64_t min() const { return count_ == 0 ? 0 : min_; }
   uint64_t max() const { return max_; }
   // The middle of the bucket that holds the quantile, within [min, max].

@@ -15,9 +15,15 @@ class IrqProbe {
   static constexpr unsigned kPrivate = 32;  // INTIDs below are a CPU's own
 
   IrqProbe(unsigned cpus, unsigned spis) : cpus_(cpus), raised_(cpus * kPrivate + spis) {}
+  // While nobody profiles, a line that rises costs one look.
+  void watch(bool on) {
+    for (auto& at : raised_) at.store(0, std::memory_order_relaxed);
+    on_.store(on, std::memory_order_relaxed);
+  }
   // Any thread: the line rises, and falls. What fell untaken is forgotten, else a timer that was
   // set anew in time would seem to have waited since.
   void raised(unsigned cpu, unsigned intid) {
+    if (!on_.load(std::memory_order_relaxed)) return;
     std::atomic<uint64_t>* at = slot(cpu, intid);
     uint64_t never = 0;
     if (at != nullptr && at->load(std::memory_order_relaxed) == 0) {
@@ -25,6 +31,7 @@ class IrqProbe {
     }
   }
   void lowered(unsigned cpu, unsigned intid) {
+    if (!on_.load(std::memory_order_relaxed)) return;
     if (std::atomic<uint64_t>* at = slot(cpu, intid); at != nullptr) {
       at->store(0, std::memory_order_relaxed);
     }
@@ -45,6 +52,7 @@ class IrqProbe {
   }
   size_t cpus_;
   std::vector<std::atomic<uint64_t>> raised_;
+  std::atomic<bool> on_{false};
 };
 
 }  // namespace trapline

@@ -19,7 +19,7 @@ void ExitLatency::merge(const ExitLatency& other) {
       times_[c].stages[s].merge(other.times_[c].stages[s]);
     }
   }
-  for (const auto& row : other.registers_.rows()) {
+  for (const auto* row : other.registers_.rows()) {
     bool fresh = false;
     registers_.row(0, row->target, fresh).time.merge(row->time);
   }

@@ -20,6 +20,7 @@ class ExitLatency final : public ExitObserver {
   };
 
   void exited(const ExitRecord& record) override;
+  // `other` may be told of exits meanwhile.
   void merge(const ExitLatency& other);
   const Times& of(ExitClass c) const { return times_[static_cast<size_t>(c)]; }
   const Attribution& registers() const { return registers_; }

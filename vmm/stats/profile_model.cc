@@ -79,7 +79,7 @@ class Builder {
       : names_(names), symbols_(symbols), ns_per_cycle_(ns_per_cycle) {}
 
   void add(const ExitProfile& vcpu) {
-    for (const auto& row : vcpu.rows().rows()) out_.rows.push_back(row_of(vcpu.vcpu(), *row));
+    for (const auto* row : vcpu.rows().rows()) out_.rows.push_back(row_of(vcpu.vcpu(), *row));
     const Attribution::Row& other = vcpu.rows().other();
     if (other.time.count() != 0) {
       out_.rows.push_back(row_of(vcpu.vcpu(), other));

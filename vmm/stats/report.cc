@@ -111,7 +111,7 @@ nlohmann::json sampled_json(const RunReport& report, const Histogram& h, uint64_
 void add_register_latencies(const RunReport& report, nlohmann::json& devices) {
   const DeviceNames names = names_of(report);
   std::map<std::pair<std::string, std::string>, Histogram> sums;
-  for (const auto& row : report.latency->registers().rows()) {
+  for (const auto* row : report.latency->registers().rows()) {
     const ExitKey key = names.key(row->target);
     if (!key.device.empty()) sums[{key.device, key.reg}].merge(row->time);
   }
