@@ -28,7 +28,9 @@ class ProbedLine final : public IrqLine {
   ProbedLine(IrqLine& line, IrqProbe& probe, unsigned cpu, unsigned intid)
       : line_(line), probe_(probe), cpu_(cpu), intid_(intid) {}
   void set(bool level) override {
-    if (level != level_.exchange(level, std::memory_order_relaxed)) {
+    // Who drives a line does so under a lock of its own.
+    if (level_.load(std::memory_order_relaxed) != level) {
+      level_.store(level, std::memory_order_relaxed);
       level ? probe_.raised(cpu_, intid_) : probe_.lowered(cpu_, intid_);
     }
     line_.set(level);

@@ -191,8 +191,8 @@ class Machine final : public PowerControl,
 
   std::unique_ptr<IrqProbe> irq_probe_;
   std::unique_ptr<RowBudget> profile_rows_;
-  uint64_t profile_start_ = 0;  // host cycles
-  uint64_t profile_end_ = 0;    // 0: it goes on
+  uint64_t profile_start_ = 0;                   // host cycles
+  uint64_t profile_end_ = 0;                     // 0: it goes on
   std::unique_ptr<trace::Recording> recording_;  // --record
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::mutex power_mutex_;

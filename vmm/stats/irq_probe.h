@@ -31,6 +31,7 @@ class IrqProbe {
     }
   }
   void lowered(unsigned cpu, unsigned intid) {
+    if (!on_.load(std::memory_order_relaxed)) return;
     if (std::atomic<uint64_t>* at = slot(cpu, intid); at != nullptr) {
       at->store(0, std::memory_order_relaxed);
     }

@@ -13,9 +13,10 @@ TEST(Gic, AProbeNotesWhenALineRises) {
   constexpr unsigned kPpi = 11, kPpiIntid = 16 + kPpi, kSpi = 5, kSpiIntid = 32 + kSpi;
   test::FetchingVcpu vcpu;
   IrqProbe probe(1, platform::kSpis);
+  probe.watch(true);
   const auto irqchip = make_gicv3({&vcpu}, &probe);
-  for (const auto& [line, intid] : {std::pair{&irqchip->ppi(0, kPpi), kPpiIntid},
-                                    std::pair{&irqchip->spi(kSpi), kSpiIntid}}) {
+  for (const auto& [line, intid] :
+       {std::pair{&irqchip->ppi(0, kPpi), kPpiIntid}, std::pair{&irqchip->spi(kSpi), kSpiIntid}}) {
     EXPECT_EQ(probe.taken(0, intid), 0u);
     line->set(true);
     EXPECT_NE(probe.taken(0, intid), 0u);

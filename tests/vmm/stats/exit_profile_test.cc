@@ -14,6 +14,7 @@ constexpr unsigned kTimer = 27, kDisk = 40, kSpurious = 1023;
 
 class ExitProfileTest : public testing::Test {
  protected:
+  ExitProfileTest() { irqs_.watch(true); }
   static const Attribution::Row& only_row(const ExitProfile& profile) {
     EXPECT_EQ(profile.rows().rows().size(), 1u);
     return *profile.rows().rows()[0];
