@@ -27,19 +27,31 @@ struct Machine::Cpu {
       kicked_at.store(host_cycles(), std::memory_order_relaxed);
     vcpu.kick();
   }
-  // run(), on the clock if somebody may look, and watched if it is profiled.
-  void run(uint64_t budget) {
-    if (!timed) return vcpu.run(budget, exits);
-    const uint64_t start = host_cycles();
-    clock.begins(start);
-    vcpu.run(budget, exits);
-    const uint64_t end = host_cycles();
-    clock.ends(end);
-    if (!profiled.load(std::memory_order_relaxed)) return;
-    profile->ran(cycles_between(start, end));
-    const uint64_t kicked = kicked_at.exchange(0, std::memory_order_relaxed);
-    if (kicked > start && kicked < end) profile->kicked(end - kicked);
-  }
+  // While one lives the vCPU runs: on the clock if somebody may look, and watched if it is
+  // profiled.
+  class Running {
+   public:
+    explicit Running(Cpu& cpu) : cpu_(cpu) {
+      if (!cpu_.timed) return;
+      start_ = host_cycles();
+      cpu_.clock.begins(start_);
+    }
+    ~Running() {
+      if (!cpu_.timed) return;
+      const uint64_t end = host_cycles();
+      cpu_.clock.ends(end);
+      if (!cpu_.profiled.load(std::memory_order_relaxed)) return;
+      cpu_.profile->ran(cycles_between(start_, end));
+      const uint64_t kicked = cpu_.kicked_at.exchange(0, std::memory_order_relaxed);
+      if (kicked > start_ && kicked < end) cpu_.profile->kicked(end - kicked);
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+
+   private:
+    Cpu& cpu_;
+    uint64_t start_ = 0;
+  };
 
   unsigned index;
   Vcpu& vcpu;

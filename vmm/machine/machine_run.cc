@@ -198,7 +198,10 @@ void Machine::cpu_thread(Cpu& cpu) {
     }
     uint64_t budget = options_.max_insns == 0 ? ~uint64_t{0} : slice(kSlice);
     if (budget == 0) return limit_reached();
-    cpu.run(budget);
+    {
+      const Cpu::Running running(cpu);
+      cpu.vcpu.run(budget, cpu.exits);
+    }
     act(cpu, cpu.exits.after());
   }
 }
@@ -214,6 +217,8 @@ void Machine::run_in_turn() {
     for (auto& each : cpus_) {
       Cpu& cpu = *each;
       uint64_t left = kQuantum;
+      // Every exit leaves run(): the turn is what is timed.
+      const Cpu::Running turn(cpu);
       while (left != 0 && running()) {
         // A debugger halts the turn, and it goes on with what is left of it: else a breakpoint that
         // the first CPU meets often would keep the others from ever running.
@@ -250,7 +255,7 @@ void Machine::run_in_turn() {
         uint64_t before = cpu.vcpu.retired();
         begin_if_turned_on(cpu);
         ran = true;
-        cpu.run(budget);
+        cpu.vcpu.run(budget, cpu.exits);
         const AfterExit after = cpu.exits.after();
         act(cpu, after);
         if (after == AfterExit::kCrashed) break;
