@@ -3,10 +3,11 @@ _trapline() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=''
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    words='run decode report list stat top ctl --help --version'
+    words='run decode replay report list stat top ctl --help --version'
   elif [ "${COMP_WORDS[1]}" = run ]; then
     case $previous in
-      --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb | --metrics)
+      --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb | --metrics | \
+        --record | --symbols)
         compopt -o filenames 2> /dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
@@ -19,12 +20,27 @@ _trapline() {
       --isv) words='auto never' ;;
       --net) words='user user,restrict user,host-access tap,ifname=' ;;
       --virtio) words='modern legacy' ;;
-      --append | --cpus | --gdb | --max-insns | --memory | --name | --translate-after) return ;;
+      --append | --cpus | --gdb | --max-insns | --memory | --name | --profile-stacks | --stats-every | \
+        --translate-after) return ;;
       *)
         words='--append --backend --clock --cpus --decoder --disk --dump-dtb --firmware --flash --gdb
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
-               --metrics --name --net --no-reboot --raw --rng --stats --translate-after --vars --virtio
-               --virtio-console'
+               --metrics --name --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
+               --stats-every --symbols --translate-after --vars --virtio --virtio-console'
+        ;;
+    esac
+  elif [ "${COMP_WORDS[1]}" = replay ]; then
+    case $previous in
+      --decoder) words='native capstone' ;;
+      --icache) words='off rewalk recheck protect' ;;
+      --repeat) return ;;
+      *)
+        words='--decoder --help --icache --repeat --stats'
+        if [[ $word != -* ]]; then
+          compopt -o filenames 2> /dev/null
+          mapfile -t COMPREPLY < <(compgen -f -- "$word")
+          return
+        fi
         ;;
     esac
   elif [ "${COMP_WORDS[1]}" = report ]; then

@@ -200,8 +200,10 @@ def clients_of_all_kinds():
     while not turned_away:
         guest.require(len(crowd) < 200, "clients are bounded")
         crowd.append(connect("echo"))
-        answer = ask(crowd[-1], b'{"verb": "status"}')
-        turned_away = not answer["ok"]
+        try:
+            turned_away = not ask(crowd[-1], b'{"verb": "status"}')["ok"]
+        except (BrokenPipeError, ConnectionResetError):  # it was told, and the line cut, before it asked
+            turned_away = True
     for client in crowd + silent:
         client.close()
     until(lambda: trapline("ctl", "echo", "status")[0] == 0, "served again")

@@ -124,18 +124,19 @@ def options_of(command):
 
 
 def test_words(_):
-    commands = {command: options_of(command) for command in ("run", "report")}
+    commands = {command: options_of(command) for command in ("run", "replay", "report")}
     require(len(commands["run"][0]) > 20 and len(commands["run"][1]) > 6 and len(commands["report"][0]) > 8,
             f"help is not understood: {commands}")
     top = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", run(os.path.join(BUILD, "trapline"), "--help"), re.M))
-    options = set().union(*(names for names, _ in commands.values()))
+    options = set().union(*(names for names, _ in commands.values()),
+                          *(options_of(command)[0] for command in ("stat", "top")))
     values = {option: names for _, of in commands.values() for option, names in of.items()}
 
     for command, (names, of) in commands.items():
         require(complete(command, "--") == names, f"completion: {complete(command, '--') ^ names}")
         for option, choices in of.items():
             require(complete(command, option, "") == choices, f"completion: {option}")
-    require(complete("") == top | {"run", "decode", "report"}, f"completion of the first word: {complete('')}")
+    require(complete("") == top | {"run", "decode", "replay", "report", "list", "stat", "top", "ctl"}, f"completion of the first word: {complete('')}")
     require(complete("run", "--clock", "i") == {"icount"}, "completion of a value's beginning")
 
     with open(os.path.join(PACKAGING, "_trapline"), encoding="utf-8") as file:

@@ -1,5 +1,7 @@
 #include "vmm/cli/live_sample.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -100,7 +102,7 @@ LiveSample live_sample(const json& stat) {
   }
   for (const auto& [device, entry] : field(stat, "devices").items()) {
     for (const auto& [reg, counts] : field(entry, "registers").items()) {
-      LiveCount& count = out.registers[device + " " + reg];
+      LiveCount& count = out.registers[fmt::format("{} {}", device, reg)];
       count.count = count_of(counts, "reads") + count_of(counts, "writes");
       count.time = distribution_of(field(counts, "latency_ns"));
     }
