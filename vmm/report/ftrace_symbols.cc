@@ -69,6 +69,7 @@ std::optional<uint64_t> TraceSymbols::offset_of(Profile& profile) const {
     if (!row.other && site.mask != 0) by_pc.emplace(row.pc, site);
   }
   std::vector<CodeSite> sites;
+  sites.reserve(by_pc.size());
   for (const auto& [pc, site] : by_pc) sites.push_back(site);
   if (!image_) {
     const KernelFit fit = fit_names(symbols_, sites);
