@@ -215,7 +215,7 @@ template <typename Body>
 void report_stages(benchmark::State& state, Rig& rig, ExitClass exit_class, bool swept,
                    Body&& body) {
   ExitLatency latency;
-  rig.handler().add_observer(&latency);
+  rig.handler().add_observer(&latency, Attention::kSample);
   for (int i = 0; i < (swept ? 50 : 2000); ++i) {
     if (swept) sweep();
     body();

@@ -3,10 +3,11 @@ _trapline() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=''
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    words='run decode --help --version'
+    words='run decode replay report list stat top ctl --help --version'
   elif [ "${COMP_WORDS[1]}" = run ]; then
     case $previous in
-      --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb)
+      --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb | --metrics | \
+        --record | --symbols)
         compopt -o filenames 2> /dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
@@ -19,14 +20,63 @@ _trapline() {
       --isv) words='auto never' ;;
       --net) words='user user,restrict user,host-access tap,ifname=' ;;
       --virtio) words='modern legacy' ;;
-      --append | --cpus | --gdb | --max-insns | --memory | --translate-after) return ;;
+      --append | --cpus | --gdb | --max-insns | --memory | --name | --profile-stacks | --stats-every | \
+        --translate-after) return ;;
       *)
         words='--append --backend --clock --cpus --decoder --disk --dump-dtb --firmware --flash --gdb
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
-               --net --no-reboot --raw --rng --stats --translate-after --vars --virtio
-               --virtio-console'
+               --metrics --name --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
+               --stats-every --symbols --translate-after --vars --virtio --virtio-console'
         ;;
     esac
+  elif [ "${COMP_WORDS[1]}" = replay ]; then
+    case $previous in
+      --decoder) words='native capstone' ;;
+      --icache) words='off rewalk recheck protect' ;;
+      --repeat) return ;;
+      *)
+        words='--decoder --help --icache --repeat --stats'
+        if [[ $word != -* ]]; then
+          compopt -o filenames 2> /dev/null
+          mapfile -t COMPREPLY < <(compgen -f -- "$word")
+          return
+        fi
+        ;;
+    esac
+  elif [ "${COMP_WORDS[1]}" = report ]; then
+    case $previous in
+      --format) words='text html csv folded pprof perfetto json' ;;
+      --filter | --from | --min-ns | --to | --vcpu) return ;;
+      *)
+        words='--dtb --filter --format --from --help --image --map --min-ns --output --symbols --to
+               --vcpu'
+        if [[ $word != -* ]]; then
+          compopt -o filenames 2> /dev/null
+          mapfile -t COMPREPLY < <(compgen -f -- "$word")
+          return
+        fi
+        ;;
+    esac
+  elif [[ ${COMP_WORDS[1]} == @(stat|top|ctl) ]]; then
+    if [ "$COMP_CWORD" = 2 ]; then
+      words=$(trapline list 2> /dev/null | awk 'NR > 1 { print $1 }')
+    else
+      case ${COMP_WORDS[1]} in
+        stat) words='--interval --json' ;;
+        top) words='--interval --once' ;;
+        ctl)
+          case $previous in
+            profile) words='start stop reset report' ;;
+            report)
+              compopt -o filenames 2> /dev/null
+              mapfile -t COMPREPLY < <(compgen -f -- "$word")
+              return
+              ;;
+            *) words='status events profile pause resume reset power-off stop' ;;
+          esac
+          ;;
+      esac
+    fi
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "mmio/side_work.h"
+
 namespace trapline::virtio {
 
 void Function::wait(int kick_fd, bool block, bool /*running*/) {
@@ -47,6 +49,7 @@ IoThread::~IoThread() {
 void IoThread::wake(uint64_t bits) {
   // Only the first bit needs the system call: the thread takes all bits after it read the eventfd.
   if (pending_.fetch_or(bits, std::memory_order_acq_rel) == 0) {
+    const SideWork side(SideWork::Kind::kWake);
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t n = write(kick_fd_, &one, sizeof one);
   }

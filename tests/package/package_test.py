@@ -114,18 +114,29 @@ def complete(*words):
     return set(run("bash", "-c", script, "bash", path, "trapline", *words).split())
 
 
-def test_words(_):
-    help_text = run(os.path.join(BUILD, "trapline"), "run", "--help")
-    options = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", help_text, re.M))
+def options_of(command):
+    """Options and the values of those that list them, as the command's help has them."""
+    text = run(os.path.join(BUILD, "trapline"), command, "--help")
+    options = set(re.findall(r"^ +(?:-[a-z],)?(--[a-z-]+)", text, re.M))
     values = {option: set(names.split(",")) for option, names in
-              re.findall(r"^ +(--[a-z-]+)[^\n{]*\{([a-z,]+)\}", help_text, re.M)}
-    require(len(options) > 20 and len(values) > 6, f"help is not understood:\n{help_text}")
-    top = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", run(os.path.join(BUILD, "trapline"), "--help"), re.M))
+              re.findall(r"^ +(?:-[a-z],)?(--[a-z-]+)[^\n{]*\{([a-z,]+)\}", text, re.M)}
+    return options, values
 
-    require(complete("run", "--") == options, f"completion: {complete('run', '--') ^ options}")
-    require(complete("") == top | {"run", "decode"}, f"completion of the first word: {complete('')}")
-    for option, names in values.items():
-        require(complete("run", option, "") == names, f"completion: {option}")
+
+def test_words(_):
+    commands = {command: options_of(command) for command in ("run", "replay", "report")}
+    require(len(commands["run"][0]) > 20 and len(commands["run"][1]) > 6 and len(commands["report"][0]) > 8,
+            f"help is not understood: {commands}")
+    top = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", run(os.path.join(BUILD, "trapline"), "--help"), re.M))
+    options = set().union(*(names for names, _ in commands.values()),
+                          *(options_of(command)[0] for command in ("stat", "top")))
+    values = {option: names for _, of in commands.values() for option, names in of.items()}
+
+    for command, (names, of) in commands.items():
+        require(complete(command, "--") == names, f"completion: {complete(command, '--') ^ names}")
+        for option, choices in of.items():
+            require(complete(command, option, "") == choices, f"completion: {option}")
+    require(complete("") == top | {"run", "decode", "replay", "report", "list", "stat", "top", "ctl"}, f"completion of the first word: {complete('')}")
     require(complete("run", "--clock", "i") == {"icount"}, "completion of a value's beginning")
 
     with open(os.path.join(PACKAGING, "_trapline"), encoding="utf-8") as file:
@@ -133,7 +144,7 @@ def test_words(_):
     known = set(re.findall(r"(--[a-z-]+)[\[=]", zsh))
     require(known == options | top, f"zsh completion: {known ^ (options | top)}")
     for option, names in values.items():
-        listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z ]+)\)", zsh)
+        listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z0-9 ]+)\)", zsh)
         require(listed and set(listed.group(1).split()) == names, f"zsh completion: {option}")
 
     with open(os.path.join(PACKAGING, "trapline.1"), encoding="utf-8") as file:

@@ -12,6 +12,8 @@
 
 #include "vmm/config/platform.h"
 #include "vmm/config/size.h"
+#include "vmm/control/names.h"
+#include "vmm/control/sockets.h"
 #include "vmm/soft/soft_vcpu.h"
 
 namespace trapline {
@@ -72,6 +74,17 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
   if (!o.vars.empty() && o.firmware.empty()) return "--vars needs --firmware";
   if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
+  if (o.profile && o.stats.empty())
+    return "--profile needs --stats F: the file that it is written to";
+  if (!o.name.empty()) {
+    if (std::string error = check_vm_name(o.name); !error.empty()) return "--name: " + error;
+  }
+  if (!o.metrics.empty()) {
+    std::string error = check_metrics_address(o.metrics);
+    if (!error.empty()) return "--metrics " + o.metrics + ": " + error;
+  }
+  if (!o.record.empty() && o.record == o.stats) return "--record and --stats name one file";
+  if (o.profile_stacks != 0 && !o.profile) return "--profile-stacks needs --profile";
   return {};
 }
 
@@ -137,8 +150,25 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
              "runs of a block until it is translated to host code; 0: never",
              std::to_string(soft::kTranslateAfter));
   run_command->add_option("--stats", options.stats, "write statistics as JSON");
+  add_number(run_command, "--stats-every", options.stats_every, 1, 1'000'000,
+             "time one exit in N, chosen at random; 1: each", std::to_string(options.stats_every));
+  run_command->add_flag("--profile", options.profile,
+                        "attribute every exit to its guest instruction, in the --stats file");
+  add_number(run_command, "--profile-stacks", options.profile_stacks, 0, 1'000'000'000,
+             "and take the guest's call stack of one exit in N; 0: none", "0");
+  run_command->add_option("--record", options.record,
+                          "every exit into a trace, for `replay` and `report`");
+  run_command
+      ->add_option("--symbols", options.symbols,
+                   "names for the profile: vmlinux or another ELF, an Image, System.map or "
+                   "/proc/kallsyms text; auto: what the kernel carries in its memory; none")
+      ->capture_default_str();
   add_number(run_command, "--max-insns", options.max_insns, 0, ~uint64_t{0},
              "stop after so many: status 124; 0: no limit", "0");
+  run_command->add_option("--name", options.name,
+                          "a control socket of that name, for trapline list, stat, top and ctl");
+  run_command->add_option("--metrics", options.metrics,
+                          "unix:PATH or tcp:PORT (loopback): OpenMetrics over HTTP, /metrics");
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
   add_number(run_command, "--gdb", options.gdb_port, 0, 65535,
@@ -152,9 +182,24 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
       "What instruction words do: hex words, or - for standard input (words apart by blanks,\n"
       "# begins a comment)");
   decode_command->add_option("words", line.words, "32-bit hex words");
+  CLI::App* replay_command = app.add_subcommand(
+      "replay", "A trace's exits through the exit path again, compared and timed");
+  ReplayCommandOptions& replay = line.replay;
+  replay_command->add_option("trace", replay.file, "what `run --record F` wrote")->required();
+  replay_command->add_option("--decoder", replay.decoder, "native or capstone; else as recorded")
+      ->transform(CLI::IsMember({"native", "capstone"}).description(""));
+  replay_command
+      ->add_option("--icache", replay.icache, "off, rewalk, recheck or protect; else as recorded")
+      ->transform(CLI::IsMember({"off", "rewalk", "recheck", "protect"}).description(""));
+  add_number(replay_command, "--repeat", replay.repeat, 1, 1'000'000, "times; the best one counts",
+             "1");
+  replay_command->add_option("--stats", replay.stats, "write statistics as JSON");
+  const CLI::App* const report_command = add_report_command(app, line.report);
+  add_live_commands(app, line.live);
 
   const std::string command = argc > 1 ? argv[1] : "-";
-  if (command[0] != '-' && command != "run" && command != "decode") {
+  const auto called = [&command](const CLI::App* sub) { return sub->get_name() == command; };
+  if (command[0] != '-' && std::as_const(app).get_subcommands(called).empty()) {
     return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
   }
   try {
@@ -170,6 +215,21 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   }
   if (decode_command->parsed()) {
     line.command = CommandLine::Command::kDecode;
+    return line;
+  }
+  if (line.live.command != LiveOptions::Command::kNone) {
+    line.command = CommandLine::Command::kLive;
+    if (std::string error = check_live_options(line.live); !error.empty()) return Error{error};
+    return line;
+  }
+  if (replay_command->parsed()) {
+    line.command = CommandLine::Command::kReplay;
+    return line;
+  }
+  if (report_command->parsed()) {
+    line.command = CommandLine::Command::kReport;
+    std::string error = check_report_options(*report_command, line.report);
+    if (!error.empty()) return Error{error};
     return line;
   }
 

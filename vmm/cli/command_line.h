@@ -5,16 +5,22 @@
 #include <string>
 #include <vector>
 
+#include "vmm/cli/live_options.h"
+#include "vmm/cli/replay.h"
+#include "vmm/cli/report_options.h"
 #include "vmm/config/options.h"
 #include "vmm/config/result.h"
 
 namespace trapline {
 
 struct CommandLine {
-  enum class Command { kRun, kDecode, kHelp, kVersion };
+  enum class Command { kRun, kDecode, kReplay, kReport, kLive, kHelp, kVersion };
   Command command = Command::kHelp;
   Options options;                 // kRun: checked
   std::vector<std::string> words;  // kDecode
+  ReplayCommandOptions replay;     // kReplay
+  ReportOptions report;            // kReport: checked
+  LiveOptions live;                // kLive: checked
   std::string help;                // kHelp: text for standard output
 };
 

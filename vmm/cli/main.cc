@@ -5,7 +5,10 @@
 
 #include "decode/format.h"
 #include "vmm/cli/command_line.h"
+#include "vmm/cli/live.h"
 #include "vmm/cli/process.h"
+#include "vmm/cli/replay.h"
+#include "vmm/cli/report.h"
 #include "vmm/cli/run.h"
 #include "vmm/machine/machine.h"
 
@@ -27,6 +30,12 @@ int main_checked(int argc, char** argv) {
       return 0;
     case CommandLine::Command::kDecode:
       return decode_main(line->words, std::cin, std::cout, std::cerr);
+    case CommandLine::Command::kReport:
+      return report_command(line->report);
+    case CommandLine::Command::kLive:
+      return live_command(line->live);
+    case CommandLine::Command::kReplay:
+      return replay_command(line->replay);
     case CommandLine::Command::kRun:
       return run_command(line->options);
   }

@@ -14,6 +14,14 @@ namespace trapline {
 enum class DecoderChoice : uint8_t { kNative, kCapstone };
 using CachePolicy = icache::Policy;
 
+inline constexpr const char* kPolicyNames[] = {"off", "rewalk", "recheck", "protect"};
+constexpr const char* name_of(CachePolicy policy) {
+  return kPolicyNames[static_cast<unsigned>(policy)];
+}
+constexpr const char* name_of(DecoderChoice decoder) {
+  return decoder == DecoderChoice::kNative ? "native" : "capstone";
+}
+
 struct Options {
   std::string kernel, initrd, append, raw;
   std::string firmware, vars;
@@ -32,7 +40,14 @@ struct Options {
   bool icache_check = false;
   bool flash_trapped = false;
   std::string stats;
-  uint64_t max_insns = 0;  // 0: no limit
+  unsigned stats_every = 16;  // one exit in so many is timed
+  bool profile = false;
+  unsigned profile_stacks = 0;   // a call stack of one exit in so many; 0: none
+  std::string record;            // a trace of every exit
+  std::string symbols = "auto";  // a file; "auto": the kernel's own tables in guest memory
+  uint64_t max_insns = 0;        // 0: no limit
+  std::string name;              // of the control socket; empty: none
+  std::string metrics;           // "unix:PATH", "tcp:PORT"; empty: none
   std::string dump_dtb;
   bool no_reboot = false;
   bool kaslr_seed = false;

@@ -15,7 +15,8 @@ const char* exit_class_name(ExitClass c) {
 }
 
 const char* stage_name(Stage s) {
-  static constexpr const char* kNames[] = {"translate", "fetch", "decode", "lookup", "emulate"};
+  static constexpr const char* kNames[] = {"translate", "fetch", "decode", "lookup",
+                                           "emulate",   "wake",  "arm"};
   static_assert(std::size(kNames) == static_cast<size_t>(Stage::kCount));
   return kNames[static_cast<size_t>(s)];
 }
@@ -32,8 +33,8 @@ VcpuCounters::RegisterCount& VcpuCounters::find_slot(uint32_t key, uint64_t offs
     if (entry.key == 0) {
       if (used_ >= kSlots * 3 / 4) break;
       ++used_;
-      entry.key = tag;
       entry.offset = offset;
+      __atomic_store_n(&entry.key, tag, __ATOMIC_RELEASE);
       return entry;
     }
   }
@@ -41,30 +42,33 @@ VcpuCounters::RegisterCount& VcpuCounters::find_slot(uint32_t key, uint64_t offs
 }
 
 void VcpuCounters::unmapped_access(uint64_t /*ipa*/, unsigned /*size*/, bool /*write*/) {
-  ++counters.unmapped_accesses;
+  bump(counters.unmapped_accesses);
 }
 
 void VcpuCounters::merge(const VcpuCounters& other) {
-  for (size_t i = 0; i < exits.size(); ++i) exits[i] += other.exits[i];
-  counters.decode_ok += other.counters.decode_ok;
-  counters.decode_unsupported += other.counters.decode_unsupported;
-  counters.decode_fallback += other.counters.decode_fallback;
-  counters.retries += other.counters.retries;
-  counters.disagreements += other.counters.disagreements;
-  counters.stuck_aborts += other.counters.stuck_aborts;
-  counters.external_aborts += other.counters.external_aborts;
-  counters.unmapped_accesses += other.counters.unmapped_accesses;
-  counters.unsupported_accesses += other.counters.unsupported_accesses;
-  counters.undefined += other.counters.undefined;
+  for (size_t i = 0; i < exits.size(); ++i) exits[i] += peek(other.exits[i]);
+  static constexpr uint64_t ExitCounters::*kFields[] = {&ExitCounters::decode_ok,
+                                                        &ExitCounters::decode_unsupported,
+                                                        &ExitCounters::decode_fallback,
+                                                        &ExitCounters::retries,
+                                                        &ExitCounters::disagreements,
+                                                        &ExitCounters::stuck_aborts,
+                                                        &ExitCounters::external_aborts,
+                                                        &ExitCounters::unmapped_accesses,
+                                                        &ExitCounters::unsupported_accesses,
+                                                        &ExitCounters::undefined};
+  static_assert(sizeof kFields / sizeof kFields[0] == sizeof(ExitCounters) / sizeof(uint64_t));
+  for (auto field : kFields) counters.*field += peek(other.counters.*field);
   for (const RegisterCount& count : other.table_) {
-    if (count.key == 0) continue;
-    RegisterCount& mine = slot(count.key - 1, count.offset);
-    mine.reads += count.reads;
-    mine.writes += count.writes;
+    const uint32_t key = __atomic_load_n(&count.key, __ATOMIC_ACQUIRE);
+    if (key == 0) continue;
+    RegisterCount& mine = slot(key - 1, count.offset);
+    mine.reads += peek(count.reads);
+    mine.writes += peek(count.writes);
   }
   for (size_t i = 0; i < overflow_.size(); ++i) {
-    overflow_[i].reads += other.overflow_[i].reads;
-    overflow_[i].writes += other.overflow_[i].writes;
+    overflow_[i].reads += peek(other.overflow_[i].reads);
+    overflow_[i].writes += peek(other.overflow_[i].writes);
   }
 }
 

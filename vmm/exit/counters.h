@@ -1,5 +1,6 @@
 // What the exit path counts, always: exits by class, what became of them, accesses by register. One
-// object a vCPU, written only by its thread; merged when read.
+// object a vCPU, written only by its thread, by bump(); any thread may merge() it into one of its
+// own at any time.
 #ifndef TRAPLINE_VMM_EXIT_COUNTERS_H_
 #define TRAPLINE_VMM_EXIT_COUNTERS_H_
 
@@ -11,6 +12,7 @@
 #include "mmio/bus.h"
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
+#include "vmm/exit/shared_count.h"
 
 namespace trapline {
 
@@ -52,21 +54,23 @@ class VcpuCounters final : public AccessObserver {
     const uint32_t key =
         uint32_t{region.index} << kRegionShift | static_cast<uint32_t>(offset >> 2);
     RegisterCount& count = slot(key, offset & ~uint64_t{3});
-    ++(write ? count.writes : count.reads);
+    bump(write ? count.writes : count.reads);
   }
   void unmapped_access(uint64_t ipa, unsigned size, bool write) override;
   void sysreg_access(SysregId id, bool write) {
     RegisterCount& count = slot(kSysregBit | id, id);
-    ++(write ? count.writes : count.reads);
+    bump(write ? count.writes : count.reads);
   }
 
-  void exit(ExitClass c) { ++exits[static_cast<size_t>(c)]; }
+  void exit(ExitClass c) { bump(exits[static_cast<size_t>(c)]); }
 
+  // `other` may be counting meanwhile.
   void merge(const VcpuCounters& other);
 
   // Accesses of one register of one device, or of one system register.
   struct RegisterCount {
-    uint32_t key = 0;  // region index << 22 | offset >> 2 (capped), or kSysregBit | SysregId; + 1
+    // region index << 22 | offset >> 2 (capped), or kSysregBit | SysregId; + 1. Stored last.
+    uint32_t key = 0;
     uint64_t reads = 0, writes = 0;
     uint64_t offset = 0;
   };

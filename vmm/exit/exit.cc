@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
 #include <type_traits>
+#include <vector>
 
 #include "mmio/agree.h"
 #include "mmio/single_access.h"
@@ -95,10 +97,30 @@ ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSo
   emulate_.observer = &counters_;
 }
 
-void ExitHandler::add_observer(ExitObserver* observer) {
-  observers_.push_back(observer);
-  emulate_.observer = &watcher_;
-  takes_brief_ = false;
+void ExitHandler::add_observer(ExitObserver* observer, Attention attention) {
+  observers_.push_back({observer, attention});
+  watch();
+}
+
+void ExitHandler::remove_observer(ExitObserver* observer) {
+  std::erase_if(observers_, [=](const Observing& o) { return o.observer == observer; });
+  watch();
+}
+
+void ExitHandler::watch() {
+  every_exit_ = std::any_of(observers_.begin(), observers_.end(), [](const Observing& o) {
+    return o.attention == Attention::kEveryExit;
+  });
+  until_observed_ = observers_.empty() ? kNever : every_exit_ ? 1 : next_sample();
+}
+
+// 1 to 2n - 1, as likely each.
+int64_t ExitHandler::next_sample() {
+  sample_state_ ^= sample_state_ << 13;
+  sample_state_ ^= sample_state_ >> 17;
+  sample_state_ ^= sample_state_ << 5;
+  const uint64_t span = 2 * uint64_t{sample_every_} - 1;
+  return 1 + static_cast<int64_t>(sample_state_ * span >> 32);
 }
 
 // --- the way of an exit --------------------------------------------------------------------------
@@ -106,11 +128,14 @@ void ExitHandler::add_observer(ExitObserver* observer) {
 // A device that refuses has done nothing: it is asked again on the long way.
 Answer ExitHandler::brief_access(const Exit& exit, CpuView& view) {
   using emulation::Single;
-  if (!takes_brief_ || DataAbort{exit.esr}.acquire_release()) return {Resume::kWhole};
+  if (!takes_brief_ || until_observed_ <= 1 || DataAbort{exit.esr}.acquire_release()) {
+    return {Resume::kWhole};
+  }
   const Single done = emulation::access_at<false>(syndrome_access(exit.esr), exit.ipa, view,
                                                   *services_.bus, emulate_, counters_);
   if (done != Single::kDone) return {Resume::kWhole};
   counters_.exit(ExitClass::kDataAbortIsv1);
+  --until_observed_;
   stuck_pc_ = ~uint64_t{0};
   return {Resume::kGoOn};
 }
@@ -121,10 +146,16 @@ template <typename Clock>
   switch (exit.kind) {
     case ExitKind::kDataAbort:
       return data_abort(exit, view, clock);
-    case ExitKind::kSysreg:
-      return sysreg(exit, view.regs->x);
-    case ExitKind::kHvc:
-      return hvc(exit, view.regs->x);
+    case ExitKind::kSysreg: {
+      const Answer answer = sysreg(exit, view.regs->x);
+      clock.lap(Stage::kEmulate);
+      return answer;
+    }
+    case ExitKind::kHvc: {
+      const Answer answer = hvc(exit, view.regs->x);
+      clock.lap(Stage::kEmulate);
+      return answer;
+    }
     default:
       return other(exit);
   }
@@ -133,27 +164,62 @@ template <typename Clock>
 // Jumps only: each kind's function has the frame that it needs.
 Answer ExitHandler::handle(const Exit& exit, CpuView& view) {
   if (exit.brief) return brief_access(exit, view);
-  if (observers_.empty()) [[likely]] {
+  if (--until_observed_ > 0) [[likely]] {
     return dispatch(exit, view, NoClock{});
   }
   return observed(exit, view);
 }
 
 Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
-  if (is_event(exit.kind)) return other(exit);
-  record_ = ExitRecord{};
-  record_.exit = &exit;
-  record_.exit_class = class_of(exit);
-  record_.start = host_cycles();
-  record_.answer = dispatch(exit, view, StageClock(record_));
-  record_.total = host_cycles() - record_.start;
-  if (exit.kind == ExitKind::kSysreg && !exit.sysreg_write) {
-    record_.value = view.regs->x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt];
-  } else if (exit.kind == ExitKind::kSysreg) {
-    record_.value = exit.sysreg_value;
+  if (observers_.empty() || is_event(exit.kind)) {
+    watch();
+    return dispatch(exit, view, NoClock{});
   }
-  for (ExitObserver* observer : observers_) observer->exited(record_);
-  return record_.answer;
+  bool sampled = true;
+  if (every_exit_) {
+    until_observed_ = 1;
+    sampled = --until_sample_ <= 0;
+    if (sampled) until_sample_ = next_sample();
+  } else {
+    until_observed_ = next_sample();
+  }
+  ExitRecord& record = record_;
+  record.exit = &exit;
+  record.exit_class = class_of(exit);
+  record.access = nullptr;
+  record.region = nullptr;
+  record.view = &view;
+  record.vcpu = &vcpu_;
+  record.fault = &fault;
+  record.staged = sampled;
+  emulate_.observer = &watcher_;
+  CpuView* through = &view;
+  if (every_exit_) {
+    for (const Observing& o : observers_) {
+      if (o.attention == Attention::kEveryExit) through = &o.observer->begins(exit, *through);
+    }
+  }
+  if (sampled) {
+    record.stages_passed = 0;
+    record.stages.fill(0);
+    record.start = host_cycles();
+    record.answer = dispatch(exit, *through, StageClock(record));
+  } else {
+    record.start = host_cycles();
+    record.answer = dispatch(exit, *through, NoStages{});
+  }
+  record.total = cycles_between(record.start, host_cycles());
+  emulate_.observer = &counters_;
+  if (exit.kind == ExitKind::kSysreg) {
+    record.write = exit.sysreg_write;
+    record.value = exit.sysreg_write
+                       ? exit.sysreg_value
+                       : view.regs->x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt];
+  }
+  for (const Observing& o : observers_) {
+    if (sampled || o.attention == Attention::kEveryExit) o.observer->exited(record);
+  }
+  return record.answer;
 }
 
 void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t offset, unsigned size,
@@ -166,6 +232,10 @@ void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t off
   record.write = write;
   record.value = value;
   record.abort = abort;
+  if (!handler_.every_exit_) return;
+  for (const Observing& o : handler_.observers_) {
+    o.observer->accessed(region, offset, size, write, value, abort);
+  }
 }
 
 void ExitHandler::Watcher::unmapped_access(uint64_t ipa, unsigned size, bool write) {
@@ -184,7 +254,7 @@ template <typename Clock>
 template <typename Clock>
 [[gnu::always_inline]] inline Resume ExitHandler::perform(const Exit& exit, DataAbort abort,
                                                           CpuView& view, Clock& clock) {
-  constexpr bool kObserved = !std::is_same_v<std::remove_cvref_t<Clock>, NoClock>;
+  constexpr bool kObserved = Clock::kObserved;
   // A table walk is never emulated: tables do not live in devices (design: test S1PTW before CM).
   if (abort.s1ptw()) [[unlikely]] {
     return external_abort(exit);
@@ -258,13 +328,13 @@ Resume ExitHandler::emulated(const Exit& exit, uint64_t va, const Outcome& outco
       return retry(exit, false);
     case Outcome::Status::kUnsupported:
     case Outcome::Status::kNeedsExit:  // not with a bus
-      ++counters_.counters.unsupported_accesses;
+      bump(counters_.counters.unsupported_accesses);
       log_guest("vcpu %u: unsupported access to a device at pc %#" PRIx64 ", address %#" PRIx64,
                 exit.vcpu, exit.pc, va);
       return external_abort(exit);
     case Outcome::Status::kFault:
       if (outcome.fault.ec == 0x24 && outcome.fault.fsc == emulation::kFscExternal) {
-        ++counters_.counters.external_aborts;
+        bump(counters_.counters.external_aborts);
         log_guest("vcpu %u: external abort: %s %#" PRIx64 " at pc %#" PRIx64, exit.vcpu,
                   outcome.fault.write ? "write to" : "read of", va, exit.pc);
       }
@@ -282,7 +352,7 @@ Resume ExitHandler::emulated(const Exit& exit, uint64_t va, const Outcome& outco
 }
 
 Resume ExitHandler::unsupported_instruction(const Exit& exit) {
-  ++counters_.counters.unsupported_accesses;
+  bump(counters_.counters.unsupported_accesses);
   log_guest("vcpu %u: unsupported instruction %08x accesses a device at pc %#" PRIx64, exit.vcpu,
             instructions_.last_word(), exit.pc);
   return external_abort(exit);
@@ -291,11 +361,11 @@ Resume ExitHandler::unsupported_instruction(const Exit& exit) {
 // Nothing is emulated: what was remembered of this PC goes, and the guest runs the instruction
 // again.
 Resume ExitHandler::retry(const Exit& exit, bool disagreement) {
-  ++counters_.counters.retries;
-  if (disagreement) ++counters_.counters.disagreements;
+  bump(counters_.counters.retries);
+  if (disagreement) bump(counters_.counters.disagreements);
   instructions_.drop(exit.pc);
   if (!patience_is_over(exit)) return Resume::kAgain;
-  ++counters_.counters.stuck_aborts;
+  bump(counters_.counters.stuck_aborts);
   log_guest("vcpu %u: no progress at pc %#" PRIx64 ": external abort", exit.vcpu, exit.pc);
   return external_abort(exit);
 }
@@ -317,7 +387,7 @@ bool ExitHandler::patience_is_over(const Exit& exit) {
 // Of what the exit tried to reach: synchronous, on the access or on the walk to it.
 Resume ExitHandler::external_abort(const Exit& exit) {
   constexpr uint8_t kPrefetch = 0x20, kData = 0x24;  // EC, from a lower EL
-  ++counters_.counters.external_aborts;
+  bump(counters_.counters.external_aborts);
   const bool prefetch = exit.kind == ExitKind::kPrefetchAbort;
   const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
   const DataAbort abort{exit.esr};
@@ -374,7 +444,7 @@ Answer ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
   const bool known = exit.sysreg_write ? device->sysreg_write(exit.sysreg, exit.vcpu, value)
                                        : device->sysreg_read(exit.sysreg, exit.vcpu, value);
   if (!known) {
-    ++counters_.counters.undefined;
+    bump(counters_.counters.undefined);
     fault = {.far = 0, .fsc = 0, .write = false, .ec = 0};
     return resumed(Resume::kFault);
   }

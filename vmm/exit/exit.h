@@ -56,8 +56,16 @@ class ExitHandler final : public ExitSink {
   AfterExit after() { return std::exchange(after_, AfterExit::kResume); }
   const Exit& left_by() const { return left_by_; }
 
-  // At assembly. Each costs every exit a clock at every stage; none costs nothing.
-  void add_observer(ExitObserver* observer);
+  // At assembly, or while the vCPU does not run. One of a sample costs the other exits a decrement;
+  // one of every exit costs each the long way and two looks at the clock; none costs nothing.
+  void add_observer(ExitObserver* observer, Attention attention);
+  void remove_observer(ExitObserver* observer);
+  // One exit in `n` on average, at intervals that no periodic guest can match; 1: each. From the
+  // next sample on.
+  void sample_every(unsigned n) { sample_every_ = n; }
+
+  // At assembly.
+  void set_power(PowerControl* power) { services_.power = power; }
 
   InstructionSource& instructions() { return instructions_; }
   VcpuCounters& counters() { return counters_; }
@@ -111,7 +119,20 @@ class ExitHandler final : public ExitSink {
   Exit left_by_;
   uint64_t restart_entry_ = 0, restart_context_ = 0;
 
-  std::vector<ExitObserver*> observers_;
+  void watch();
+  int64_t next_sample();
+
+  struct Observing {
+    ExitObserver* observer;
+    Attention attention;
+  };
+  static constexpr int64_t kNever = int64_t{1} << 62;
+  std::vector<Observing> observers_;
+  int64_t until_observed_ = kNever;  // exits, this one included
+  int64_t until_sample_ = 1;         // of those, where every one is observed
+  bool every_exit_ = false;
+  unsigned sample_every_ = 1;
+  uint32_t sample_state_ = 0x9e3779b9;
   Watcher watcher_{*this};
   ExitRecord record_;
 

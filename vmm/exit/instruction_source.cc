@@ -70,13 +70,13 @@ InstructionSource::Status InstructionSource::decode_word(uint32_t word, Access& 
                                                          VcpuCounters& counters) {
   last_word_ = word;
   const DecodeStatus status = decode_with_choice(word, access);
-  if (capstone_ != nullptr && capstone_->last_was_native()) ++counters.counters.decode_fallback;
+  if (capstone_ != nullptr && capstone_->last_was_native()) bump(counters.counters.decode_fallback);
   switch (status) {
     case DecodeStatus::kAccess:
-      ++counters.counters.decode_ok;
+      bump(counters.counters.decode_ok);
       return Status::kOk;
     case DecodeStatus::kUnsupported:
-      ++counters.counters.decode_unsupported;
+      bump(counters.counters.decode_unsupported);
       return Status::kUnsupported;
     default:
       return Status::kRetry;  // what trapped was a memory access: this is not what trapped
@@ -136,6 +136,8 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
 template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
                                                                   StageClock&);
 template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
+                                                                  NoStages&);
+template InstructionSource::Status InstructionSource::find_slowly(uint64_t, Access&, VcpuCounters&,
                                                                   NoClock&);
 
 // Policy `protect`: from here on writes to what `fetched` was read from are heard of. What was read
@@ -170,7 +172,7 @@ void InstructionSource::check_hit(uint64_t pc, const Access& hit) {
       return;
     }
     if (end == Clock::time_point{}) {
-      ++overtaken_;
+      bump(overtaken_);
       end = Clock::now() + kPatience;
     }
     if (!cache_->holds(pc)) return;
@@ -192,7 +194,7 @@ void InstructionSource::memory_written(uint64_t ipa, uint64_t size) {
 
 CacheCounters InstructionSource::cache_counters() const {
   const icache::Counters c = cache_->counters();
-  return {c.hits, c.misses, c.invalidations, c.mismatches, overtaken_};
+  return {c.hits, c.misses, c.invalidations, c.mismatches, peek(overtaken_)};
 }
 
 }  // namespace trapline

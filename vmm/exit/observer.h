@@ -14,8 +14,9 @@
 
 namespace trapline {
 
-// The stages of an exit, as design.md names them.
-enum class Stage : uint8_t { kTranslate, kFetch, kDecode, kLookup, kEmulate, kCount };
+// The stages of an exit, as design.md names them; the last two are a device's doing, and no part of
+// kEmulate: waking a thread that sleeps, arming the host's timer.
+enum class Stage : uint8_t { kTranslate, kFetch, kDecode, kLookup, kEmulate, kWake, kArm, kCount };
 const char* stage_name(Stage s);
 
 // One exit. Valid during the call.
@@ -23,24 +24,40 @@ struct ExitRecord {
   const Exit* exit = nullptr;
   ExitClass exit_class = ExitClass::kOther;
   Answer answer{};
-  const Access* access = nullptr;  // of a data abort that was understood
+  const GuestFault* fault = nullptr;  // that the guest gets, if the answer is kFault
+  const Access* access = nullptr;     // of a data abort that was understood
   // The last element that reached a device, or a system register's value.
   const Bus::Region* region = nullptr;
   uint64_t offset = 0, value = 0;
   uint8_t size = 0;
   bool write = false, abort = false;
-  // Host cycles. A stage that was not passed has none; one that was passed twice has both.
+  // Host cycles.
   uint64_t start = 0, total = 0;
-  std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};
+  // Taken of a sample only. A stage that was not passed has none; one passed twice has both.
+  bool staged = false;
   uint8_t stages_passed = 0;  // a bit a stage
+  std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};
+
+  // On the vCPU's thread, during the call: its registers as the exit left them, and itself.
+  CpuView* view = nullptr;
+  Vcpu* vcpu = nullptr;
 };
 
 class ExitObserver {
  public:
   virtual ~ExitObserver() = default;
+  // Of every exit, if it asked for all: before it is handled; the view through which it is.
+  virtual CpuView& begins(const Exit& /*exit*/, CpuView& view) { return view; }
+  // And each element that reaches a device meanwhile.
+  virtual void accessed(const Bus::Region& /*region*/, uint64_t /*offset*/, unsigned /*size*/,
+                        bool /*write*/, uint64_t /*value*/, bool /*abort*/) {}
   // On the vCPU's thread, before it goes on.
   virtual void exited(const ExitRecord& record) = 0;
 };
+
+// Of which exits an observer is told: of all, or of one in ExitHandler::sample_every(), which are
+// also those whose stages are timed.
+enum class Attention : uint8_t { kSample, kEveryExit };
 
 }  // namespace trapline
 

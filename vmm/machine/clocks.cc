@@ -4,9 +4,11 @@
 #include <chrono>
 #include <utility>
 
+#include "mmio/side_work.h"
 #include "vmm/vcpu/host_clock.h"
 
 namespace trapline {
+
 Clock::Handle DeadlineQueue::add(uint64_t deadline, std::function<void()> callback) {
   Clock::Handle handle = ++last_;
   events_.emplace(Key{deadline, handle}, std::move(callback));
@@ -53,7 +55,10 @@ Clock::Handle HostClock::at(uint64_t deadline, std::function<void()> callback) {
     first = deadline < queue_.next();
     handle = queue_.add(deadline, std::move(callback));
   }
-  if (first) wake_.notify_one();
+  if (first) {
+    const SideWork side(SideWork::Kind::kArm);
+    wake_.notify_one();
+  }
   return handle;
 }
 

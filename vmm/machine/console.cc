@@ -103,13 +103,18 @@ void Console::stop() {
 // --- output ---
 
 size_t Console::put(const uint8_t* data, size_t size) {
-  if (!polled_) return output_.put(text(data, size));
+  if (!polled_) {
+    const size_t taken = output_.put(text(data, size));
+    if (hooks_.output && taken != 0) hooks_.output(text(data, taken));
+    return taken;
+  }
   force(data, size);
   return size;
 }
 
 void Console::force(const uint8_t* data, size_t size) {
   output_.force(text(data, size));
+  if (hooks_.output) hooks_.output(text(data, size));
   if (output_.over() && hooks_.hold) hooks_.hold();
 }
 

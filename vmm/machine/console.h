@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -32,6 +33,7 @@ class Console final : public OutputSink {
   struct Hooks {
     std::function<size_t()> input_space;                // bytes the UART takes now
     std::function<void(const uint8_t*, size_t)> input;  // at most input_space() bytes
+    std::function<void(std::string_view)> output;       // what was taken; as hold()
     std::function<void()> output_room;  // put() takes bytes again; a thread of ours, no locks held
     std::function<void()> hold;         // held() has become true; the thread that forced, its locks
     std::function<void()> quit;         // Ctrl-A x

@@ -1,5 +1,6 @@
 #include "vmm/machine/gic.h"
 
+#include <atomic>
 #include <string>
 
 #include "devices/gicv3/gicv3.h"
@@ -8,7 +9,7 @@
 namespace trapline {
 namespace {
 
-constexpr unsigned kFirstPpi = 16;  // INTID of PPI 0
+constexpr unsigned kFirstPpi = 16, kFirstSpi = 32;  // INTIDs of PPI 0 and SPI 0
 
 // The interrupt inputs of a vCPU, as the GIC sees them.
 class CpuLine final : public IrqLine {
@@ -21,10 +22,33 @@ class CpuLine final : public IrqLine {
   bool fiq_;
 };
 
+// A line into the GIC that notes when it rises, and not that its device says so again.
+class ProbedLine final : public IrqLine {
+ public:
+  ProbedLine(IrqLine& line, IrqProbe& probe, unsigned cpu, unsigned intid)
+      : line_(line), probe_(probe), cpu_(cpu), intid_(intid) {}
+  void set(bool level) override {
+    // Who drives a line does so under a lock of its own.
+    if (level_.load(std::memory_order_relaxed) != level) {
+      level_.store(level, std::memory_order_relaxed);
+      level ? probe_.raised(cpu_, intid_) : probe_.lowered(cpu_, intid_);
+    }
+    line_.set(level);
+  }
+
+ private:
+  IrqLine& line_;
+  IrqProbe& probe_;
+  unsigned cpu_, intid_;
+  std::atomic<bool> level_{false};
+};
+
 class Gicv3Irqchip final : public Irqchip {
  public:
-  explicit Gicv3Irqchip(const std::vector<Vcpu*>& vcpus)
-      : gic_(static_cast<unsigned>(vcpus.size()), platform::kSpis), cpus_(vcpus.size()) {
+  Gicv3Irqchip(const std::vector<Vcpu*>& vcpus, IrqProbe* probe)
+      : gic_(static_cast<unsigned>(vcpus.size()), platform::kSpis),
+        cpus_(vcpus.size()),
+        probe_(probe) {
     lines_.reserve(2 * vcpus.size());
     for (unsigned i = 0; i < cpus_; ++i) {
       lines_.emplace_back(*vcpus[i], false);
@@ -33,8 +57,10 @@ class Gicv3Irqchip final : public Irqchip {
     }
   }
 
-  IrqLine& spi(unsigned n) override { return gic_.spi(n); }
-  IrqLine& ppi(unsigned cpu, unsigned n) override { return gic_.ppi(cpu, kFirstPpi + n); }
+  IrqLine& spi(unsigned n) override { return probed(gic_.spi(n), 0, kFirstSpi + n); }
+  IrqLine& ppi(unsigned cpu, unsigned n) override {
+    return probed(gic_.ppi(cpu, kFirstPpi + n), cpu, kFirstPpi + n);
+  }
   std::string add_to(Bus& bus) override {
     std::string error = bus.add(platform::kGicd.base, platform::kGicd.size, &gic_.distributor());
     if (!error.empty()) return error;
@@ -49,15 +75,24 @@ class Gicv3Irqchip final : public Irqchip {
   bool can_signal(unsigned cpu) const override { return gic_.can_signal(cpu); }
 
  private:
+  // At assembly: whoever drives the line keeps what is returned.
+  IrqLine& probed(IrqLine& line, unsigned cpu, unsigned intid) {
+    if (probe_ == nullptr) return line;
+    probed_.push_back(std::make_unique<ProbedLine>(line, *probe_, cpu, intid));
+    return *probed_.back();
+  }
+
   Gicv3 gic_;
   size_t cpus_;
+  IrqProbe* probe_;
   std::vector<CpuLine> lines_;
+  std::vector<std::unique_ptr<ProbedLine>> probed_;
 };
 
 }  // namespace
 
-std::unique_ptr<Irqchip> make_gicv3(const std::vector<Vcpu*>& vcpus) {
-  return std::make_unique<Gicv3Irqchip>(vcpus);
+std::unique_ptr<Irqchip> make_gicv3(const std::vector<Vcpu*>& vcpus, IrqProbe* probe) {
+  return std::make_unique<Gicv3Irqchip>(vcpus, probe);
 }
 
 }  // namespace trapline

@@ -5,13 +5,15 @@
 #include <memory>
 #include <vector>
 
+#include "vmm/stats/irq_probe.h"
 #include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
 // Its CPU interfaces drive the vCPUs' interrupt inputs; the vCPUs outlive it.
-std::unique_ptr<Irqchip> make_gicv3(const std::vector<Vcpu*>& vcpus);
+// `probe`: notes when lines rise; null: nobody asks.
+std::unique_ptr<Irqchip> make_gicv3(const std::vector<Vcpu*>& vcpus, IrqProbe* probe);
 
 }  // namespace trapline
 

@@ -82,7 +82,10 @@ std::string Machine::assemble(MakeBackend make_backend) {
   }
   std::vector<Vcpu*> vcpus;
   for (unsigned i = 0; i < options_.cpus; ++i) vcpus.push_back(&backend_->vcpu(i));
-  irqchip_ = make_gicv3(vcpus);
+  const bool live = !options_.name.empty() || !options_.metrics.empty();
+  if (options_.profile || live)
+    irq_probe_ = std::make_unique<IrqProbe>(options_.cpus, platform::kSpis);
+  irqchip_ = make_gicv3(vcpus, irq_probe_.get());
   timer_ = std::make_unique<GenericTimer>(*clock_, options_.cpus);
 
   ExitServices services;
@@ -97,9 +100,11 @@ std::string Machine::assemble(MakeBackend make_backend) {
   for (unsigned i = 0; i < options_.cpus; ++i) {
     cpus_.push_back(std::make_unique<Cpu>(i, backend_->vcpu(i), services, choice));
     Cpu& cpu = *cpus_.back();
-    if (!options_.stats.empty()) {
+    cpu.exits.sample_every(options_.stats_every);
+    cpu.timed = options_.profile || live;
+    if (!options_.stats.empty() || live) {
       cpu.latency = std::make_unique<ExitLatency>();
-      cpu.exits.add_observer(cpu.latency.get());
+      cpu.exits.add_observer(cpu.latency.get(), Attention::kSample);
     }
     timer_->connect(i, &irqchip_->ppi(i, platform::kTimerVirtualPpi),
                     &irqchip_->ppi(i, platform::kTimerNonSecurePpi));
@@ -119,6 +124,11 @@ std::string Machine::assemble(MakeBackend make_backend) {
   if (error.empty()) error = peripherals_->add_devices();
   if (!error.empty()) return error;
 
+  if (!options_.record.empty()) {
+    error = start_recording();
+    if (!error.empty()) return error;
+  }
+
   DeviceTreeInput tree;
   tree.options = &options_;
   tree.plan = &plan_;
@@ -134,11 +144,13 @@ std::string Machine::assemble(MakeBackend make_backend) {
 // A cache entry made from these bytes is stale (policy `protect`).
 void Machine::memory_written(uint64_t ipa, uint64_t size) {
   for (auto& cpu : cpus_) cpu->exits.instructions().memory_written(ipa, size);
+  if (recording_ != nullptr) recording_->memory_written(ipa, size);
 }
 
 // Stage 2 may now refuse or answer otherwise what a cache entry was made from.
 void Machine::memory_map_changed() {
   for (auto& cpu : cpus_) cpu->exits.instructions().memory_map_changed();
+  if (recording_ != nullptr) recording_->map_changed();
 }
 
 // --- start, reset, end ---
@@ -173,6 +185,7 @@ int Machine::run() {
   };
   start_ = std::chrono::steady_clock::now();
   start_cycles_ = host_cycles();
+  if (options_.profile) start_profile();
   {
     Cleanup cleanup{*this};
     if (gdb_socket_ >= 0) {
@@ -181,9 +194,12 @@ int Machine::run() {
       gdb_ = std::make_unique<GdbServer>(std::exchange(gdb_socket_, -1), *this);
     }
     Console::Hooks hooks = peripherals_->console_hooks();
+    if (event_sink_ != nullptr) {
+      hooks.output = [this](std::string_view bytes) { panic_watch_.output(bytes); };
+    }
     hooks.quit = [this] { stop(kPoweredOff); };
     hooks.hold = [this] {  // out of run(), to where the loops look at held()
-      for (auto& cpu : cpus_) cpu->vcpu.kick();
+      for (auto& cpu : cpus_) cpu->kick();
     };
     console_.start(std::move(hooks), options_.icount);
     unsigned resets = 0;
@@ -194,12 +210,15 @@ int Machine::run() {
         threads_ = options_.icount ? 1 : options_.cpus;
       }
       if (!life_.change(LifeState::kRunning)) break;  // a stop came first
+      tell_event({"boot", fmt::format("boot {}", ++boots_), {}});
       peripherals_->resume();
       options_.icount ? run_in_turn() : run_threads();
+      if (life_.state() == LifeState::kResetting) tell_event({"reset", why(), {}});
       advise_about_resets(++resets);
     } while (life_.state() == LifeState::kResetting && !options_.no_reboot);
   }
   read_clocks();
+  tell_event({"stop", why(), life_.status()});
   return life_.status();
 }
 
@@ -213,22 +232,44 @@ void Machine::advise_about_resets(unsigned resets) {
 }
 
 // Asked for from outside: not even the guest's last words are waited for.
-void Machine::stop(int status) {
+void Machine::stop(int status, const std::string& why) {
   console_.abandon();
-  end(status);
+  if (!why.empty()) return end(status, why);
+  constexpr int kSignal = 128;
+  end(status, status > kSignal ? fmt::format("signal {}", status - kSignal) : "the user left");
 }
 
-void Machine::end(int status) {
-  if (life_.change(LifeState::kStopping, status)) wake_all();
+// `why` is there for whoever sees the change.
+void Machine::end(int status, const std::string& why) {
+  {
+    std::lock_guard lock(power_mutex_);
+    if (!life_.change(LifeState::kStopping, status)) return;
+    why_ = why;
+  }
+  wake_all();
+}
+
+void Machine::reset_soon(const std::string& why) {
+  {
+    std::lock_guard lock(power_mutex_);
+    if (!life_.change(LifeState::kResetting)) return;
+    why_ = why;
+  }
+  wake_all();
+}
+
+std::string Machine::why() {
+  std::lock_guard lock(power_mutex_);
+  return why_;
 }
 
 void Machine::give_up(const std::string& why) {
   message("trapline: " + why + "\n");
-  end(kBadInput);
+  end(kBadInput, why);
 }
 
 void Machine::wake_all() {
-  for (auto& cpu : cpus_) cpu->vcpu.kick();
+  for (auto& cpu : cpus_) cpu->kick();
   std::lock_guard lock(power_mutex_);
   power_changed_.notify_all();
 }

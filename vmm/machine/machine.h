@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "vmm/config/options.h"
 #include "vmm/config/platform.h"
 #include "vmm/config/result.h"
+#include "vmm/control/controlled.h"
 #include "vmm/debug/debuggee.h"
 #include "vmm/debug/gdb_server.h"
 #include "vmm/exit/exit.h"
@@ -26,10 +28,13 @@
 #include "vmm/machine/console.h"
 #include "vmm/machine/idle_watch.h"
 #include "vmm/machine/lifecycle.h"
+#include "vmm/machine/panic_watch.h"
 #include "vmm/machine/peripherals.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/stage2.h"
+#include "vmm/stats/irq_probe.h"
 #include "vmm/stats/report.h"
+#include "vmm/trace/recorder.h"
 #include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/vcpu.h"
 
@@ -47,7 +52,10 @@ struct BackendParts {
 };
 using MakeBackend = std::unique_ptr<Backend> (*)(const BackendParts&);
 
-class Machine final : public PowerControl, public Debuggee, private GuestMemory::Observer {
+class Machine final : public PowerControl,
+                      public Debuggee,
+                      public Controlled,
+                      private GuestMemory::Observer {
  public:
   // Assembles the machine; all that a user can get wrong is found here.
   static Result<std::unique_ptr<Machine>> create(const Options& options, Console& console,
@@ -58,13 +66,16 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   int run();
   // Any thread, at any time: ends run() soon, or keeps it from beginning. The first stop's status
   // is the program's; a reset that was asked for does not happen any more.
-  void stop(int status);
+  void stop(int status) { stop(status, {}); }
+  void stop(int status, const std::string& why);
+  // Before run(): who is told what happens.
+  void tell_events_to(EventSink* sink) { event_sink_ = sink; }
 
   // The figures of the run that is over.
   RunReport report();
   // The figures so far, for which the vCPUs are halted for a moment: any thread but a vCPU's. None
   // while the run ends.
-  std::optional<RunReport> report_now();
+  std::optional<RunReport> report_now() override;
   const std::vector<uint8_t>& device_tree() const { return device_tree_; }
 
   // PowerControl
@@ -72,6 +83,24 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   Power power(unsigned cpu) override;
   bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
   bool is_guest_memory(uint64_t ipa) const override { return memory_.slot(ipa) != nullptr; }
+
+  // --record: the end of the trace, once run() is over. One line; empty on success.
+  std::string finish_recording();
+  // Profiling, from now on and from nothing; while no vCPU runs.
+  void start_profile();
+  // What was counted stays to be reported.
+  void stop_profile();
+
+  // Controlled
+  MachineStatus status() override;
+  LiveReport live() override;
+  std::string profile_start() override;
+  std::string profile_stop() override;
+  std::string profile_reset() override;
+  std::string pause_guest() override;
+  std::string resume_guest() override;
+  std::string reset_guest() override;
+  std::string end_guest(int status, const std::string& why) override;
 
   // Debuggee
   unsigned cpus() const override { return options_.cpus; }
@@ -107,7 +136,12 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void wake(Cpu& cpu, uint64_t timeout_ns);
   void limit_reached();
   uint64_t slice(uint64_t most) const;  // instructions that --max-insns still allows
-  void end(int status);
+  void end(int status, const std::string& why);
+  void reset_soon(const std::string& why);
+  std::string why();
+  void tell_event(const MachineEvent& event) {
+    if (event_sink_ != nullptr) event_sink_->happened(event);
+  }
   // The host refused what a run needs: said in one line, and the end.
   void give_up(const std::string& why);
   void wake_all();
@@ -126,6 +160,11 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   void look_for_dead_end(Cpu& cpu, uint64_t pc);
   void tell_dead_end();
   void read_clocks();
+  RunReport counts(double wall_seconds, uint64_t cycles) const;
+  bool profiling() const;
+  std::string with_parked_vcpus(const std::function<void()>& change);
+  std::string start_recording();
+  Profile profile(const RunReport& report);
   void debug_stop(Cpu& cpu, const DebugStop& stop);
   void debug_step(Cpu& cpu);
   bool running() const { return life_.running(); }
@@ -150,6 +189,11 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   std::unique_ptr<GenericTimer> timer_;
   std::unique_ptr<Peripherals> peripherals_;
 
+  std::unique_ptr<IrqProbe> irq_probe_;
+  std::unique_ptr<RowBudget> profile_rows_;
+  uint64_t profile_start_ = 0;                   // host cycles
+  uint64_t profile_end_ = 0;                     // 0: it goes on
+  std::unique_ptr<trace::Recording> recording_;  // --record
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::mutex power_mutex_;
   std::condition_variable power_changed_;
@@ -159,6 +203,11 @@ class Machine final : public PowerControl, public Debuggee, private GuestMemory:
   std::atomic<unsigned> pauses_{0};
   unsigned threads_ = 0, parked_ = 0;  // guarded by power_mutex_
   Lifecycle life_;
+  std::string why_;  // of the last change of `life_`; guarded by power_mutex_
+  EventSink* event_sink_ = nullptr;
+  PanicWatch panic_watch_{[this](const std::string& line) { tell_event({"panic", line, {}}); }};
+  std::atomic<uint64_t> boots_{0};
+  std::atomic<bool> held_by_user_{false};  // pause_guest()
   IdleWatch idle_watch_;
   std::chrono::steady_clock::time_point start_;
   uint64_t start_cycles_ = 0;

@@ -63,7 +63,7 @@ void Machine::unpause() {
 
 // A reset under way ends, and its new threads park.
 void Machine::wait_until_parked() {
-  for (auto& cpu : cpus_) cpu->vcpu.kick();
+  for (auto& cpu : cpus_) cpu->kick();
   std::unique_lock lock(power_mutex_);
   power_changed_.notify_all();
   power_changed_.wait(lock, [&] { return (running() && parked_ == threads_) || life_.stopping(); });

@@ -32,6 +32,7 @@ void Machine::tell_dead_end() {
   }
   if (!idle_watch_.first_to_tell()) return;
   if (where.empty()) where = "all are off";
+  tell_event({"stuck", "all vCPUs wait, and nothing can wake them (" + where + ")", {}});
   message(fmt::format(
       "trapline: all vCPUs wait, and nothing can wake them ({}): the guest has stopped; "
       "a kernel that needs EL2 (a hypervisor) does this here\n",
@@ -42,6 +43,8 @@ void Machine::tell_dead_end() {
 
 void Machine::crash_report(Cpu& cpu) {
   if (std::exchange(cpu.crash_told_at, cpu.vcpu.retired()) == cpu.vcpu.retired()) return;
+  tell_event(
+      {"panic", fmt::format("vcpu {}: 1,000 exceptions in a row at its vectors", cpu.index), {}});
   message(
       fmt::format("trapline: vcpu {}: the guest is beyond help: 1,000 exceptions in a row at its "
                   "vectors with nothing executed\n",
@@ -69,6 +72,13 @@ std::optional<RunReport> Machine::report_now() {
 }
 
 RunReport Machine::report() {
+  RunReport report = counts(wall_seconds_, cycles_);
+  if (profile_rows_ != nullptr) report.profile = profile(report);
+  return report;
+}
+
+// Any thread, while vCPUs run.
+RunReport Machine::counts(double wall_seconds, uint64_t cycles) const {
   RunReport report;
   for (auto& cpu : cpus_) {
     report.total.merge(cpu->exits.counters());
@@ -84,16 +94,16 @@ RunReport Machine::report() {
     report.icache.overtaken += c.overtaken;
   }
   report.instructions = instructions();
-  report.wall_seconds = wall_seconds_;
-  report.ns_per_cycle = cycles_ == 0 ? 1 : wall_seconds_ * 1e9 / static_cast<double>(cycles_);
+  report.wall_seconds = wall_seconds;
+  report.ns_per_cycle = cycles == 0 ? 1 : wall_seconds * 1e9 / static_cast<double>(cycles);
   report.cpus = options_.cpus;
-  static constexpr const char* kPolicies[] = {"off", "rewalk", "recheck", "protect"};
-  report.icache_policy = kPolicies[static_cast<size_t>(options_.icache)];
-  report.decoder = options_.decoder == DecoderChoice::kNative ? "native" : "capstone";
+  report.icache_policy = name_of(options_.icache);
+  report.decoder = name_of(options_.decoder);
   report.backend = backend_->name();
   report.clock = options_.icount ? "icount" : "host";
   report.bus = &bus_;
   report.sysreg_devices = {irqchip_->cpu_interface(), timer_.get()};
+  report.sampled_every = options_.stats_every;
   return report;
 }
 

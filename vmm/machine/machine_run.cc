@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "mmio/side_work.h"
 #include "vmm/host/messages.h"
 #include "vmm/machine/machine_cpu.h"
 
@@ -31,6 +32,7 @@ bool Machine::cpu_on(unsigned index, uint64_t entry, uint64_t context) {
   cpu.entry = entry;
   cpu.context = context;
   cpu.power = Power::kOnPending;
+  const SideWork side(SideWork::Kind::kWake);
   power_changed_.notify_all();
   return true;
 }
@@ -89,17 +91,17 @@ void Machine::act(Cpu& cpu, AfterExit after) {
       break;
     }
     case AfterExit::kSystemOff:
-      end(kPoweredOff);
+      end(kPoweredOff, "the guest powered off");
       break;
     case AfterExit::kSystemReset:
-      if (life_.change(LifeState::kResetting)) wake_all();
+      reset_soon("the guest asked for it");
       break;
     case AfterExit::kCrashed:
       crash_report(cpu);
       if (gdb_ != nullptr && gdb_->attached()) {
         debug_stop(cpu, {.signal = SIGSEGV});
       } else {
-        end(kGuestFailed);
+        end(kGuestFailed, "the guest is beyond help");
       }
       break;
     case AfterExit::kDebug:
@@ -114,7 +116,7 @@ void Machine::act(Cpu& cpu, AfterExit after) {
       break;
     case AfterExit::kFailed:
       message(fmt::format("trapline: vcpu {}: the backend cannot go on\n", cpu.index));
-      end(kGuestFailed);
+      end(kGuestFailed, "the backend cannot go on");
       break;
   }
 }
@@ -136,7 +138,11 @@ bool Machine::waits(Cpu& cpu) {
 // complete at any time (D1.6.1, D1.6.2), and so may PSCI's CPU_SUSPEND.
 void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
   const bool wfe = std::exchange(cpu.wait, Cpu::Wait::kNone) == Cpu::Wait::kEvent;
+  const uint64_t start = host_cycles();
   cpu.vcpu.wait_for_event(timeout_ns, wfe);
+  const uint64_t slept = cycles_between(start, host_cycles());
+  if (cpu.profiled.load(std::memory_order_relaxed)) cpu.profile->slept(slept);
+  if (recording_ != nullptr) recording_->vcpu(cpu.index).slept(slept);
   if (std::exchange(cpu.restart, false)) {
     cpu.vcpu.reset(cpu.exits.restart_entry(), cpu.exits.restart_context());
   }
@@ -144,7 +150,7 @@ void Machine::wake(Cpu& cpu, uint64_t timeout_ns) {
 
 void Machine::limit_reached() {
   message(fmt::format("trapline: --max-insns {} reached\n", options_.max_insns));
-  end(kLimitReached);
+  end(kLimitReached, "--max-insns was reached");
 }
 
 // One thread a vCPU; this one waits.
@@ -192,7 +198,10 @@ void Machine::cpu_thread(Cpu& cpu) {
     }
     uint64_t budget = options_.max_insns == 0 ? ~uint64_t{0} : slice(kSlice);
     if (budget == 0) return limit_reached();
-    cpu.vcpu.run(budget, cpu.exits);
+    {
+      const Cpu::Running running(cpu);
+      cpu.vcpu.run(budget, cpu.exits);
+    }
     act(cpu, cpu.exits.after());
   }
 }
@@ -208,6 +217,8 @@ void Machine::run_in_turn() {
     for (auto& each : cpus_) {
       Cpu& cpu = *each;
       uint64_t left = kQuantum;
+      // Every exit leaves run(): the turn is what is timed.
+      const Cpu::Running turn(cpu);
       while (left != 0 && running()) {
         // A debugger halts the turn, and it goes on with what is left of it: else a breakpoint that
         // the first CPU meets often would keep the others from ever running.

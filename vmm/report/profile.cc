@@ -1,13 +1,16 @@
 #include "vmm/report/profile.h"
 
 #include <algorithm>
+#include <cmath>
 #include <tuple>
 
 namespace trapline {
 
 double Distribution::quantile_ns(double q) const {
   if (count == 0) return 0;
-  const auto rank = static_cast<uint64_t>(q * static_cast<double>(count - 1));
+  // The nearest rank, as HdrHistogram has it: the 99th percentile of two is the larger.
+  const auto rank =
+      static_cast<uint64_t>(std::max(1.0, std::ceil(q * static_cast<double>(count)))) - 1;
   uint64_t seen = 0;
   for (const Bucket& bucket : buckets) {
     seen += bucket.count;

@@ -6,32 +6,17 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
+#include <utility>
+
+#include "vmm/report/json_reader.h"
+#include "vmm/report/json_writer.h"
+#include "vmm/stats/profile_model.h"
 
 namespace trapline {
 
-void ExitLatency::merge(const ExitLatency& other) {
-  for (size_t c = 0; c < times_.size(); ++c) {
-    times_[c].total.merge(other.times_[c].total);
-    for (size_t s = 0; s < times_[c].stages.size(); ++s) {
-      times_[c].stages[s].merge(other.times_[c].stages[s]);
-    }
-  }
-}
-
-std::string sysreg_name(const RunReport& report, SysregId id) {
-  for (const SysregDevice* device : report.sysreg_devices) {
-    if (std::string_view name = device->register_name(id); !name.empty()) return std::string(name);
-  }
-  return fmt::format("S{}_{}_C{}_C{}_{}", id >> 14 & 3, id >> 11 & 7, id >> 7 & 15, id >> 3 & 15,
-                     id & 7);
-}
-
 namespace {
 
-// The device that answers for a system register, by the register's name.
-std::string sysreg_device(const std::string& name) {
-  return name.starts_with("ICC") ? "gicc" : name.starts_with("CNT") ? "timer" : "sysreg";
-}
+DeviceNames names_of(const RunReport& report) { return {report.bus, report.sysreg_devices}; }
 
 struct Row {
   std::string device, name;
@@ -39,20 +24,20 @@ struct Row {
 };
 
 std::vector<Row> register_rows(const RunReport& report) {
+  const DeviceNames names = names_of(report);
   std::vector<Row> rows;
   for (const auto& count : report.total.register_counts()) {
     if ((count.key & VcpuCounters::kSysregBit) != 0) {
       auto id = static_cast<SysregId>(count.key);
-      std::string name = sysreg_name(report, id);
-      rows.push_back({sysreg_device(name), name, count.reads, count.writes});
+      std::string name = names.sysreg(id);
+      rows.push_back({DeviceNames::sysreg_device(name), name, count.reads, count.writes});
       continue;
     }
     const size_t index = VcpuCounters::region_of(count.key);
     if (report.bus == nullptr || index >= report.bus->regions().size()) continue;
     const Device& device = *report.bus->regions()[index].device;
-    std::string name(device.register_name(count.offset));
-    if (name.empty()) name = fmt::format("+0x{:x}", count.offset);
-    rows.push_back({std::string(device.name()), name, count.reads, count.writes});
+    rows.push_back(
+        {std::string(device.name()), names.reg(device, count.offset), count.reads, count.writes});
   }
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
     return std::tuple(b.reads + b.writes, a.device, a.name) <
@@ -78,6 +63,7 @@ std::vector<Row> register_rows(const RunReport& report) {
 
 // All devices on the bus, and those that answer system registers, by name.
 std::map<std::string, VcpuCounters::DeviceCount> device_counts(const RunReport& report) {
+  const DeviceNames names = names_of(report);
   std::map<std::string, VcpuCounters::DeviceCount> counts;
   if (report.bus != nullptr) {
     const auto regions = report.total.region_counts();
@@ -90,7 +76,7 @@ std::map<std::string, VcpuCounters::DeviceCount> device_counts(const RunReport& 
   for (const auto& count : report.total.register_counts()) {
     if ((count.key & VcpuCounters::kSysregBit) == 0) continue;
     VcpuCounters::DeviceCount& device =
-        counts[sysreg_device(sysreg_name(report, static_cast<SysregId>(count.key)))];
+        counts[DeviceNames::sysreg_device(names.sysreg(static_cast<SysregId>(count.key)))];
     device.reads += count.reads;
     device.writes += count.writes;
   }
@@ -107,14 +93,33 @@ uint64_t exits_total(const RunReport& report) {
   return total;
 }
 
-nlohmann::json histogram_json(const Histogram& h, double ns) {
-  auto scaled = [ns](uint64_t cycles) { return static_cast<double>(cycles) * ns; };
-  return {{"count", h.count()},
-          {"min", scaled(h.min())},
-          {"p50", scaled(h.quantile(0.5))},
-          {"p90", scaled(h.quantile(0.9))},
-          {"p99", scaled(h.quantile(0.99))},
-          {"max", scaled(h.max())}};
+// A distribution of a sample, and what all exits like it took, as far as the sample tells.
+nlohmann::json sampled_json(const RunReport& report, const Histogram& h, uint64_t exits) {
+  nlohmann::json out = distribution_json(distribution_of(h, report.ns_per_cycle));
+  const double all = h.count() == 0
+                         ? 0
+                         : static_cast<double>(h.sum()) * report.ns_per_cycle /
+                               static_cast<double>(h.count()) * static_cast<double>(exits);
+  out["exits"] = exits;
+  out["all_exits_sum"] = all;
+  const double run = report.wall_seconds * 1e9 * report.cpus;
+  out["share_of_run"] = run > 0 ? all / run : 0;
+  return out;
+}
+
+// Times by register, beside its counts.
+void add_register_latencies(const RunReport& report, nlohmann::json& devices) {
+  const DeviceNames names = names_of(report);
+  std::map<std::pair<std::string, std::string>, Histogram> sums;
+  for (const auto* row : report.latency->registers().rows()) {
+    const ExitKey key = names.key(row->target);
+    if (!key.device.empty()) sums[{key.device, key.reg}].merge(row->time);
+  }
+  for (const auto& [key, histogram] : sums) {
+    nlohmann::json& entry = devices[key.first]["registers"][key.second];
+    const auto count = [&](const char* field) { return entry.value(field, uint64_t{0}); };
+    entry["latency_ns"] = sampled_json(report, histogram, count("reads") + count("writes"));
+  }
 }
 
 }  // namespace
@@ -123,6 +128,7 @@ nlohmann::json report_json(const RunReport& report) {
   using nlohmann::json;
   const ExitCounters& c = report.total.counters;
   json out;
+  out["schema"] = kProfileSchema;
   out["exits"] = {{"total", exits_total(report)},
                   {"data_abort",
                    {{"isv1", exits_of(report, ExitClass::kDataAbortIsv1)},
@@ -170,21 +176,31 @@ nlohmann::json report_json(const RunReport& report) {
   out["clock"] = report.clock;
   json latency = json::object();
   if (report.latency != nullptr) {
+    out["latency_sampled_every"] = report.sampled_every;
     for (size_t i = 0; i < static_cast<size_t>(ExitClass::kCount); ++i) {
       const auto exit_class = static_cast<ExitClass>(i);
       const ExitLatency::Times& times = report.latency->of(exit_class);
-      json entry = histogram_json(times.total, report.ns_per_cycle);
+      json entry = sampled_json(report, times.total, exits_of(report, exit_class));
       json stages = json::object();
       for (size_t s = 0; s < times.stages.size(); ++s) {
         stages[stage_name(static_cast<Stage>(s))] =
-            histogram_json(times.stages[s], report.ns_per_cycle);
+            distribution_json(distribution_of(times.stages[s], report.ns_per_cycle));
       }
       entry["stages"] = stages;
       latency[exit_class_name(exit_class)] = entry;
     }
+    add_register_latencies(report, out["devices"]);
   }
   out["latency_ns"] = latency;
+  if (report.profile) {
+    out["source"] = report.profile->source;
+    out["profile"] = profile_part_json(*report.profile);
+  }
   return out;
+}
+
+std::string report_json_text(const RunReport& report) {
+  return report_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 std::string report_table(const RunReport& report) {

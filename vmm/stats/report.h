@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mmio/bus.h"
 #include "mmio/sysreg.h"
 #include "vmm/exit/counters.h"
+#include "vmm/report/profile.h"
 #include "vmm/stats/latency.h"
 
 namespace trapline {
@@ -19,6 +21,8 @@ namespace trapline {
 struct RunReport {
   VcpuCounters total;
   std::unique_ptr<ExitLatency> latency;  // null: nobody asked for it
+  unsigned sampled_every = 1;            // of `latency`: one exit in so many
+  std::optional<Profile> profile;        // --profile
   CacheCounters icache;
   uint64_t instructions = 0;
   double wall_seconds = 0;
@@ -30,11 +34,11 @@ struct RunReport {
 };
 
 nlohmann::json report_json(const RunReport& report);
+// The same as text, as --stats writes it. A name that the guest carries need not be UTF-8: what is
+// none in it is replaced.
+std::string report_json_text(const RunReport& report);
 // The exit profile: a table for people.
 std::string report_table(const RunReport& report);
-
-// Name of a system register as its device tells it, e.g. "ICC_IAR1_EL1"; else S3_0_C12_C12_0.
-std::string sysreg_name(const RunReport& report, SysregId id);
 
 }  // namespace trapline
 

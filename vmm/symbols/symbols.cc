@@ -7,11 +7,23 @@
 
 namespace trapline {
 
+namespace {
+
+// A linker script's mark: nobody's function, but at the address of one.
+bool is_boundary(std::string_view name) {
+  if (name == "_text" || name == "_stext" || name == "_etext" || name == "_sinittext") return true;
+  return name.starts_with("__") &&
+         (name.ends_with("_start") || name.ends_with("_end") || name.ends_with("_begin"));
+}
+
+}  // namespace
+
 void SymbolTable::seal() {
   // Of several names at one address: a global's before a local's is not known here, so the one
   // without a dot or dollar (compiler-made) and then the shortest.
   const auto rank = [](const Symbol& s) {
-    return std::tuple(s.address, s.name.find_first_of(".$") != std::string::npos, s.name.size());
+    return std::tuple(s.address, is_boundary(s.name),
+                      s.name.find_first_of(".$") != std::string::npos, s.name.size());
   };
   std::stable_sort(symbols_.begin(), symbols_.end(),
                    [&](const Symbol& a, const Symbol& b) { return rank(a) < rank(b); });
@@ -23,6 +35,8 @@ void SymbolTable::relocate(uint64_t offset) {
   for (Symbol& symbol : symbols_) {
     if (symbol.module.empty()) symbol.address += offset;
   }
+  if (text_begin_ != 0) text_begin_ += offset;
+  if (text_end_ != 0) text_end_ += offset;
   seal();
 }
 

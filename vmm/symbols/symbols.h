@@ -25,6 +25,11 @@ class SymbolTable {
   // Moves every symbol outside of modules by `offset` (KASLR).
   void relocate(uint64_t offset);
 
+  // Where a kernel's code lies: its `_text` and `_etext`; 0: not known.
+  void set_text(uint64_t begin, uint64_t end) { text_begin_ = begin, text_end_ = end; }
+  uint64_t text_begin() const { return text_begin_; }
+  uint64_t text_end() const { return text_end_; }
+
   const Symbol* find(uint64_t address) const;
   // "name+0x10", "module:name+0x10"; empty: none covers it.
   std::string describe(uint64_t address) const;
@@ -34,6 +39,7 @@ class SymbolTable {
 
  private:
   std::vector<Symbol> symbols_;
+  uint64_t text_begin_ = 0, text_end_ = 0;
 };
 
 }  // namespace trapline

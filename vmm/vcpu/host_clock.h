@@ -22,6 +22,12 @@ inline uint64_t host_cycles() {
 #endif
 }
 
+// From a count of host_cycles() to another. A thread may have come to a CPU whose counter is
+// behind.
+inline uint64_t cycles_between(uint64_t start, uint64_t end) {
+  return end > start ? end - start : 0;
+}
+
 }  // namespace trapline
 
 #endif  // TRAPLINE_VMM_VCPU_HOST_CLOCK_H_

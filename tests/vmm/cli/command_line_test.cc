@@ -78,5 +78,53 @@ TEST(CommandLine, Commands) {
   EXPECT_FALSE(parse({"run", "--kernel", "k", "stray"}));
 }
 
+TEST(CommandLine, Report) {
+  auto line =
+      parse({"report", "a.json", "b.json", "-o", "x.html", "--vcpu", "1", "--from", "20ms", "--to",
+             "1.5", "--min-ns", "3us", "--filter", "pl011", "--symbols", "vmlinux"});
+  ASSERT_TRUE(line) << line.error();
+  ASSERT_EQ(line->command, CommandLine::Command::kReport);
+  const ReportOptions& o = line->report;
+  EXPECT_EQ(o.files, (std::vector<std::string>{"a.json", "b.json"}));
+  EXPECT_EQ(o.format, ReportFormat::kHtml);  // by the output's name
+  EXPECT_EQ(o.selection.vcpu, 1);
+  EXPECT_DOUBLE_EQ(o.selection.from_ns, 20e6);
+  EXPECT_DOUBLE_EQ(o.selection.to_ns, 1.5e9);
+  EXPECT_DOUBLE_EQ(o.selection.min_ns, 3000);
+  EXPECT_EQ(o.selection.filter, "pl011");
+  EXPECT_EQ(o.host.symbols, "vmlinux");
+  line = parse({"report", "a.json", "-o", "x.html", "--format", "csv"});
+  ASSERT_TRUE(line);
+  EXPECT_EQ(line->report.format, ReportFormat::kCsv);
+  line = parse({"report", "a.json"});
+  ASSERT_TRUE(line);
+  EXPECT_EQ(line->report.format, ReportFormat::kText);
+}
+
+TEST(CommandLine, ReportRefused) {
+  const struct {
+    std::vector<const char*> words;
+    const char* expected;
+  } kRows[] = {
+      {{"report"}, "files is required"},
+      {{"report", "a", "--format", "html"}, "--format html needs -o FILE.html"},
+      {{"report", "a", "--format", "xml"}, "--format"},
+      {{"report", "a", "b", "--format", "pprof"}, "--format pprof takes one input"},
+      {{"report", "a", "b", "-o", "c.json"}, "--format json takes one input"},
+      {{"report", "a", "--vcpu", "-1"}, "--vcpu -1: not a number of a vCPU"},
+      {{"report", "a", "--vcpu", "65536"}, "--vcpu 65536: not a number of a vCPU"},
+      {{"report", "a", "--from", "-1s"}, "--from -1s: not a time"},
+      {{"report", "a", "--to", "5 parsecs"}, "--to 5 parsecs: not a time"},
+      {{"report", "a", "--min-ns", "nan"}, "--min-ns nan: not a time"},
+      {{"report", "a", "--from", "2", "--to", "2"}, "--to is not after --from"},
+  };
+  for (const auto& row : kRows) {
+    auto line = parse(row.words);
+    ASSERT_FALSE(line) << row.expected;
+    EXPECT_NE(line.error().find(row.expected), std::string::npos) << line.error();
+    EXPECT_EQ(line.error().find('\n'), std::string::npos) << line.error();
+  }
+}
+
 }  // namespace
 }  // namespace trapline

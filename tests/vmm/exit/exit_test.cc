@@ -504,6 +504,39 @@ TEST_P(ExitTest, ASyndromeAloneIsEnough) {
 
 // --- observers ---
 
+struct Count final : ExitObserver {
+  void exited(const ExitRecord& record) override {
+    ++exits;
+    staged += record.staged;
+  }
+  unsigned exits = 0, staged = 0;
+};
+
+TEST_P(ExitTest, ASampleIsAsLargeAsAskedForAndCountsStayExact) {
+  Count sampled, all;
+  handler_->sample_every(16);
+  handler_->add_observer(&sampled, Attention::kSample);
+  Exit hvc;
+  hvc.kind = ExitKind::kHvc;
+  constexpr unsigned kExits = 16'000;
+  for (unsigned i = 0; i < kExits; ++i) handler_->handle(hvc, vcpu_.view_);
+  EXPECT_EQ(handler_->counters().exits[static_cast<size_t>(ExitClass::kHvc)], kExits);
+  EXPECT_NEAR(sampled.exits, kExits / 16.0, 150);
+  EXPECT_EQ(sampled.staged, sampled.exits);
+
+  handler_->add_observer(&all, Attention::kEveryExit);
+  const unsigned before = sampled.exits;
+  for (unsigned i = 0; i < kExits; ++i) handler_->handle(hvc, vcpu_.view_);
+  EXPECT_EQ(all.exits, kExits);
+  EXPECT_NEAR(all.staged, kExits / 16.0, 150);
+  EXPECT_EQ(sampled.exits - before, all.staged);
+
+  handler_->remove_observer(&all);
+  handler_->remove_observer(&sampled);
+  for (unsigned i = 0; i < kExits; ++i) handler_->handle(hvc, vcpu_.view_);
+  EXPECT_EQ(all.exits, kExits);
+}
+
 struct Notes final : ExitObserver {
   void exited(const ExitRecord& record) override {
     records.push_back(record);
@@ -517,8 +550,8 @@ struct Notes final : ExitObserver {
 
 TEST_P(ExitTest, EveryObserverHearsOfEveryExit) {
   Notes one, two;
-  handler_->add_observer(&one);
-  handler_->add_observer(&two);
+  handler_->add_observer(&one, Attention::kEveryExit);
+  handler_->add_observer(&two, Attention::kEveryExit);
   vcpu_.word = kStrPost;
   vcpu_.registers.x[0] = kDeviceVa + 8;
   vcpu_.registers.x[1] = 0x1234;

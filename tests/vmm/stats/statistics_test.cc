@@ -8,7 +8,7 @@
 namespace trapline {
 namespace {
 
-TEST(Histogram, QuantilesAreWithinASixteenth) {
+TEST(Histogram, QuantilesAreWithinThreePercent) {
   Histogram h;
   for (uint64_t v = 1; v <= 100'000; ++v) h.record(v);
   EXPECT_EQ(h.count(), 100'000u);
@@ -16,7 +16,18 @@ TEST(Histogram, QuantilesAreWithinASixteenth) {
   EXPECT_EQ(h.max(), 100'000u);
   for (double q : {0.01, 0.5, 0.9, 0.99}) {
     double exact = q * 100'000;
-    EXPECT_NEAR(static_cast<double>(h.quantile(q)), exact, exact / 16 + 1) << q;
+    EXPECT_NEAR(static_cast<double>(h.quantile(q)), exact, exact / 32 + 1) << q;
+  }
+}
+
+// As Distribution::quantile_ns: the 99th percentile of two is the larger.
+TEST(Histogram, QuantilesAreOfTheNearestRank) {
+  Histogram h;
+  h.record(10);
+  h.record(20);
+  for (const auto& [q, value] :
+       {std::pair{0.0, 10u}, {0.5, 10u}, {0.51, 20u}, {0.99, 20u}, {1.0, 20u}}) {
+    EXPECT_EQ(h.quantile(q), value) << q;
   }
 }
 
@@ -27,7 +38,20 @@ TEST(Histogram, Extremes) {
   EXPECT_EQ(h.quantile(0.5), 0u);
   h.record(~uint64_t{0});
   EXPECT_EQ(h.max(), ~uint64_t{0});
-  EXPECT_EQ(h.quantile(1.0), h.quantile(1.0));
+  EXPECT_EQ(h.buckets().size(), 2u);
+}
+
+TEST(Histogram, BucketsHoldWhatWasRecordedAndAreNarrow) {
+  for (uint64_t v = 1; v < uint64_t{1} << 38; v = v * 17 / 8 + 1) {
+    Histogram h;
+    h.record(v);
+    const auto buckets = h.buckets();
+    ASSERT_EQ(buckets.size(), 1u);
+    EXPECT_LE(buckets[0].low, v);
+    EXPECT_GT(buckets[0].high, v);
+    EXPECT_LE((buckets[0].high - buckets[0].low) * 32, std::max<uint64_t>(v, 32)) << v;
+    EXPECT_EQ(h.sum(), v);
+  }
 }
 
 TEST(Histogram, MergeEqualsRecordingAll) {
@@ -78,6 +102,14 @@ TEST(VcpuCounters, CountsByRegisterAndSurvivesASprayingGuest) {
   EXPECT_EQ(json["devices"]["thing"]["writes"], (0x200000 >> 2) + 1);
   EXPECT_EQ(json["devices"]["gicc"]["registers"]["ICC_IAR1_EL1"]["reads"], 1);
   EXPECT_FALSE(report_table(report).empty());
+}
+
+// A guest chooses its kernel's names.
+TEST(Report, ANameThatIsNoUtf8IsWrittenAllTheSame) {
+  RunReport report;
+  report.profile.emplace().rows.emplace_back().symbol = "a\xff\xfe";
+  const nlohmann::json json = nlohmann::json::parse(report_json_text(report));
+  EXPECT_EQ(json["profile"]["rows"][0]["symbol"], "a\ufffd\ufffd");
 }
 
 TEST(Report, HasTheFieldsOfTheContract) {

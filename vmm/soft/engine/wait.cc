@@ -7,6 +7,7 @@
 #include <ctime>
 #include <thread>
 
+#include "mmio/side_work.h"
 #include "vmm/soft/soft_vcpu.h"
 #include "vmm/vcpu/host_clock.h"
 
@@ -99,6 +100,7 @@ void raise_attention(Cpu& cpu, uint32_t bits) {
   // the place of the presence, the argument of maintenance.cc ("Order").
   if (cpu.sleeping.load(std::memory_order_seq_cst) != 0 &&
       cpu.sleeping.exchange(0, std::memory_order_seq_cst) != 0) {
+    const SideWork side(SideWork::Kind::kWake);
     futex_wake(cpu.sleeping);
   }
 }

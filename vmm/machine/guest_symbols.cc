@@ -1,0 +1,95 @@
+#include "vmm/machine/guest_symbols.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "vmm/memory/walk_inl.h"
+#include "vmm/symbols/kallsyms.h"
+#include "vmm/symbols/kernel_fit.h"
+#include "vmm/symbols/load.h"
+
+namespace trapline {
+namespace {
+
+constexpr const char* kVectors = "vectors";  // Linux's, at VBAR_EL1
+constexpr SysregId kVbarEl1 = sysreg_id(3, 0, 12, 0, 0);
+
+// Moves the table to where the kernel runs; else why it is another kernel's.
+std::string fit(SymbolTable& table, uint64_t vbar) {
+  if (table.address_of(kVectors) == 0 || vbar == 0) return {};  // firmware, or nothing has run
+  const std::optional<uint64_t> offset = kaslr_offset(table, kVectors, vbar);
+  if (!offset) {
+    return fmt::format(
+        "the symbols are of another kernel: its vectors are at {:#x}, and the guest's "
+        "VBAR_EL1 is {:#x}",
+        table.address_of(kVectors), vbar);
+  }
+  if (*offset != 0) table.relocate(*offset);
+  return {};
+}
+
+// Whether both name the same code, as far as a few functions at the ends of a kernel's text tell.
+bool agree(const SymbolTable& a, const SymbolTable& b) {
+  for (const char* name : {"start_kernel", "schedule", "__memcpy"}) {
+    const uint64_t one = a.address_of(name), other = b.address_of(name);
+    if (one != 0 && other != 0 && one != other) return false;
+  }
+  return true;
+}
+
+// The memory around a kernel's vectors, which lie near the beginning of its Image. (The Image's
+// header is gone: the kernel gives that page away.)
+std::span<const uint8_t> kernel_memory(const GuestMemory& memory, Vcpu& vcpu, uint64_t vbar) {
+  TranslationRegs regs = vcpu.translation_regs();
+  regs.el = 1;
+  const auto read = [&memory](uint64_t ipa, uint64_t& descriptor) {
+    return memory.read(ipa, &descriptor, sizeof descriptor);
+  };
+  const Stage1Walk walk = walk_stage1(regs, vbar, WalkFor::kFetch, false, read);
+  const GuestMemory::Slot* slot =
+      walk.status == Stage1Walk::Status::kOk ? memory.slot(walk.ipa) : nullptr;
+  if (slot == nullptr) return {};
+  constexpr uint64_t kBelow = uint64_t{2} << 20, kMost = uint64_t{128} << 20;
+  const uint64_t at = walk.ipa - slot->base;
+  const uint64_t begin = at > kBelow ? (at - kBelow) & ~uint64_t{kPageMask} : 0;
+  return {slot->host + begin, std::min(kMost, slot->size - begin)};
+}
+
+GuestSymbols kernel_symbols(const GuestMemory& memory, Vcpu& vcpu) {
+  GuestSymbols result;
+  const uint64_t vbar = vcpu.get_sysreg(kVbarEl1);
+  if (auto table = kallsyms_of_image(kernel_memory(memory, vcpu, vbar))) {
+    result.table = std::move(*table);
+    result.note = fit(result.table, vbar);
+  } else {
+    result.note = "no symbols: no Linux kernel with kallsyms runs in the guest (" + table.error() +
+                  "); --symbols F gives others";
+  }
+  return result;
+}
+
+}  // namespace
+
+GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory, Vcpu& vcpu) {
+  if (choice == "none") return {};
+  if (choice == "auto") return kernel_symbols(memory, vcpu);
+  GuestSymbols result;
+  auto table = load_symbols(choice);
+  if (!table) {
+    result.note = "no symbols: " + table.error();
+    return result;
+  }
+  result.table = std::move(*table);
+  result.note = fit(result.table, vcpu.get_sysreg(kVbarEl1));
+  const GuestSymbols own = kernel_symbols(memory, vcpu);
+  if (result.note.empty() && own.note.empty() && !agree(result.table, own.table)) {
+    result.note = choice + ": symbols of another kernel than the guest's, whose own tables differ";
+  }
+  return result;
+}
+
+}  // namespace trapline

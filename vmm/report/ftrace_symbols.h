@@ -1,0 +1,37 @@
+// Names and instructions for the rows of a recording.
+#ifndef TRAPLINE_VMM_REPORT_FTRACE_SYMBOLS_H_
+#define TRAPLINE_VMM_REPORT_FTRACE_SYMBOLS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "vmm/config/result.h"
+#include "vmm/report/profile.h"
+#include "vmm/symbols/kernel_file.h"
+#include "vmm/symbols/kernel_fit.h"
+#include "vmm/symbols/symbols.h"
+
+namespace trapline {
+
+class TraceSymbols {
+ public:
+  // Either may be empty. An Image among the symbols gives instructions, too.
+  static Result<TraceSymbols> load(const std::string& symbols, const std::string& image);
+
+  // Fills in symbol, word and text, moved by KASLR's offset where there is one; or says in a note
+  // why not: they are another kernel's.
+  void name(Profile& profile);
+
+ private:
+  std::optional<uint64_t> offset_of(Profile& profile) const;
+
+  std::string symbols_path_, image_path_;
+  SymbolTable symbols_;
+  std::optional<KernelFile> image_;
+  uint64_t image_base_ = 0;
+};
+
+}  // namespace trapline
+
+#endif  // TRAPLINE_VMM_REPORT_FTRACE_SYMBOLS_H_
