@@ -68,8 +68,10 @@ int replay_command(const ReplayCommandOptions& options) {
     text += fmt::format("  vCPU {} exit {} at pc {:#x}: {}\n", d.vcpu, d.exit, d.pc, d.what);
   }
   if (result.not_compared != 0) {
-    text += fmt::format("  {} exits were not compared: a second without progress ended them\n",
-                        result.not_compared);
+    text += fmt::format(
+        "  {} exits were not compared: a second without progress or another CPU's TLBI, which no "
+        "trace holds, ended them\n",
+        result.not_compared);
   }
   if (!result.cut_off.empty()) text += "  " + result.cut_off + "\n";
   std::fputs(text.c_str(), stdout);

@@ -114,7 +114,7 @@ int run_command(const Options& options) {
   std::string error;
   if (!options.stats.empty()) error = write_statistics(options, report);
   if (!options.record.empty()) {
-    const std::string broken = (*machine)->finish_recording();
+    const std::string broken = (*machine)->finish_recording(report);
     if (!broken.empty()) error = "--record " + broken;
   }
   if (!error.empty()) status = kBadInput;

@@ -52,7 +52,7 @@ std::string labels(Labels list) {
   return out + "}";
 }
 
-const char* isv_of(ExitClass c) {
+const char* isv_label(ExitClass c) {
   return c == ExitClass::kDataAbortIsv1 ? "1" : c == ExitClass::kDataAbortIsv0 ? "0" : "";
 }
 
@@ -64,7 +64,7 @@ void add_exits(Text& text, const LiveReport& live) {
       text.sample("_total",
                   labels({{"vcpu", std::to_string(i)},
                           {"class", arm_class_name(exit_class)},
-                          {"isv", isv_of(exit_class)}}),
+                          {"isv", isv_label(exit_class)}}),
                   live.vcpus[i].exits[c]);
     }
   }
@@ -109,7 +109,7 @@ void add_latency(Text& text, const RunReport& report, double ns_per_cycle) {
     const Histogram& histogram = report.latency->of(exit_class).total;
     const auto of = [&](const std::string& bound) {
       const char* name = arm_class_name(exit_class);
-      const char* isv = isv_of(exit_class);
+      const char* isv = isv_label(exit_class);
       return bound.empty() ? labels({{"class", name}, {"isv", isv}})
                            : labels({{"class", name}, {"isv", isv}, {"le", bound}});
     };

@@ -13,6 +13,7 @@
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
 #include "vmm/exit/shared_count.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
@@ -27,6 +28,14 @@ enum class ExitClass : uint8_t {
   kCount
 };
 const char* exit_class_name(ExitClass c);
+ExitClass class_of(const Exit& exit);
+
+// The register that an access of a device counts for: by words. A window as large as a flash bank
+// holds no registers: it counts as one.
+constexpr uint64_t register_offset(uint64_t window_size, uint64_t offset) {
+  constexpr uint64_t kLargest = uint64_t{2} << 20;
+  return window_size > kLargest ? 0 : offset & ~uint64_t{3};
+}
 
 struct ExitCounters {
   uint64_t decode_ok = 0;
@@ -48,12 +57,10 @@ class VcpuCounters final : public AccessObserver {
   [[gnu::always_inline]] void device_access(const Bus::Region& region, uint64_t offset,
                                             unsigned /*size*/, bool write, uint64_t /*value*/,
                                             bool /*abort*/) override {
-    // A window as large as a flash bank holds no registers: it counts as one.
-    constexpr uint64_t kLargest = uint64_t{2} << 20;
-    if (region.size > kLargest) offset = 0;
+    offset = register_offset(region.size, offset);
     const uint32_t key =
         uint32_t{region.index} << kRegionShift | static_cast<uint32_t>(offset >> 2);
-    RegisterCount& count = slot(key, offset & ~uint64_t{3});
+    RegisterCount& count = slot(key, offset);
     bump(write ? count.writes : count.reads);
   }
   void unmapped_access(uint64_t ipa, unsigned size, bool write) override;

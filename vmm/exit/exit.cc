@@ -46,24 +46,6 @@ const Access& syndrome_access(uint64_t esr) {
   return kSyndromeAccesses[(esr >> 14 & 0x3ff) | (esr >> 6 & 1) << 10];
 }
 
-ExitClass class_of(const Exit& exit) {
-  switch (exit.kind) {
-    case ExitKind::kDataAbort:
-      return DataAbort{exit.esr}.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0;
-    case ExitKind::kPrefetchAbort:
-      return ExitClass::kPrefetchAbort;
-    case ExitKind::kSysreg:
-      return ExitClass::kSysreg;
-    case ExitKind::kHvc:
-      return ExitClass::kHvc;
-    case ExitKind::kWfi:
-    case ExitKind::kWfe:
-      return ExitClass::kWfx;
-    default:
-      return ExitClass::kOther;
-  }
-}
-
 // No exit of the guest's: its vCPU is wanted, or has run long enough.
 bool is_event(ExitKind kind) {
   return kind == ExitKind::kBudget || kind == ExitKind::kKicked || kind == ExitKind::kDebug;

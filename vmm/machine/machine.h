@@ -84,8 +84,9 @@ class Machine final : public PowerControl,
   bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
   bool is_guest_memory(uint64_t ipa) const override { return memory_.slot(ipa) != nullptr; }
 
-  // --record: the end of the trace, once run() is over. One line; empty on success.
-  std::string finish_recording();
+  // --record: the end of the trace, once run() is over and its figures are known. One line; empty
+  // on success.
+  std::string finish_recording(const RunReport& figures);
   // Profiling, from now on and from nothing; while no vCPU runs.
   void start_profile();
   // What was counted stays to be reported.

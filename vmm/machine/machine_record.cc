@@ -31,8 +31,7 @@ std::string Machine::start_recording() {
   return {};
 }
 
-std::string Machine::finish_recording() {
-  const RunReport figures = report();
+std::string Machine::finish_recording(const RunReport& figures) {
   const DeviceNames names(figures.bus, figures.sysreg_devices);
   const GuestSymbols symbols = guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu);
   nlohmann::json out;

@@ -10,6 +10,7 @@
 #include "vmm/vcpu/host_clock.h"
 
 namespace trapline {
+
 // --- dead ends ---
 
 void Machine::look_for_dead_end(Cpu& cpu, uint64_t pc) {
@@ -110,7 +111,7 @@ RunReport Machine::counts(double wall_seconds, uint64_t cycles) const {
 std::string Machine::exit_profile() {
   std::lock_guard lock(report_mutex_);
   read_clocks();
-  return report_table(report());
+  return report_table(counts(wall_seconds_, cycles_));
 }
 
 }  // namespace trapline

@@ -23,17 +23,19 @@ namespace trapline {
 class ExitTarget {
  public:
   ExitTarget() = default;
-  explicit ExitTarget(const ExitRecord& record)
-      : bits_(uint64_t{static_cast<uint8_t>(record.exit_class)} << kClassShift) {
+  explicit ExitTarget(const ExitRecord& record) : ExitTarget(record.exit_class) {
     if (record.exit->kind == ExitKind::kSysreg) {
-      bits_ |= kSysreg | record.exit->sysreg;
+      reach(record.exit->sysreg);
     } else if (record.region != nullptr) {
-      // A window as large as a flash bank holds no registers: it counts as one.
-      constexpr uint64_t kLargest = uint64_t{2} << 20;
-      const uint64_t offset =
-          record.region->size > kLargest ? 0 : record.offset & kOffsetMask & ~uint64_t{3};
-      bits_ |= kDevice | uint64_t{record.region->index} << kRegionShift | offset;
+      reach(record.region->index, record.region->size, record.offset);
     }
+  }
+  // Of nothing yet.
+  explicit ExitTarget(ExitClass c) : bits_(uint64_t{static_cast<uint8_t>(c)} << kClassShift) {}
+  void reach(SysregId id) { bits_ |= kSysreg | id; }
+  void reach(uint16_t region, uint64_t window_size, uint64_t offset) {
+    bits_ |= kDevice | uint64_t{region} << kRegionShift |
+             (register_offset(window_size, offset) & kOffsetMask);
   }
 
   ExitClass exit_class() const { return static_cast<ExitClass>(bits_ >> kClassShift); }
@@ -87,7 +89,6 @@ class Attribution {
   // They live, and stay where they are, until clear().
   std::vector<const Row*> rows() const;
   const Row& other() const { return other_; }
-  bool is_other(const Row& row) const { return &row == &other_; }
   void clear();
 
  private:

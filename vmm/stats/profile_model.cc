@@ -58,6 +58,12 @@ const char* arm_class_name(ExitClass c) {
   }
 }
 
+ProfileRow::Isv isv_of(ExitClass c) {
+  if (c == ExitClass::kDataAbortIsv1) return ProfileRow::Isv::kValid;
+  if (c == ExitClass::kDataAbortIsv0) return ProfileRow::Isv::kInvalid;
+  return ProfileRow::Isv::kNotApplicable;
+}
+
 Distribution distribution_of(const Histogram& histogram, double ns_per_cycle) {
   const auto ns = [=](uint64_t cycles) { return static_cast<double>(cycles) * ns_per_cycle; };
   Distribution out;
@@ -130,9 +136,7 @@ class Builder {
     row.vcpu = vcpu;
     row.pc = from.pc;
     row.key = names_.key(from.target);
-    const ExitClass c = from.target.exit_class();
-    if (c == ExitClass::kDataAbortIsv1) row.isv = ProfileRow::Isv::kValid;
-    if (c == ExitClass::kDataAbortIsv0) row.isv = ProfileRow::Isv::kInvalid;
+    row.isv = isv_of(from.target.exit_class());
     row.count = from.time.count();
     row.time = distribution_of(from.time, ns_per_cycle_);
     // Sums over the sample become sums over all, as parts of the time that is known of all: by

@@ -28,8 +28,6 @@ class DeviceNames {
   std::string reg(const Device& device, uint64_t offset) const;
   // Class, device and register.
   ExitKey key(ExitTarget target) const;
-  const Bus* bus() const { return bus_; }
-  const std::vector<const SysregDevice*>& sysregs() const { return sysregs_; }
 
  private:
   const Bus* bus_;
@@ -38,6 +36,7 @@ class DeviceNames {
 
 // As arm64 users know it: DABT_LOW, IABT_LOW, SYS64, HVC64, WFx.
 const char* arm_class_name(ExitClass c);
+ProfileRow::Isv isv_of(ExitClass c);
 
 Distribution distribution_of(const Histogram& histogram, double ns_per_cycle);
 

@@ -2,6 +2,7 @@
 #ifndef TRAPLINE_VMM_TRACE_BYTES_H_
 #define TRAPLINE_VMM_TRACE_BYTES_H_
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -13,6 +14,12 @@ constexpr uint64_t zigzag(uint64_t difference) {
   return difference << 1 ^ static_cast<uint64_t>(static_cast<int64_t>(difference) >> 63);
 }
 constexpr uint64_t unzigzag(uint64_t coded) { return coded >> 1 ^ (0 - (coded & 1)); }
+
+// Calls `f(i)` for each set bit i, from the lowest.
+template <typename F>
+constexpr void for_each_bit(uint64_t mask, F&& f) {
+  for (; mask != 0; mask &= mask - 1) f(static_cast<unsigned>(std::countr_zero(mask)));
+}
 
 // Appends to a buffer whose owner sees to it that there is room.
 class Encoder {

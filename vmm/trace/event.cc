@@ -1,14 +1,13 @@
 #include "vmm/trace/event.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::trace {
 namespace {
 
-constexpr size_t kMostAccesses = 1 << 16, kMostQuestions = 1 << 12, kPage = 4096;
+constexpr size_t kMostAccesses = 1 << 16, kMostQuestions = 1 << 12;
 
 uint8_t answer_byte(Answer answer) {
   return static_cast<uint8_t>(static_cast<uint8_t>(answer.how) | (answer.then_leave ? 0x80 : 0));
@@ -50,41 +49,37 @@ ExclusiveMonitor get_monitor(Decoder& in) {
   return m;
 }
 
-// Values that a mask names, each against what it is compared with.
-template <typename Values>
-void put_masked(Encoder& out, uint64_t mask, const Values& values, const Values& against) {
+// The values that a mask names, each as a difference from what is known, which it then is.
+void put_masked(Encoder& out, uint64_t mask,
+                const std::array<uint64_t, ExitEvent::kRegisters>& values,
+                std::array<uint64_t, ExitEvent::kRegisters>& known) {
   out.varint(mask);
-  for (uint64_t left = mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    out.varint(values[i] ^ against[i]);
-  }
+  for_each_bit(mask, [&](unsigned i) {
+    out.varint(values[i] ^ known[i]);
+    known[i] = values[i];
+  });
 }
-template <typename Values>
-bool get_masked(Decoder& in, uint64_t& mask, Values& values, const Values& against) {
+bool get_masked(Decoder& in, uint64_t& mask, std::array<uint64_t, ExitEvent::kRegisters>& values,
+                std::array<uint64_t, ExitEvent::kRegisters>& known) {
   mask = in.varint();
   if (mask >> ExitEvent::kRegisters != 0) return false;
-  for (uint64_t left = mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    values[i] = in.varint() ^ against[i];
-  }
+  for_each_bit(mask, [&](unsigned i) { values[i] = known[i] ^= in.varint(); });
   return in.ok();
 }
 
 void put_vectors(Encoder& out, uint32_t mask, const std::array<Vreg, 32>& values) {
   out.varint(mask);
-  for (uint32_t left = mask; left != 0; left &= left - 1) {
-    const Vreg& v = values[static_cast<unsigned>(std::countr_zero(left))];
-    out.bytes(&v.lo, 8);
-    out.bytes(&v.hi, 8);
-  }
+  for_each_bit(mask, [&](unsigned i) {
+    out.bytes(&values[i].lo, 8);
+    out.bytes(&values[i].hi, 8);
+  });
 }
 bool get_vectors(Decoder& in, uint32_t& mask, std::array<Vreg, 32>& values) {
   mask = static_cast<uint32_t>(in.varint());
-  for (uint32_t left = mask; left != 0; left &= left - 1) {
-    const auto data = in.bytes(16);
-    if (data.empty()) return false;
-    std::memcpy(&values[static_cast<unsigned>(std::countr_zero(left))], data.data(), 16);
-  }
+  for_each_bit(mask, [&](unsigned i) {
+    const auto data = in.bytes(sizeof(Vreg));
+    if (!data.empty()) std::memcpy(&values[i], data.data(), sizeof(Vreg));
+  });
   return in.ok();
 }
 
@@ -111,7 +106,7 @@ bool get_question(Decoder& in, const Coding& coding, Question& q) {
   q.ipa = coding.ipa + unzigzag(in.varint());
   q.fault = has_fault(q) ? get_fault(in) : GuestFault{};
   const uint64_t size = in.varint();
-  if (size > kPage) return false;
+  if (size > kPageSize) return false;
   const auto data = in.bytes(size);
   q.data.assign(data.begin(), data.end());
   return in.ok();
@@ -220,15 +215,7 @@ void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
   }
   if (event.answer.how == Resume::kFault) put_fault(out, event.fault);
   put_masked(out, event.before_mask, event.before, coding.registers);
-  for (uint64_t left = event.before_mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    coding.registers[i] = event.before[i];
-  }
   put_masked(out, event.after_mask, event.after, coding.registers);
-  for (uint64_t left = event.after_mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    coding.registers[i] = event.after[i];
-  }
   if ((event.flags & ExitEvent::kAccesses) != 0) {
     out.varint(event.accesses.size());
     for (const DeviceAccess& access : event.accesses) {
@@ -287,15 +274,7 @@ bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
   }
   if (event.answer.how == Resume::kFault) event.fault = get_fault(in);
   if (!get_masked(in, event.before_mask, event.before, coding.registers)) return false;
-  for (uint64_t left = event.before_mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    coding.registers[i] = event.before[i];
-  }
   if (!get_masked(in, event.after_mask, event.after, coding.registers)) return false;
-  for (uint64_t left = event.after_mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    coding.registers[i] = event.after[i];
-  }
   if ((event.flags & ExitEvent::kAccesses) != 0) {
     const uint64_t count = in.varint();
     if (!in.ok() || count > kMostAccesses) return false;

@@ -16,6 +16,9 @@
 
 namespace trapline::trace {
 
+// What a question about RAM is answered by, and what sources and writes are watched by.
+inline constexpr uint64_t kPageSize = 4096;
+
 enum class Tag : uint8_t {
   kExit = 1,
   kContext,    // TranslationRegs, numbered from 1
@@ -76,8 +79,9 @@ struct ExitEvent {
     kQuestions = 2,
     kUndefined = 4,  // a system register that nobody answers for
     kVectors = 16,
-    kState = 32,  // NZCV and the exclusive monitor
-    kStuck = 8,   // the answer is that of a second without progress
+    kState = 32,      // NZCV and the exclusive monitor
+    kOvertaken = 64,  // once more, since another CPU invalidated translations meanwhile
+    kStuck = 8,       // the answer is that of a second without progress
   };
 
   uint64_t start = 0, total = 0;  // host cycles

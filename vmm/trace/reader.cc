@@ -40,7 +40,6 @@ Result<Reader> Reader::open(const std::string& path) {
   if (!file) return Error{file.error()};
   Reader reader;
   reader.file_ = std::move(*file);
-  reader.file_->rewind();
   Block block;
   if (reader.file_->next(block) != BlockReader::Status::kBlock) {
     return Error{reader.file_->why().empty() ? path + ": an empty trace" : reader.file_->why()};

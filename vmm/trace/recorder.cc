@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -13,8 +12,6 @@
 
 namespace trapline::trace {
 namespace {
-
-constexpr uint64_t kPageSize = 4096;
 
 // Within some percent: a trace that is cut off has nothing better.
 double ns_per_cycle() {
@@ -326,7 +323,6 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   event_.flags = 0;
   event_.accesses.clear();
   event_.source = 0;
-  inner_ = &view;
   std::copy_n(view.regs->x, registers_.size(), registers_.begin());
   if (counters_ != nullptr) stuck_before_ = counters_->stuck_aborts;
   if (event_.rare != nullptr) event_.rare->questions.clear();
@@ -344,7 +340,7 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
 void ExitRecorder::accessed(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
                             uint64_t value, bool abort) {
   event_.flags |= ExitEvent::kAccesses;
-  const uint64_t target = uint64_t{region.index} << 48 | offset;
+  const uint64_t target = uint64_t{region.index} << 48 | register_offset(region.size, offset);
   uint64_t& recent = recent_targets_[(offset >> 2 ^ uint64_t{region.index} * 67) & (kFilter - 1)];
   if (recent != target) {
     recent = target;
@@ -371,13 +367,12 @@ Question& ExitRecorder::question(Question::Kind kind) {
 void ExitRecorder::note_registers(const ExitRecord& record) {
   const uint64_t* x = record.view->regs->x;
   event_.before_mask = event_.after_mask = 0;
-  for (uint64_t left = registers_of(*record.exit, record.access); left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
+  for_each_bit(registers_of(*record.exit, record.access), [&](unsigned i) {
     event_.before[i] = registers_[i];
     event_.after[i] = x[i];
     if (registers_[i] != coding_.registers[i]) event_.before_mask |= bit(i);
     if (x[i] != registers_[i]) event_.after_mask |= bit(i);
-  }
+  });
 }
 
 void ExitRecorder::note_vectors(const ExitRecord& record) {
@@ -387,14 +382,13 @@ void ExitRecorder::note_vectors(const ExitRecord& record) {
   for (unsigned i = 1; i < access.regs(); ++i) named |= 1u << (access.rt + i) % 32;
   event_.flags |= ExitEvent::kVectors;
   event_.v_before_mask = event_.v_after_mask = 0;
-  for (uint32_t left = named; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
+  for_each_bit(named, [&](unsigned i) {
     event_.v_before[i] = vectors_[i];
     event_.v_after[i] = record.view->v[i];
     if (vectors_[i] != coding_.vectors[i]) event_.v_before_mask |= 1u << i;
     if (record.view->v[i] != vectors_[i]) event_.v_after_mask |= 1u << i;
     coding_.vectors[i] = record.view->v[i];
-  }
+  });
 }
 
 void ExitRecorder::exited(const ExitRecord& record) {
@@ -407,6 +401,9 @@ void ExitRecorder::exited(const ExitRecord& record) {
   if (record.answer.how == Resume::kFault) event_.fault = *record.fault;
   if (counters_ != nullptr && counters_->stuck_aborts != stuck_before_) {
     event_.flags |= ExitEvent::kStuck;
+  }
+  if (record.answer.how == Resume::kAgain && record.vcpu->fetch_overtaken()) {
+    event_.flags |= ExitEvent::kOvertaken;
   }
   if (exit.kind == ExitKind::kSysreg) {
     event_.value = record.value;

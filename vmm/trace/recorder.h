@@ -89,7 +89,6 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   PowerControl* power_ = nullptr;
   const ExitCounters* counters_ = nullptr;
   std::unique_ptr<View> view_;
-  CpuView* inner_ = nullptr;
   ExitEvent event_;
   Coding coding_;
   std::array<uint64_t, ExitEvent::kRegisters> registers_{};  // as the exit met them
@@ -138,8 +137,6 @@ class Recording final {
   // Once no vCPU runs: the rest, with `names` (JSON) for those who read. One line; empty on
   // success.
   std::string finish(const std::string& names);
-  // Told once, while the guest runs on.
-  bool failed() const { return writer_->failed(); }
 
  private:
   friend class ExitRecorder;

@@ -130,10 +130,7 @@ class Player final : public Listener {
 
 void Player::prepare(Lane& lane, const ExitEvent& event) {
   ReplayView& view = lane.view;
-  for (uint64_t left = event.before_mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    view.registers.x[i] = event.before[i];
-  }
+  for_each_bit(event.before_mask, [&](unsigned i) { view.registers.x[i] = event.before[i]; });
   view.registers.x[kSlotXzr] = 0;
   std::copy_n(view.registers.x, lane.before.size(), lane.before.begin());
   view.vcpu = event.exit.vcpu;
@@ -146,10 +143,7 @@ void Player::prepare(Lane& lane, const ExitEvent& event) {
     view.own_monitor.version = version;
   }
   if ((event.flags & ExitEvent::kVectors) != 0) {
-    for (uint32_t left = event.v_before_mask; left != 0; left &= left - 1) {
-      const auto i = static_cast<unsigned>(std::countr_zero(left));
-      view.vectors[i] = event.v_before[i];
-    }
+    for_each_bit(event.v_before_mask, [&](unsigned i) { view.vectors[i] = event.v_before[i]; });
   }
   const SourceData* source = nullptr;
   if (event.source != 0 && event.source <= lane.sources.size()) {
@@ -168,7 +162,8 @@ bool Player::exit(unsigned vcpu, uint64_t number, const ExitEvent& event) {
   const Answer answer = lane.handler->handle(event.exit, lane.view);
   result_.handle_cycles += host_cycles() - start;
   ++result_.exits;
-  if ((event.flags & ExitEvent::kStuck) != 0) {
+  // Their answers are due to what a trace has no part of.
+  if ((event.flags & (ExitEvent::kStuck | ExitEvent::kOvertaken)) != 0) {
     ++result_.not_compared;
   } else if (std::string what = compare(lane, event, answer); !what.empty()) {
     ++result_.differing;
@@ -178,15 +173,9 @@ bool Player::exit(unsigned vcpu, uint64_t number, const ExitEvent& event) {
   }
   // Whatever was done, the recorded state goes on.
   std::copy(lane.before.begin(), lane.before.end(), lane.view.registers.x);
-  for (uint64_t left = event.after_mask; left != 0; left &= left - 1) {
-    const auto i = static_cast<unsigned>(std::countr_zero(left));
-    lane.view.registers.x[i] = event.after[i];
-  }
+  for_each_bit(event.after_mask, [&](unsigned i) { lane.view.registers.x[i] = event.after[i]; });
   if ((event.flags & ExitEvent::kVectors) != 0) {
-    for (uint32_t left = event.v_after_mask; left != 0; left &= left - 1) {
-      const auto i = static_cast<unsigned>(std::countr_zero(left));
-      lane.view.vectors[i] = event.v_after[i];
-    }
+    for_each_bit(event.v_after_mask, [&](unsigned i) { lane.view.vectors[i] = event.v_after[i]; });
   }
   return true;
 }

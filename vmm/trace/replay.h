@@ -35,7 +35,7 @@ struct Difference {
 
 struct ReplayResult {
   uint64_t exits = 0;
-  uint64_t not_compared = 0;            // answers that a second without progress gave
+  uint64_t not_compared = 0;            // of ExitEvent::kStuck and kOvertaken
   uint64_t differing = 0;               // exits
   std::vector<Difference> differences;  // the first few
   VcpuCounters counters;

@@ -7,8 +7,6 @@
 namespace trapline::trace {
 namespace {
 
-constexpr uint64_t kPageSize = 4096;
-
 bool same_access(const DeviceAccess& a, uint16_t region, uint64_t offset, unsigned size,
                  bool write) {
   return a.region == region && a.offset == offset && a.size == size && a.write == write;

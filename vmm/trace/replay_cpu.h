@@ -92,7 +92,7 @@ class SourceMemory {
   void apply(const SourceData& source, uint32_t word);
 
  private:
-  std::unordered_map<uint64_t, std::unique_ptr<std::array<uint8_t, 4096>>> pages_;
+  std::unordered_map<uint64_t, std::unique_ptr<std::array<uint8_t, kPageSize>>> pages_;
 };
 
 class ReplayView final : public CpuView {
@@ -101,6 +101,7 @@ class ReplayView final : public CpuView {
     regs = &registers;
     v = vectors.data();
     monitor = &own_monitor;
+    brackets_ram = true;
   }
   void begin();
   Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
@@ -112,6 +113,7 @@ class ReplayView final : public CpuView {
   ExclusiveMonitor own_monitor{};
 
  private:
+  bool begin_ram_access() override { return (script_->event().flags & ExitEvent::kOvertaken) == 0; }
   struct Page {
     uint64_t ipa;
     std::vector<uint8_t> bytes;
@@ -129,6 +131,7 @@ class ReplayVcpu final : public Vcpu {
             const ExitEvent& event);
 
   Fetched fetch(uint64_t pc) override;
+  bool fetch_overtaken() const override { return (event_->flags & ExitEvent::kOvertaken) != 0; }
   unsigned failing_walk_level(uint64_t, bool) override { return event_->fault.fsc & 3; }
   const TranslationRegs& translation_regs() override { return regs_; }
 

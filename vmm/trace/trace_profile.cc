@@ -14,7 +14,6 @@
 #include "vmm/stats/profile_model.h"
 #include "vmm/symbols/disassemble.h"
 #include "vmm/trace/reader.h"
-#include "vmm/vcpu/syndrome.h"
 
 namespace trapline::trace {
 namespace {
@@ -46,16 +45,15 @@ class Builder final : public Listener {
     uint64_t sleep = 0;
     uint32_t number = 0;
   };
-  // vCPU, PC, class, ISV, target
-  using Key = std::tuple<unsigned, uint64_t, const char*, int, uint64_t>;
-  static constexpr uint64_t kSysreg = uint64_t{1} << 63, kNothing = ~uint64_t{0};
+  // vCPU, PC, what was reached; whether it is the row of all that found none of their own
+  using Key = std::tuple<unsigned, uint64_t, ExitTarget, bool>;
   struct PerVcpu {
     uint64_t exits = 0, idle = 0, first = 0, last = 0;
     Row* last_wait = nullptr;
     bool any = false;
   };
-  static const char* class_of(const Exit& exit);
-  ExitKey key_of(const Key& key, const nlohmann::json& names) const;
+  ExitTarget target_of(const ExitEvent& event) const;
+  ExitKey key_of(ExitTarget target, const nlohmann::json& names) const;
 
   const Configuration& configuration_;
   std::map<Key, std::unique_ptr<Row>> rows_;
@@ -65,44 +63,26 @@ class Builder final : public Listener {
   uint64_t first_ = ~uint64_t{0}, last_ = 0, dropped_ = 0, writes_ = 0, other_ = 0;
 };
 
-const char* Builder::class_of(const Exit& exit) {
-  switch (exit.kind) {
-    case ExitKind::kDataAbort:
-      return arm_class_name(ExitClass::kDataAbortIsv1);
-    case ExitKind::kPrefetchAbort:
-      return arm_class_name(ExitClass::kPrefetchAbort);
-    case ExitKind::kSysreg:
-      return arm_class_name(ExitClass::kSysreg);
-    case ExitKind::kHvc:
-      return arm_class_name(ExitClass::kHvc);
-    case ExitKind::kWfi:
-    case ExitKind::kWfe:
-      return arm_class_name(ExitClass::kWfx);
-    default:
-      return arm_class_name(ExitClass::kOther);
+ExitTarget Builder::target_of(const ExitEvent& event) const {
+  ExitTarget target(class_of(event.exit));
+  if (event.exit.kind == ExitKind::kSysreg) {
+    target.reach(event.exit.sysreg);
+  } else if ((event.flags & ExitEvent::kAccesses) != 0 && !event.accesses.empty()) {
+    const DeviceAccess& last = event.accesses.back();
+    const bool known = last.region < configuration_.regions.size();
+    target.reach(last.region, known ? configuration_.regions[last.region].size : 0, last.offset);
   }
+  return target;
 }
 
 bool Builder::exit(unsigned vcpu, uint64_t /*number*/, const ExitEvent& event) {
   const Exit& exit = event.exit;
-  uint64_t target = kNothing;
-  if (exit.kind == ExitKind::kSysreg) {
-    target = kSysreg | exit.sysreg;
-  } else if ((event.flags & ExitEvent::kAccesses) != 0 && !event.accesses.empty()) {
-    const DeviceAccess& last = event.accesses.back();
-    constexpr uint64_t kLargest = uint64_t{2} << 20;  // as in ExitTarget
-    const bool bank = last.region < configuration_.regions.size() &&
-                      configuration_.regions[last.region].size > kLargest;
-    target = uint64_t{last.region} << 48 | (bank ? 0 : last.offset & 0xffff'ffff);
-  }
-  const int isv =
-      exit.kind == ExitKind::kDataAbort ? static_cast<int>(DataAbort{exit.esr}.valid()) : -1;
-  Key key{vcpu, exit.pc, class_of(exit), isv, target};
+  Key key{vcpu, exit.pc, target_of(event), false};
   auto found = rows_.find(key);
   if (found == rows_.end()) {
     if (rows_.size() >= kMostRows) {
       ++other_;
-      key = {vcpu, 0, "", -1, kNothing};
+      key = {vcpu, 0, ExitTarget(), true};
     }
     found = rows_.try_emplace(key, nullptr).first;
     if (found->second == nullptr) {
@@ -145,27 +125,24 @@ bool Builder::slept(unsigned vcpu, uint64_t cycles) {
   return true;
 }
 
-ExitKey Builder::key_of(const Key& key, const nlohmann::json& names) const {
+ExitKey Builder::key_of(ExitTarget target, const nlohmann::json& names) const {
   ExitKey out;
-  out.exit_class = std::get<2>(key);
-  const uint64_t target = std::get<4>(key);
+  out.exit_class = arm_class_name(target.exit_class());
   const auto name = [&](const char* part, const std::string& what) -> std::string {
     if (!names.is_object() || !names.contains(part) || !names[part].is_object()) return {};
     const auto found = names[part].find(what);
     return found != names[part].end() && found->is_string() ? found->get<std::string>() : "";
   };
-  if (target == kNothing) return out;
-  if ((target & kSysreg) != 0) {
-    const auto id = static_cast<SysregId>(target);
-    out.reg = name("sysregs", fmt::format("{:x}", id));
-    if (out.reg.empty()) out.reg = DeviceNames(nullptr, {}).sysreg(id);
+  if (target.is_sysreg()) {
+    out.reg = name("sysregs", fmt::format("{:x}", target.sysreg()));
+    if (out.reg.empty()) out.reg = DeviceNames(nullptr, {}).sysreg(target.sysreg());
     out.device = DeviceNames::sysreg_device(out.reg);
-    return out;
+  } else if (target.is_device()) {
+    const uint64_t region = target.region();
+    if (region < configuration_.regions.size()) out.device = configuration_.regions[region].device;
+    out.reg = name("registers", fmt::format("{:x}", region << 48 | target.offset()));
+    if (out.reg.empty()) out.reg = fmt::format("+{:#x}", target.offset());
   }
-  const uint64_t region = target >> 48, offset = target & 0xffff'ffff;
-  if (region < configuration_.regions.size()) out.device = configuration_.regions[region].device;
-  out.reg = name("registers", fmt::format("{:x}", target));
-  if (out.reg.empty()) out.reg = fmt::format("+{:#x}", offset);
   return out;
 }
 
@@ -180,9 +157,10 @@ Profile Builder::take(const nlohmann::json& names) {
     ProfileRow& row = out.rows[from->number];
     row.vcpu = std::get<0>(key);
     row.pc = std::get<1>(key);
-    row.key = key_of(key, names);
-    row.isv = static_cast<ProfileRow::Isv>(std::get<3>(key));
-    row.other = row.key.exit_class.empty();
+    const auto target = std::get<ExitTarget>(key);
+    row.other = std::get<bool>(key);
+    if (!row.other) row.key = key_of(target, names);
+    row.isv = row.other ? ProfileRow::Isv::kNotApplicable : isv_of(target.exit_class());
     row.count = from->time.count();
     row.time = distribution_of(from->time, ns);
     row.sleep_ns = static_cast<double>(from->sleep) * ns;
