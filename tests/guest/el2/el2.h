@@ -11,7 +11,8 @@ struct Context {
   u64 esr, far, vector;     // of the exception
   u64 harness_sp, active;
   u64 hpfar;
-  u64 hcr;  // HCR_EL2 to enter with
+  u64 hcr;        // HCR_EL2 to enter with; then as it was
+  u64 daif, pan;  // PSTATE in the handler of EL2
 };
 extern struct Context ctx;
 extern u64 base_hcr;  // HCR_EL2 while the harness runs
@@ -26,10 +27,10 @@ enum { EL0 = 0, EL1T = 4, EL1H = 5, EL2T = 8, EL2H = 9, MASKED = 0x3c0 };
 // --- code under test -----------------------------------------------------------------------------
 
 // Instructions that end in HVC #0x7ff, or SVC #0x7ff where EL0 runs them.
-#define SNIPPET_ENDING(name, text, end)                                                     \
-  extern const u32 name[], name##_end[];                                                    \
-  asm(".pushsection .text.snippets, \"ax\"\n.arch armv8.1-a\n.balign 64\n" #name ":\n" text \
-      "\n" #name "_end: " end "\n.popsection\n")
+#define SNIPPET_ENDING(name, text, end)                                                  \
+  extern const u32 name[], name##_end[];                                                 \
+  asm(".pushsection .text.snippets, \"ax\"\n.arch armv8.1-a+fp+simd\n.balign 64\n" #name \
+      ":\n" text "\n" #name "_end: " end "\n.popsection\n")
 #define SNIPPET(name, text) SNIPPET_ENDING(name, text, "hvc #0x7ff")
 #define SNIPPET_EL0(name, text) SNIPPET_ENDING(name, text, "svc #0x7ff")
 

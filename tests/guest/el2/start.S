@@ -8,6 +8,8 @@
 
         .equ    C_HPFAR, 312
         .equ    C_HCR, 320
+        .equ    C_DAIF, 328
+        .equ    C_PAN, 336
         .equ    STACK, 16384
 
         .section .text.start, "ax"
@@ -57,6 +59,17 @@ taken:
         str     x1, [x30, #C_FAR]
         mrs     x1, hpfar_el2
         str     x1, [x30, #C_HPFAR]
+        mrs     x1, hcr_el2
+        str     x1, [x30, #C_HCR]
+        mrs     x1, daif
+        str     x1, [x30, #C_DAIF]
+        adrp    x1, has_pan
+        ldr     w1, [x1, :lo12:has_pan]
+        cbz     w1, 1f
+        mrs     x1, s3_0_c4_c2_3        // PAN
+        str     x1, [x30, #C_PAN]
+        msr     s3_0_c4_c2_3, xzr
+1:
         adrp    x1, base_hcr
         ldr     x1, [x1, :lo12:base_hcr]
         msr     hcr_el2, x1
