@@ -137,6 +137,32 @@ extern u64 stage2_level1[512];
 #define S2_NORMAL (15ul << 2 | 3ul << 8 | AF)
 #define S2_DEVICE (0ul << 2 | AF)
 
+// --- translation ---------------------------------------------------------------------------------
+
+// Tables that serve every regime: identity for the image (text for all levels, data for the
+// privileged one), RAM and devices, and a window of pages for the tests.
+#define WINDOW 0x80000000ul  // window[i] maps WINDOW + 4096 i, of 2 MiB
+#define FRAMES 0x41000000ul
+#define FRAME(i) (FRAMES + 4096ul * (i))
+extern u64 level1[512], window[512];
+#define MAIR_VALUE 0x0c44ff00ul
+#define TCR_EL1_39 (25 | 25ul << 16 | 2ul << 30 | 2ul << 32 | 1ul << 36 | 1ul << 23 | 0x35003500)
+#define TCR_EL2_39 (1ul << 31 | 1ul << 23 | 25 | 2ul << 16 | 0x3500)
+void make_tables(void);
+void el1_mmu(int on);
+void el2_mmu(int on);  // by base_hcr: EL2, or EL2&0 with E2H
+void tlbi_everything(void);
+// Stage 2 of the window's addresses by pages: stage2_window[i] is WINDOW + 4096 i.
+void stage2_pages(void);
+extern u64 stage2_window[512];
+// AT's result: PAR_EL1 without what is not the same for all (NS if it succeeded, bit 10, RES1).
+u64 par(void);
+#define AT(operation, va)                                                   \
+  ({                                                                        \
+    asm volatile("at " operation ", %0\n isb" ::"r"((u64)(va)) : "memory"); \
+    par();                                                                  \
+  })
+
 // --- GIC: interrupts to this CPU, by SGI ---------------------------------------------------------
 
 void gic_init(void);

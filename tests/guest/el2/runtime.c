@@ -171,6 +171,63 @@ void stage2_identity(void) {
   asm volatile("dsb sy\n tlbi alle1\n dsb sy\n isb" ::: "memory");
 }
 
+u64 stage2_window[512] __attribute__((aligned(4096)));
+static u64 stage2_level2[512] __attribute__((aligned(4096)));
+void stage2_pages(void) {
+  stage2_identity();
+  memset(stage2_level2, 0, sizeof stage2_level2);
+  for (u64 i = 0; i < 512; ++i) {
+    stage2_window[i] = (WINDOW + (i << 12)) | S2_RW | S2_NORMAL | PAGE;
+  }
+  stage2_level2[0] = (u64)stage2_window | TABLE;
+  stage2_level1[WINDOW >> 30] = (u64)stage2_level2 | TABLE;
+  tlbi_everything();
+}
+
+u64 level1[512] __attribute__((aligned(4096)));
+static u64 level2_ram[512] __attribute__((aligned(4096)));
+static u64 level3_image[512] __attribute__((aligned(4096)));
+static u64 level2_window[512] __attribute__((aligned(4096)));
+u64 window[512] __attribute__((aligned(4096)));
+void make_tables(void) {
+  for (u64 i = 0; i < 512; ++i) {
+    level2_ram[i] = (0x40000000 + (i << 21)) | NORMAL | AF | XN | BLOCK;
+    u64 page = 0x40000000 + (i << 12);
+    int text = page >= (u64)start && page < (u64)text_end;
+    level3_image[i] = page | NORMAL | AF | (text ? USER | READ_ONLY : XN) | PAGE;
+    window[i] = 0;
+  }
+  level2_ram[0] = (u64)level3_image | TABLE;
+  memset(level1, 0, sizeof level1);
+  level1[0] = 0 | DEVICE | AF | XN | BLOCK;
+  level1[1] = (u64)level2_ram | TABLE;
+  level1[WINDOW >> 30] = (u64)level2_window | TABLE;
+  level2_window[0] = (u64)window | TABLE;
+}
+void tlbi_everything(void) {
+  asm volatile("dsb sy\n tlbi alle1\n tlbi alle2\n dsb sy\n isb" ::: "memory");
+}
+u64 par(void) {
+  u64 value = mrs(par_el1);
+  return value & ~(value & 1 ? 0xc00ul : 0xe00ul);
+}
+void el1_mmu(int on) {
+  SET_EL1(MAIR_EL1, MAIR_VALUE);
+  SET_EL1(TCR_EL1, TCR_EL1_39);
+  SET_EL1(TTBR0_EL1, (u64)level1);
+  SET_EL1(TTBR1_EL1, 0);
+  tlbi_everything();
+  SET_EL1(SCTLR_EL1, SCTLR_EL1_BASE | (on ? SCTLR_M : 0));
+}
+void el2_mmu(int on) {
+  if (!on) msr(sctlr_el2, SCTLR_EL2_BASE);
+  msr(mair_el2, MAIR_VALUE);
+  msr(tcr_el2, E2H_IS_ON ? TCR_EL1_39 : TCR_EL2_39);
+  msr(ttbr0_el2, (u64)level1);
+  tlbi_everything();
+  if (on) msr(sctlr_el2, SCTLR_EL2_BASE | SCTLR_M | SCTLR_C | SCTLR_I);
+}
+
 void trap_defaults(void) {
   msr(cptr_el2, E2H_IS_ON ? 3 << 20 : 0x33ff);
   msr(cnthctl_el2, E2H_IS_ON ? 0xf03 : 3);
