@@ -125,6 +125,16 @@ static void offset(void) {
 SNIPPET(spin, "1: b 1b");
 SNIPPET(wait, "wfi\n nop");
 static void delivery(const struct Timer* t) {
+  set(t->cval, 0);
+  set(t->ctl, 1);
+  barrier();
+  int wired = at(u32, 0x080b0200) >> t->intid & 1;
+  set(t->ctl, 0);
+  if (!wired) {
+    print(t->name);
+    print(" has no interrupt\n");
+    return;
+  }
   at(u32, 0x080b0100) = 1u << t->intid;
   for (int by_wfi = 0; by_wfi < 2; ++by_wfi) {
     set(t->tval, mrs(cntfrq_el0) / 1000);
