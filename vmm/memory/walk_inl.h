@@ -121,12 +121,7 @@ constexpr Rights stage1_rights(const TranslationRegs& regs, unsigned ap, bool ux
   const bool read_only = (ap & 2) != 0;  // AP[2]
   const bool wxn = (regs.sctlr & kSctlrWxn) != 0;
   Rights rights{};
-  if (regs.regime == Regime::kEl2) [[unlikely]] {
-    // AP[1] is RES1, bit 54 is XN, and bit 53 is RES0 (D8.4.1); no PAN.
-    rights.read = true;
-    rights.write = !read_only;
-    rights.execute = !uxn && !(wxn && rights.write);
-  } else if (el0) {
+  if (el0) {
     rights.read = user;
     rights.write = user && !read_only;
     rights.execute = !uxn && !(wxn && rights.write);
@@ -138,6 +133,16 @@ constexpr Rights stage1_rights(const TranslationRegs& regs, unsigned ap, bool ux
     if (user && regs.pan) rights.read = rights.write = false;
   }
   return rights;
+}
+
+// A descriptor as it would stand in a little-endian table of EL1&0. In EL2's own regime AP[1] is
+// RES1 and means nothing (so no PAN), and XN and XNTable stand where EL1&0 has those of EL0 (D8.4);
+// a table's bits 6 and 53 and a leaf's bit 59 are ignored.
+constexpr uint64_t as_el1(const TranslationRegs& regs, uint64_t descriptor) {
+  if ((regs.sctlr & kSctlrEe) != 0) descriptor = __builtin_bswap64(descriptor);
+  if (regs.regime != Regime::kEl2) return descriptor;
+  constexpr uint64_t kUser = 1 << 6, kPxn = uint64_t{1} << 53, kPxnTable = uint64_t{1} << 59;
+  return (descriptor & ~(kUser | kPxn | kPxnTable)) | (descriptor >> 1 & (kPxn | kPxnTable));
 }
 
 }  // namespace walk_internal
@@ -189,6 +194,7 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
   if ((region.ttbr & kAddressMask & output_mask) != 0) return fault(kFscAddressSize, 0);
 
   unsigned index_bits = first_bits;
+  const bool uncommon = (regs.sctlr & kSctlrEe) != 0 || regs.regime == Regime::kEl2;
   bool table_no_user = false, table_read_only = false, table_uxn = false, table_pxn = false;
   for (;; ++level, index_bits = stride) {
     const unsigned shift = granule + (3 - level) * stride;
@@ -203,7 +209,9 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     }
     out.descriptor_ipa[out.table_loads] = entry;
     out.descriptor[out.table_loads++] = descriptor;
-    if ((regs.sctlr & kSctlrEe) != 0) descriptor = __builtin_bswap64(descriptor);
+    if (uncommon) [[unlikely]] {
+      descriptor = walk_internal::as_el1(regs, descriptor);
+    }
 
     if ((descriptor & 1) == 0) return fault(kFscTranslation, level);
     const bool table_or_page = (descriptor & 2) != 0;
