@@ -106,6 +106,7 @@ enum GuestStage2Bits : uint8_t {
   kGuestStage2BigEndian = 2,  // SCTLR_EL2.EE
   kGuestStage2Ptw = 4,        // HCR_EL2.PTW: no stage-1 table lies in Device memory
   kGuestStage2Dc = 8,         // HCR_EL2.DC: what stage 1 does not translate is Normal memory
+  kGuestStage2Cd = 16,        // HCR_EL2.CD: Normal memory is Non-cacheable; AT shows it
 };
 
 // The registers that decide how a PC is translated; also the cache key's context. They are those of

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "vmm/memory/memory_type.h"
 #include "vmm/memory/nested_walk_inl.h"
 
 namespace trapline {
@@ -460,6 +461,44 @@ TEST(Nested, SmallerLeaf) {
   m.regs.sctlr = 0;
   m.map2(0x4'0000'0000, 1, kS2All | kBlock | 0x40'0000'0000);
   EXPECT_EQ(m.walk(0x4'0000'0000).page_log2, 12);  // stage 1 off: as if by pages
+}
+
+// D8.5.5: rows are stage 1, columns MemAttr of stage 2 without the reserved ones; with stage 2
+// Inner Shareable.
+TEST(Nested, MemoryTypes) {
+  constexpr unsigned kMemAttr[] = {0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15};
+  struct Row {
+    unsigned mair;
+    bool cd;
+    unsigned expected[13];
+  } constexpr kRows[] = {
+      {0x00, false, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
+      {0x04, false, {0, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4}},
+      {0x0c, false, {0, 4, 8, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12}},
+      {0x44, false, {0, 4, 8, 12, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44}},
+      {0xff, false, {0, 4, 8, 12, 0x44, 0x4b, 0x4f, 0xb4, 0xbb, 0xbf, 0xf4, 0xfb, 0xff}},
+      {0xbb, false, {0, 4, 8, 12, 0x44, 0x4b, 0x4b, 0xb4, 0xbb, 0xbb, 0xb4, 0xbb, 0xbb}},
+      {0x4f, false, {0, 4, 8, 12, 0x44, 0x4b, 0x4f, 0x44, 0x4b, 0x4f, 0x44, 0x4b, 0x4f}},
+      {0xf4, false, {0, 4, 8, 12, 0x44, 0x44, 0x44, 0xb4, 0xb4, 0xb4, 0xf4, 0xf4, 0xf4}},
+      {0xff, true, {0, 4, 8, 12, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44, 0x44}},
+      {0x0c, true, {0, 4, 8, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12}},
+  };
+  for (const Row& row : kRows) {
+    for (unsigned i = 0; i < 13; ++i) {
+      Machine m;
+      m.regs.mair = uint64_t{row.mair} << 8;
+      if (row.cd) m.regs.guest_stage2 |= kGuestStage2Cd;
+      m.map1(kVa, kS1Page);
+      m.map2_page(kIpa, kAf | kRead | mem_attr(kMemAttr[i]) | 3 << 8);
+      const NestedWalk walk = m.walk(kVa);
+      ASSERT_EQ(walk.status, Status::kOk);
+      const MemoryType type =
+          combined_memory_type(m.regs, stage1_memory_type(m.regs, walk.stage1), walk.stage2);
+      EXPECT_EQ(type.attr, row.expected[i]) << row.mair << ' ' << kMemAttr[i];
+      const bool outer = type.attr < 16 || type.attr == 0x44;
+      EXPECT_EQ(type.shareability, outer ? 2 : 3) << row.mair << ' ' << kMemAttr[i];
+    }
+  }
 }
 
 // Without a hypervisor's stage 2 it is the plain walk.
