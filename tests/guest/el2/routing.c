@@ -14,7 +14,7 @@ SNIPPET(load, "ldr x1, [x0]");
 SNIPPET(store, "str w1, [x0]");
 SNIPPET(pair, "ldp x1, x2, [x0]");
 SNIPPET(jump, "br x0");
-SNIPPET(stack, "add sp, sp, #4\n ldr x1, [sp]");
+SNIPPET(stack, "add sp, sp, #4\n ldr w1, [sp]");
 SNIPPET(fp, "fmov d0, xzr");
 SNIPPET(nothing, "nop\n nop\n nop");
 SNIPPET(unmask, "nop\n msr daifclr, #7\n nop\n nop");

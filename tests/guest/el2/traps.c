@@ -291,7 +291,7 @@ static void waits(u64 e2h) {
             if (tge && e2h != 0) traps = !ntwi;
             if (!pending && !traps) continue;
             SET_EL1(SCTLR_EL1, ntwi ? SCTLR_EL1_BASE : SCTLR_EL1_BASE & ~(u64)SCTLR_NTWI);
-            msr(sctlr_el2, SCTLR_EL2_BASE | (ntwi ? SCTLR_NTWI : 0));
+            msr(sctlr_el2, ntwi ? SCTLR_EL2_BASE : SCTLR_EL2_BASE & ~(u64)SCTLR_NTWI);
             run_word(el != 0 ? EL1H : EL0, 0xd503207f, 0,
                      HCR_RW | e2h | kWith[n].value | (tge ? HCR_TGE : 0));
             print(el != 0 ? "EL1" : "EL0");
