@@ -135,6 +135,7 @@ static void stage2_permissions(void) {
   el1_mmu(0);
   stage2_pages();
   put_code(FRAME(0));
+  put_code(0x48000000);
   hcr_now = HCR_RW | HCR_VM;
   for (u64 bits = 0; bits < 8; ++bits) {
     stage2_window[0] = FRAME(0) | S2_NORMAL | PAGE | (bits & 3) << 6 | (bits & 4 ? UXN : 0);
@@ -146,8 +147,29 @@ static void stage2_permissions(void) {
     access_three(EL1H, WINDOW);
     print(" EL0");
     access_three(EL0, WINDOW);
+    // Without E2H stage 2 stays under T-G-E (the compare script takes a line with that word for one
+    // of stage 1).
+    print(", no EL1: EL0");
+    hcr_now |= HCR_TGE;
+    access_three(EL0, WINDOW);
+    hcr_now &= ~(u64)HCR_TGE;
     print("\n");
   }
+  if (!has_vhe) return;
+  // With E2H and TGE there is none.
+  set_e2h(1);
+  stage2_pages();
+  stage2_window[0] = 0;
+  tlbi_everything();
+  hcr_now = HCR_RW | HCR_E2H | HCR_TGE | HCR_VM;
+  print("E2H TGE EL0");
+  access_three(EL0, 0x48000000);
+  print("\n");
+  hcr_now = HCR_RW | HCR_E2H | HCR_VM;
+  print("E2H EL1");
+  access_three(EL1H, WINDOW);
+  print("\n");
+  set_e2h(0);
 }
 
 struct Snippet {
@@ -398,6 +420,7 @@ static void translations(void) {
 void test(void) {
   regimes();
   stage2_permissions();
+  stage2_pages();
   stage2_syndromes();
   stage2_faults();
   stage2_levels();
