@@ -39,10 +39,13 @@ struct Stage1Walk {
   uint64_t descriptor[5] = {};
 };
 
-// Walks `va` for EL0 (`el0`) or EL1. `read(ipa, uint64_t& descriptor) -> bool` reads one table
-// entry through stage 2 (little- or big-endian as SCTLR_EL1.EE says is the walker's business). With
-// SCTLR_EL1.M == 0 the output is `va` itself: Device-nGnRnE for data, Normal for fetches (by I).
-// The definition stands in vmm/memory/walk_inl.h; includers instantiate it with their reader.
+// Walks `va` by stage 1 of regs.regime for EL0 (`el0`) or the regime's privileged level. `read(ipa,
+// uint64_t& descriptor) -> bool` reads one table entry through stage 2 (little- or big-endian as
+// SCTLR_ELx.EE says is the walker's business). With SCTLR_ELx.M == 0 the output is `va` itself:
+// Device-nGnRnE for data (Normal by HCR_EL2.DC), Normal for fetches (by I). The definition stands
+// in vmm/memory/walk_inl.h; includers instantiate it with their reader.
+// Where regs.guest_stage2 says that a hypervisor's stage 2 follows, walk_nested() of
+// vmm/memory/nested_walk.h is the whole translation.
 template <typename ReadDescriptor>
 Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
                        ReadDescriptor&& read);

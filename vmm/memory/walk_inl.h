@@ -82,13 +82,25 @@ constexpr TranslationRegion translation_region(const TranslationRegs& regs, bool
   return region;
 }
 
+// TCR_EL2 without E2H (D17.2.132) in the layout of TCR_EL1: its one range is the lower half, and an
+// address with bit 55 set is beyond it, which EPD1 says, too.
+constexpr uint64_t tcr_of_el2(uint64_t tcr_el2) {
+  constexpr uint64_t kT0szToTg0 = 0xff3f;
+  constexpr uint64_t kNoUpperHalf = 1 << 23 | 16 << 16;  // EPD1, and a legal T1SZ
+  const uint64_t ps = tcr_el2 >> 16 & 7;
+  const uint64_t tbi = tcr_el2 >> 20 & 1;
+  return (tcr_el2 & kT0szToTg0) | kNoUpperHalf | ps << 32 | tbi << 37 | tbi << 38;
+}
+
 constexpr bool top_byte_ignored(const TranslationRegs& regs, uint64_t va) {
   return (regs.tcr >> (upper_region(va) ? 38 : 37) & 1) != 0;
 }
 
-// The address without its tag: bits 63:56 copy bit 55 (AArch64.BranchAddr and friends).
+// The address without its tag: bits 63:56 copy bit 55, or are zero in a regime of one range
+// (AArch64.BranchAddr and friends).
 constexpr uint64_t strip_tag(const TranslationRegs& regs, uint64_t va) {
   if (!top_byte_ignored(regs, va)) return va;
+  if (regs.regime == Regime::kEl2) return va & ((uint64_t{1} << 56) - 1);
   return static_cast<uint64_t>(static_cast<int64_t>(va << 8) >> 8);
 }
 
@@ -109,7 +121,12 @@ constexpr Rights stage1_rights(const TranslationRegs& regs, unsigned ap, bool ux
   const bool read_only = (ap & 2) != 0;  // AP[2]
   const bool wxn = (regs.sctlr & kSctlrWxn) != 0;
   Rights rights{};
-  if (el0) {
+  if (regs.regime == Regime::kEl2) [[unlikely]] {
+    // AP[1] is RES1, bit 54 is XN, and bit 53 is RES0 (D8.4.1); no PAN.
+    rights.read = true;
+    rights.write = !read_only;
+    rights.execute = !uxn && !(wxn && rights.write);
+  } else if (el0) {
     rights.read = user;
     rights.write = user && !read_only;
     rights.execute = !uxn && !(wxn && rights.write);
@@ -144,7 +161,7 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
         top_byte_ignored(regs, va) ? address & ((uint64_t{1} << 56) - 1) : address;
     if (flat >> Stage2::kIpaBits != 0) return fault(kFscAddressSize, 0);
     out.status = Stage1Walk::Status::kOk;
-    out.device = purpose != WalkFor::kFetch;
+    out.device = purpose != WalkFor::kFetch && (regs.guest_stage2 & kGuestStage2Dc) == 0;
     out.readable = out.writable = out.executable = true;
     out.ipa = flat;
     return out;

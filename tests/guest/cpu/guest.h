@@ -2,11 +2,7 @@
 #ifndef TRAPLINE_TESTS_GUEST_CPU_GUEST_H_
 #define TRAPLINE_TESTS_GUEST_CPU_GUEST_H_
 
-typedef unsigned long u64;
-typedef unsigned int u32;
-typedef unsigned short u16;
-typedef unsigned char u8;
-typedef long s64;
+#include "bare.h"
 
 // start.S knows the layout.
 struct Context {
@@ -54,59 +50,16 @@ void check_in(const char* name, const char* detail, u64 number, u64 actual, u64 
 void check_taken(const char* name, u64 mode, u64 esr, u64 pc);
 void check_abort(const char* name, u64 mode, u64 esr, u64 far, u64 pc);
 void check_done(const char* name);
-void print(const char* text);
-void print_hex(u64 value);
 _Noreturn void power_off(void);
 u64 hvc(u64 function, u64 a, u64 b, u64 c);
 
 // --- system registers and memory -----------------------------------------------------------------
 
-#define STR_(x) #x
-#define mrs(reg)                                             \
-  ({                                                         \
-    u64 v_;                                                  \
-    asm volatile("mrs %0, " STR_(reg) : "=r"(v_)::"memory"); \
-    v_;                                                      \
-  })
-#define msr(reg, value) asm volatile("msr " STR_(reg) ", %0\n isb" ::"r"((u64)(value)) : "memory")
-#define barrier() asm volatile("dsb sy\n isb" ::: "memory")
 #define tlbi_all() asm volatile("dsb sy\n tlbi vmalle1is\n dsb sy\n isb" ::: "memory")
 
-enum {
-  SCTLR_M = 1,
-  SCTLR_A = 2,
-  SCTLR_C = 4,
-  SCTLR_SA = 8,
-  SCTLR_SA0 = 0x10,
-  SCTLR_UMA = 0x200,
-  SCTLR_I = 0x1000,
-  SCTLR_DZE = 0x4000,
-  SCTLR_UCT = 0x8000,
-  SCTLR_NTWI = 0x10000,
-  SCTLR_NTWE = 0x40000,
-  SCTLR_WXN = 0x80000,
-  SCTLR_SPAN = 0x800000,
-  SCTLR_E0E = 0x1000000,
-  SCTLR_EE = 0x2000000,
-  SCTLR_UCI = 0x4000000,
-};
 void sctlr_set(u64 bits);
 void sctlr_clear(u64 bits);
 
-// Descriptors. MAIR: 0 Device-nGnRnE, 1 Normal write-back, 2 Normal non-cacheable, 3 Device-GRE.
-#define PAGE 3ul
-#define BLOCK 1ul
-#define TABLE 3ul
-#define DEVICE (0ul << 2)
-#define NORMAL (1ul << 2 | 3ul << 8)
-#define NONCACHEABLE (2ul << 2 | 2ul << 8)
-#define USER (1ul << 6)
-#define READ_ONLY (1ul << 7)
-#define AF (1ul << 10)
-#define NG (1ul << 11)
-#define PXN (1ul << 53)
-#define UXN (1ul << 54)
-#define XN (PXN | UXN)
 #define RW_USER (NORMAL | AF | USER | XN)
 #define RW_KERNEL (NORMAL | AF | XN)
 
@@ -119,7 +72,5 @@ void mmu_on(void);  // 39-bit TTBR0; TTBR1 disabled
 u64 tcr_default(void);
 // Changes a page of the window and makes it so.
 void map(u64 index, u64 frame, u64 bits);
-#define at(type, address) (*(volatile type*)(address))
-void* memset(void* to, int value, u64 size);
 
 #endif  // TRAPLINE_TESTS_GUEST_CPU_GUEST_H_

@@ -1,7 +1,6 @@
 // The guests' harness: output, checks, the first page tables.
 #include "guest.h"
 
-#define PL011 0x09000000ul
 #define PSCI_SYSTEM_OFF 0x84000008ul
 
 extern char start[], text_end[], vectors[];
@@ -13,25 +12,10 @@ u64 window[512] __attribute__((aligned(4096)));
 int on_qemu, failures;
 static int checks;
 
-void* memset(void* to, int value, u64 size) {
-  for (u64 i = 0; i < size; ++i) ((volatile u8*)to)[i] = (u8)value;
-  return to;
-}
 __attribute__((weak)) void secondary(u64 cpu) { (void)cpu; }
 
-// --- output --------------------------------------------------------------------------------------
+// --- firmware ------------------------------------------------------------------------------------
 
-static void put(char c) { at(u32, PL011) = (u8)c; }
-void print(const char* text) {
-  while (*text != 0) put(*text++);
-}
-void print_hex(u64 value) {
-  print(" 0x");
-  for (int shift = 60; shift >= 0; shift -= 4) {
-    if (shift != 0 && value >> shift == 0) continue;
-    put("0123456789abcdef"[value >> shift & 15]);
-  }
-}
 u64 hvc(u64 function, u64 a, u64 b, u64 c) {
   register u64 x0 asm("x0") = function;
   register u64 x1 asm("x1") = a;

@@ -4,15 +4,7 @@
 // vectors use no stack: SP may be what a test made of it.
         .arch   armv8.1-a
 
-        .equ    C_X30, 240
-        .equ    C_SP, 248
-        .equ    C_PC, 256
-        .equ    C_SPSR, 264
-        .equ    C_ESR, 272
-        .equ    C_FAR, 280
-        .equ    C_VECTOR, 288
-        .equ    C_HARNESS_SP, 296
-        .equ    C_ACTIVE, 304
+        .include "context.inc"
         .equ    C_DAIF, 312
         .equ    C_PAN, 320
         .equ    C_SIZE, 384
@@ -68,20 +60,7 @@ vectors:
         .balign 128
 taken:
         str     x0, [x30, #C_VECTOR]
-        stp     x2, x3, [x30, #16]
-        stp     x4, x5, [x30, #32]
-        stp     x6, x7, [x30, #48]
-        stp     x8, x9, [x30, #64]
-        stp     x10, x11, [x30, #80]
-        stp     x12, x13, [x30, #96]
-        stp     x14, x15, [x30, #112]
-        stp     x16, x17, [x30, #128]
-        stp     x18, x19, [x30, #144]
-        stp     x20, x21, [x30, #160]
-        stp     x22, x23, [x30, #176]
-        stp     x24, x25, [x30, #192]
-        stp     x26, x27, [x30, #208]
-        stp     x28, x29, [x30, #224]
+        save_x2_to_x29
         mrs     x1, tpidrro_el0
         str     x1, [x30, #C_X30]
         mov     x1, sp
@@ -109,23 +88,11 @@ taken:
         mov     x0, x30
         cbz     x2, unexpected
         str     xzr, [x30, #C_ACTIVE]
-        ldp     x19, x20, [sp]
-        ldp     x21, x22, [sp, #16]
-        ldp     x23, x24, [sp, #32]
-        ldp     x25, x26, [sp, #48]
-        ldp     x27, x28, [sp, #64]
-        ldp     x29, x30, [sp, #80]
-        add     sp, sp, #96
+        pop_callee_saved
         ret
 
 run:                                    // x0: the context to enter; returns with the next exception
-        sub     sp, sp, #96
-        stp     x19, x20, [sp]
-        stp     x21, x22, [sp, #16]
-        stp     x23, x24, [sp, #32]
-        stp     x25, x26, [sp, #48]
-        stp     x27, x28, [sp, #64]
-        stp     x29, x30, [sp, #80]
+        push_callee_saved
         mov     x1, sp
         str     x1, [x0, #C_HARNESS_SP]
         mov     x1, #1
@@ -142,22 +109,7 @@ run:                                    // x0: the context to enter; returns wit
         msr     sp_el0, x2
         b       2f
 1:      mov     sp, x2
-2:      ldp     x0, x1, [x30]
-        ldp     x2, x3, [x30, #16]
-        ldp     x4, x5, [x30, #32]
-        ldp     x6, x7, [x30, #48]
-        ldp     x8, x9, [x30, #64]
-        ldp     x10, x11, [x30, #80]
-        ldp     x12, x13, [x30, #96]
-        ldp     x14, x15, [x30, #112]
-        ldp     x16, x17, [x30, #128]
-        ldp     x18, x19, [x30, #144]
-        ldp     x20, x21, [x30, #160]
-        ldp     x22, x23, [x30, #176]
-        ldp     x24, x25, [x30, #192]
-        ldp     x26, x27, [x30, #208]
-        ldp     x28, x29, [x30, #224]
-        ldr     x30, [x30, #C_X30]
+2:      load_x0_to_x30
         eret
 
         .section .bss

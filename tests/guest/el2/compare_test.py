@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Runs a guest of EL2 on Trapline and on QEMU: both must print the same lines.
+
+compare_test.py TRAPLINE QEMU CPU BINARY [TRAPLINE OPTIONS]
+TRAPLINE may be `-`: then QEMU's text, corrected, is only printed. CPU is QEMU's.
+
+qemu_is_wrong.txt beside this script lists where QEMU 7.2 departs from the Arm ARM:
+    GUEST: SECTION      as the guest prints it
+    # paragraph of the Arm ARM
+    -line of QEMU
+    +right lines        none, or several
+What is wrong in many lines is a rule of corrected() here.
+"""
+import difflib
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+import guest_process as guest  # noqa: E402
+
+CORRECTIONS = os.path.join(os.path.dirname(__file__), "qemu_is_wrong.txt")
+
+
+def corrections(name):
+    """{section: {wrong line: [right lines]}}"""
+    result, lines = {}, None
+    with open(CORRECTIONS, encoding="utf-8") as file:
+        for line in file.read().split("\n"):
+            if line.startswith("-"):
+                right = lines[line[1:]] = []
+            elif line.startswith("+"):
+                right.append(line[1:])
+            elif line and not line.startswith("#"):
+                of, _, section = line.partition(": ")
+                lines = result.setdefault(section, {}) if of == name else {}
+    return result
+
+
+def without_isv(found):
+    return f"esr {int(found[1], 16) & ~0x1ffc000:#x}"
+
+
+def corrected(lines, name):
+    wrong, result, section = corrections(name), [], {}
+    for line in lines:
+        if line.startswith("== "):
+            section = wrong.get(line[3:], {})
+        # ISS encoding of a Data Abort: ISV is 0 for all faults but those of stage 2, which are never
+        # taken from EL2, nor from EL0 with E2H and TGE.
+        line = re.sub(r"esr (0x97.{6})\b", without_isv, line)
+        if "TGE" in line:
+            line = re.sub(r"esr (0x93.{6})\b", without_isv, line)
+        result += section.get(line, [line])
+    return result
+
+
+def qemu(program, cpu, binary):
+    command = [program, "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-m", "512"]
+    # No network card: its option ROM is in a package (ipxe-qemu) that nothing here needs.
+    command += ["-nic", "none", "-display", "none", "-serial", "stdio", "-monitor", "none"]
+    status, output, errors = guest.run(command + ["-kernel", binary], 60)
+    guest.require(status == 0, f"QEMU: status {status}\n{errors}")
+    return output.decode(errors="replace").replace("\r", "").split("\n")
+
+
+def test():
+    trapline, program, cpu, binary, *options = sys.argv[1:]
+    name = os.path.basename(binary).removesuffix(".bin").removeprefix("el2_")
+    expected = corrected(qemu(program, cpu, binary), name)
+    if trapline == "-":
+        print("\n".join(expected))
+        return
+    command = [trapline, "run", "--raw", binary, *options]
+    status, output, errors = guest.run(command, 60)
+    actual = output.decode(errors="replace").replace("\r", "").split("\n")
+    print("\n".join(difflib.unified_diff(expected, actual, "QEMU", "Trapline", n=0, lineterm="")))
+    print(errors)
+    guest.require(status == 0, f"status {status}")
+    guest.require("GUEST ENDED" in actual, "the guest did not come to its end")
+    guest.require(not any("FAILED" in line for line in actual), "an unexpected exception")
+    guest.require(actual == expected, "not what QEMU prints")
+    print(f"{len(actual)} lines are the same")
+
+
+guest.main(test)
