@@ -13,12 +13,19 @@ constexpr SysregId sysreg_id(unsigned op0, unsigned op1, unsigned crn, unsigned 
   return static_cast<SysregId>(op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2);
 }
 
+// The virtual CPU interface's register (ICV_*) that an access to this ICC_* register is to, where a
+// hypervisor has its guest's made virtual: op0 is 1, which no MRS or MSR has.
+constexpr SysregId icv_id(SysregId icc) { return icc & 0x7fff; }
+constexpr bool is_icv(SysregId id) { return (id & 0x8000) == 0; }
+
 class SysregDevice {
  public:
   virtual ~SysregDevice() = default;
   // False: UNDEFINED for the guest (unknown, or wrong direction). EL is checked by the CPU.
   virtual bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) = 0;
   virtual bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) = 0;
+  // The access is one that ICH_HCR_EL2 traps to EL2. Asked of ICV_* before it is made.
+  virtual bool traps_to_el2(SysregId /*id*/, unsigned /*vcpu*/, bool /*write*/) { return false; }
   // The manual's name, for the exit profile; empty if it is not this device's.
   virtual std::string_view register_name(SysregId /*id*/) const { return {}; }
 };

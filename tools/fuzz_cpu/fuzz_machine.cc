@@ -144,7 +144,7 @@ void FuzzMachine::prepare(Random& random) {
   cpu.ps.pan = mmu.pan = random.one_in(8);
   cpu.ps.ss = random.one_in(4);
   cpu.isv_never = random.one_in(2);
-  soft::translation_context_changed(cpu);
+  soft::update_regime(cpu);
   soft::debug_context_changed(cpu);
 }
 

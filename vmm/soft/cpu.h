@@ -20,9 +20,24 @@
 
 namespace trapline::soft {
 
-// EL1 state that MRS/MSR reach and that the CPU itself acts on.
+// What the two stages of a hypervisor's own translation, and EL2 otherwise, are controlled by.
+struct El2Registers {
+  uint64_t hcr = 0, sctlr = 0, tcr = 0, ttbr0 = 0, ttbr1 = 0, mair = 0, vtcr = 0, vttbr = 0;
+  uint64_t vbar = 0, elr = 0, spsr = 0, esr = 0, far = 0, hpfar = 0;
+  uint64_t cptr = 0, mdcr = 0, hstr = 0, hacr = 0, actlr = 0, amair = 0, afsr0 = 0, afsr1 = 0;
+  uint64_t tpidr = 0, contextidr = 0, vpidr = 0, vmpidr = 0, cnthctl = 0, cntvoff = 0;
+  uint64_t icc_sre = 0, sp = 0;
+};
+
+// State that MRS/MSR reach and that the CPU itself acts on.
 struct SystemRegisters {
-  TranslationRegs mmu;  // SCTLR, TCR, TTBR0/1, MAIR_EL1; el and pan mirror PSTATE
+  // Of the current regime, as they act: made of the two banks below by update_regime(). el and pan
+  // mirror PSTATE.
+  TranslationRegs mmu;
+  struct El1Translation {
+    uint64_t sctlr = 0, tcr = 0, ttbr0 = 0, ttbr1 = 0, mair = 0;
+  } el1;
+  El2Registers el2;
   uint64_t vbar_el1 = 0, elr_el1 = 0, spsr_el1 = 0, esr_el1 = 0, far_el1 = 0, par_el1 = 0;
   uint64_t sp_el0 = 0, sp_el1 = 0;  // the one not in use; the current one lives in slot kSlotSp
   uint64_t tpidr_el0 = 0, tpidrro_el0 = 0, tpidr_el1 = 0, contextidr_el1 = 0;
@@ -34,7 +49,7 @@ struct SystemRegisters {
 };
 
 struct Pstate {
-  uint8_t el = 1;      // 0 or 1
+  uint8_t el = 1;      // 0 to 2
   uint8_t sp_sel = 1;  // SPSel; at EL0 SP_EL0 is always used
   uint8_t daif = 0xf;  // D=8 A=4 I=2 F=1
   bool pan = false;
@@ -96,7 +111,17 @@ struct Cpu {
     kMaintenance = 8,  // TLB or instruction-cache work from another CPU is queued
     kStop = 16,        // single step or breakpoint bookkeeping
     kEvent = 32,       // the event register as other CPUs set it: SEV
+    kVirq = 64,        // level of the virtual interrupt that list registers make
+    kVfiq = 128,
+    kSetVirq = 256,  // HCR_EL2.VI, VF and VSE
+    kSetVfiq = 512,
+    kSetVserror = 1024,
   };
+
+  // Of `attention`: the interrupts that PSTATE.DAIF, its two lowest bits the index, lets through,
+  // and those that end a WFI. Different only where there is EL2: update_interrupts().
+  uint32_t interrupt_bits[4] = {kIrq | kFiq, kIrq, kFiq, 0};
+  uint32_t wake_bits = kIrq | kFiq;
 
   // From either of these ticks on a read of the counter exits: Vcpu::timers_due().
   std::atomic<uint64_t> timers_due[2] = {~uint64_t{0}, ~uint64_t{0}};
@@ -106,6 +131,8 @@ struct Cpu {
 
   Exit exit;  // the one on its way to the sink; filled when a seam function returns Next::kExit
   unsigned index = 0;
+  bool has_el2 = false;                        // --el2
+  bool has_vhe = false;                        // and FEAT_VHE
   bool isv_never = false;                      // --isv never: no syndrome for any data abort
   uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
   Count retired;                               // exact at seams, on the CPU's thread
@@ -138,13 +165,18 @@ void clear_event(Cpu& cpu);
 
 // --- system: mmu.cc ------------------------------------------------------------------------------
 
-// A full two-stage translation of one byte address, no TLB. The engine caches the result per 4 KiB.
+// A full translation of one byte address, no TLB. The engine caches the result per 4 KiB.
 struct MmuResult {
-  enum class Kind : uint8_t { kOk, kStage1Fault, kStage2Fault };
+  enum class Kind : uint8_t {
+    kOk,
+    kStage1Fault,
+    kGuestStage2Fault,  // of the hypervisor's stage 2, where the guest is one: taken to EL2
+    kStage2Fault,       // of ours: an exit
+  };
   Kind kind = Kind::kStage1Fault;
   // kOk
   uint8_t* host = nullptr;  // of the byte asked for
-  uint64_t ipa = 0;         // also for kStage2Fault
+  uint64_t ipa = 0;         // also for kStage2Fault; for kGuestStage2Fault the inner guest's
   bool device = false;      // combined type: alignment is checked by the caller
   bool global = true;
   bool readable = false, writable = false, executable = false;  // both stages, at that EL
@@ -185,11 +217,18 @@ enum class Ec : uint8_t {
 };
 enum class VectorKind : uint16_t { kSync = 0x000, kIrq = 0x080, kFiq = 0x100, kSError = 0x180 };
 
-// Takes an exception to EL1: SPSR, ELR = return_pc, ESR (sync only), PSTATE, PC = vector. The "same
-// or lower EL" variant of EC is chosen here: pass the kLower one.
+// Takes an exception to the EL that it is routed to (D1.3.6): SPSR, ELR = return_pc, ESR (sync
+// only), PSTATE, PC = vector. The "same or lower EL" variant of EC is chosen here: pass the kLower
+// one.
 void take_sync(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc);
-void take_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, uint64_t return_pc);  // also FAR_EL1
-void take_interrupt(Cpu& cpu, VectorKind kind);                                    // at cpu.pc
+void take_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, uint64_t return_pc);  // also FAR_ELx
+void take_interrupt(Cpu& cpu, VectorKind kind, unsigned el);                       // at cpu.pc
+// What HCR_EL2 and its kin trap, wherever it would have been routed otherwise.
+void trap_to_el2(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc);
+// Of kGuestStage2Fault: also FAR_EL2 and HPFAR_EL2. `iss`: what is to be set besides the fault's
+// own.
+void take_stage2_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, const MmuResult& fault,
+                       uint64_t return_pc);
 // What emulation, or the sink, finds instead of the instruction at `pc`.
 void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc);
 // ERET: restores PSTATE from SPSR_EL1 with the illegal-return checks, PC from ELR_EL1.
@@ -199,6 +238,12 @@ uint64_t pstate_to_spsr(const Cpu& cpu);
 void spsr_to_pstate(Cpu& cpu, uint64_t spsr);
 // Switches PSTATE.SP/EL and swaps the stack-pointer slot accordingly.
 void set_el_and_spsel(Cpu& cpu, unsigned el, unsigned sp_sel);
+
+// --- system: mmu.cc ------------------------------------------------------------------------------
+
+// Whether an access is checked as EL0's: at EL0, and LDTR and STTR at EL1 and, under E2H and TGE,
+// at EL2.
+bool as_el0(const Cpu& cpu, bool unprivileged);
 
 // --- system: vmm/soft/sysreg.cc ------------------------------------------------------------------
 
@@ -213,9 +258,16 @@ bool read_sysreg_raw(const Cpu& cpu, SysregId id, uint64_t& value);
 // --- engine, called by system --------------------------------------------------------------------
 
 enum class TlbiScope : uint8_t { kAll, kAsid, kVa, kVaAllAsid };
+// Whose translations: a regime's, and of EL1&0 one VMID's or, with kAnyVmid, all.
+struct TlbiTarget {
+  static constexpr uint32_t kAnyVmid = 1 << 16;
+  Regime regime = Regime::kEl10;
+  uint32_t vmid = kAnyVmid;
+};
 // TLB invalidation on this CPU now and, if `broadcast`, on the others before this CPU's next DSB
 // completes. va is the address (already shifted), asid for kAsid and kVa.
-void tlb_invalidate(Cpu& cpu, TlbiScope scope, uint64_t va, uint16_t asid, bool broadcast);
+void tlb_invalidate(Cpu& cpu, TlbiTarget target, TlbiScope scope, uint64_t va, uint16_t asid,
+                    bool broadcast);
 // Predecoded instructions: of one 64-byte line by physical page (IC IVAU, after translation, by
 // host address), or all (IC IALLU{IS}).
 void icache_invalidate_line(Cpu& cpu, const uint8_t* host_line, bool broadcast);
@@ -226,7 +278,10 @@ void icache_invalidate_all(Cpu& cpu, bool broadcast);
 void tlb_invalidate_ipa(SharedState& shared, Cpu* issuer, uint64_t ipa, uint64_t size);
 void tlb_demote_writes(SharedState& shared, Cpu* issuer, uint64_t ipa_page);
 void engine_context_changed(Cpu& cpu);
-// SCTLR/TCR/TTBR/MAIR/ASID/EL/PAN changed: whatever was derived from them is stale.
+// SystemRegisters::mmu anew: a register of a bank was written, or EL2 is there and PSTATE.EL has
+// changed. mmu.cc.
+void update_regime(Cpu& cpu);
+// EL or PAN changed (and update_regime() was called if need be): whatever was derived is stale.
 inline void translation_context_changed(Cpu& cpu) {
   cpu.sys.mmu.serial = ++cpu.last_serial;
   engine_context_changed(cpu);

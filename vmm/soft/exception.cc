@@ -1,6 +1,9 @@
 #include "vmm/soft/exception.h"
 
+#include <algorithm>
+
 #include "vmm/memory/walk_inl.h"
+#include "vmm/soft/el2.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
@@ -12,10 +15,12 @@ constexpr uint64_t kSpsrSs = uint64_t{1} << 21;
 constexpr uint64_t kSpsrIl = uint64_t{1} << 20;
 constexpr unsigned kSpsrDaifShift = 6;
 constexpr uint64_t kNzcv = 0xf000'0000;
-enum Mode : uint64_t { kEl0t = 0, kEl1t = 4, kEl1h = 5, kModeMask = 0x1f };
+// PSTATE.M: EL in bits 3:2, SPSel in bit 0.
+enum Mode : uint64_t { kEl0t = 0, kModeMask = 0x1f };
 
 uint64_t& stacked_sp(Cpu& cpu, unsigned el, unsigned sp_sel) {
-  return el == 0 || sp_sel == 0 ? cpu.sys.sp_el0 : cpu.sys.sp_el1;
+  if (el == 0 || sp_sel == 0) return cpu.sys.sp_el0;
+  return el == 1 ? cpu.sys.sp_el1 : cpu.sys.el2.sp;
 }
 
 // What depends on EL, PAN and the debug masks has to hear of a change.
@@ -30,16 +35,37 @@ void set_pstate_context(Cpu& cpu, unsigned el, unsigned sp_sel, bool pan) {
     cpu.sys.mmu.el = static_cast<uint8_t>(el);
     cpu.r.x[kSlotSp] = stacked_sp(cpu, el, sp_sel);
   }
-  if (changed) translation_context_changed(cpu);
+  if (changed) {
+    if (cpu.has_el2) {
+      update_regime(cpu);
+    } else {
+      translation_context_changed(cpu);
+    }
+  }
   if ((cpu.sys.mdscr_el1 & (kMdscrSs | kMdscrMde)) != 0) debug_context_changed(cpu);
 }
 
-// AArch64.TakeException (J1.3.1), to EL1.
-void enter(Cpu& cpu, VectorKind kind, uint64_t return_pc) {
-  cpu.sys.spsr_el1 = pstate_to_spsr(cpu);
-  cpu.sys.elr_el1 = return_pc;
+// PAN after an exception to `el`: set unless SCTLR_ELx.SPAN says to leave it, D8.4.
+bool pan_at(const Cpu& cpu, unsigned el) {
+  if (el == 1) return cpu.ps.pan || (cpu.sys.el1.sctlr & kSctlrSpan) == 0;
+  return cpu.ps.pan || (host_el0(cpu) && (cpu.sys.el2.sctlr & kSctlrSpan) == 0);
+}
+
+// AArch64.TakeException (J1.3.1).
+void enter(Cpu& cpu, VectorKind kind, uint64_t return_pc, unsigned el) {
+  const uint64_t spsr = pstate_to_spsr(cpu);
+  uint64_t vectors;
+  if (el == 1) {
+    cpu.sys.spsr_el1 = spsr;
+    cpu.sys.elr_el1 = return_pc;
+    vectors = cpu.sys.vbar_el1;
+  } else {
+    cpu.sys.el2.spsr = spsr;
+    cpu.sys.el2.elr = return_pc;
+    vectors = cpu.sys.el2.vbar;
+  }
   uint64_t offset = static_cast<uint16_t>(kind);
-  if (cpu.ps.el == 0) {
+  if (cpu.ps.el < el) {
     offset += 0x400;
   } else if (cpu.ps.sp_sel == 1) {
     offset += 0x200;
@@ -47,37 +73,30 @@ void enter(Cpu& cpu, VectorKind kind, uint64_t return_pc) {
   cpu.ps.daif = 0xf;
   cpu.ps.il = false;
   cpu.ps.ss = cpu.ps.stepped = false;
-  const bool pan = cpu.ps.pan || (cpu.sys.mmu.sctlr & kSctlrSpan) == 0;
-  set_pstate_context(cpu, 1, 1, pan);
-  cpu.pc = (cpu.sys.vbar_el1 & ~uint64_t{0x7ff}) + offset;
+  set_pstate_context(cpu, el, 1, pan_at(cpu, el));
+  cpu.pc = (vectors & ~uint64_t{0x7ff}) + offset;
 }
 
-}  // namespace
-
-void set_el_and_spsel(Cpu& cpu, unsigned el, unsigned sp_sel) {
-  set_pstate_context(cpu, el, sp_sel, cpu.ps.pan);
+bool is_debug_exception(Ec ec) {
+  switch (ec) {
+    case Ec::kBreakpointLower:
+    case Ec::kStepLower:
+    case Ec::kWatchpointLower:
+    case Ec::kBrk:
+      return true;
+    default:
+      return false;
+  }
 }
 
-uint64_t pstate_to_spsr(const Cpu& cpu) {
-  uint64_t spsr = cpu.nzcv & kNzcv;
-  if (cpu.ps.pan) spsr |= kSpsrPan;
-  if (cpu.ps.ss) spsr |= kSpsrSs;
-  if (cpu.ps.il) spsr |= kSpsrIl;
-  spsr |= uint64_t{cpu.ps.daif} << kSpsrDaifShift;
-  spsr |= cpu.ps.el == 0 ? kEl0t : cpu.ps.sp_sel == 0 ? kEl1t : kEl1h;
-  return spsr;
+// Where a synchronous exception goes that no trap sends elsewhere, D1.3.6.
+unsigned target_of(const Cpu& cpu, Ec ec) {
+  if (!cpu.has_el2) return 1;
+  if (cpu.ps.el == 2 || (cpu.ps.el == 0 && has(cpu, kHcrTge))) return 2;
+  return is_debug_exception(ec) && debug_is_routed_to_el2(cpu) ? 2 : 1;
 }
 
-void spsr_to_pstate(Cpu& cpu, uint64_t spsr) {
-  cpu.nzcv = static_cast<uint32_t>(spsr & kNzcv);
-  cpu.ps.ss = (spsr & kSpsrSs) != 0;
-  cpu.ps.il = (spsr & kSpsrIl) != 0;
-  cpu.ps.daif = spsr >> kSpsrDaifShift & 0xf;
-  const unsigned el = (spsr & kModeMask) == kEl0t ? 0 : 1;
-  set_pstate_context(cpu, el, (spsr & kModeMask) == kEl1h ? 1 : 0, (spsr & kSpsrPan) != 0);
-}
-
-void take_sync(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc) {
+void take_sync_to(Cpu& cpu, unsigned el, Ec ec, uint32_t iss, uint64_t return_pc) {
   // Consecutive exceptions between which nothing retires: a guest whose vectors fault (kCrashed).
   if (cpu.retired != cpu.retired_at_exception) {
     cpu.retired_at_exception = cpu.retired;
@@ -92,21 +111,110 @@ void take_sync(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc) {
     case Ec::kBreakpointLower:
     case Ec::kStepLower:
     case Ec::kWatchpointLower:
-      if (cpu.ps.el == 1) ec = static_cast<Ec>(static_cast<uint8_t>(ec) + 1);
+      if (cpu.ps.el == el) ec = static_cast<Ec>(static_cast<uint8_t>(ec) + 1);
       break;
     default:
       break;
   }
-  cpu.sys.esr_el1 = make_esr(ec, iss);
-  enter(cpu, VectorKind::kSync, return_pc);
+  (el == 1 ? cpu.sys.esr_el1 : cpu.sys.el2.esr) = make_esr(ec, iss);
+  enter(cpu, VectorKind::kSync, return_pc, el);
+}
+
+}  // namespace
+
+void set_el_and_spsel(Cpu& cpu, unsigned el, unsigned sp_sel) {
+  set_pstate_context(cpu, el, sp_sel, cpu.ps.pan);
+}
+
+uint64_t pstate_to_spsr(const Cpu& cpu) {
+  uint64_t spsr = cpu.nzcv & kNzcv;
+  if (cpu.ps.pan) spsr |= kSpsrPan;
+  if (cpu.ps.ss) spsr |= kSpsrSs;
+  if (cpu.ps.il) spsr |= kSpsrIl;
+  spsr |= uint64_t{cpu.ps.daif} << kSpsrDaifShift;
+  spsr |= cpu.ps.el == 0 ? kEl0t : uint64_t{cpu.ps.el} << 2 | cpu.ps.sp_sel;
+  return spsr;
+}
+
+void spsr_to_pstate(Cpu& cpu, uint64_t spsr) {
+  cpu.nzcv = static_cast<uint32_t>(spsr & kNzcv);
+  cpu.ps.ss = (spsr & kSpsrSs) != 0;
+  cpu.ps.il = (spsr & kSpsrIl) != 0;
+  cpu.ps.daif = spsr >> kSpsrDaifShift & 0xf;
+  const unsigned highest = cpu.has_el2 ? 2 : 1;
+  const unsigned el = std::min<unsigned>(spsr >> 2 & 3, highest);
+  set_pstate_context(cpu, el, el == 0 ? 0 : spsr & 1, (spsr & kSpsrPan) != 0);
+}
+
+void take_sync(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc) {
+  take_sync_to(cpu, target_of(cpu, ec), ec, iss, return_pc);
+}
+
+void trap_to_el2(Cpu& cpu, Ec ec, uint32_t iss, uint64_t return_pc) {
+  take_sync_to(cpu, 2, ec, iss, return_pc);
 }
 
 void take_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, uint64_t return_pc) {
-  cpu.sys.far_el1 = far;
-  take_sync(cpu, ec, iss, return_pc);
+  const unsigned el = target_of(cpu, ec);
+  (el == 1 ? cpu.sys.far_el1 : cpu.sys.el2.far) = far;
+  take_sync_to(cpu, el, ec, iss, return_pc);
 }
 
-void take_interrupt(Cpu& cpu, VectorKind kind) { enter(cpu, kind, cpu.pc); }
+void take_stage2_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, const MmuResult& fault,
+                       uint64_t return_pc) {
+  cpu.sys.el2.far = far;
+  // FIPA is IPA[47:12] from bit 4 on; after a plain permission fault it is UNKNOWN: as it was.
+  if (fault.ipa_valid) cpu.sys.el2.hpfar = fault.ipa >> kPageLog2 << 4;
+  take_sync_to(cpu, 2, ec, iss | (fault.s1ptw ? uint32_t{iss::kS1ptw} : 0) | fault.fsc, return_pc);
+}
+
+void take_interrupt(Cpu& cpu, VectorKind kind, unsigned el) { enter(cpu, kind, cpu.pc, el); }
+
+void take_virtual_serror(Cpu& cpu) {
+  constexpr auto kSError = static_cast<Ec>(0x2f);
+  cpu.sys.el2.hcr &= ~uint64_t{kHcrVse};
+  cpu.sys.esr_el1 = make_esr(kSError, 0);
+  enter(cpu, VectorKind::kSError, cpu.pc, 1);
+}
+
+void take_fp_trap(Cpu& cpu) {
+  constexpr uint32_t kIss = 1u << 24 | 0xeu << 20;  // CV, COND = AL
+  if (fp_trap_el(cpu) == 2) {
+    trap_to_el2(cpu, Ec::kFpAccess, kIss, cpu.pc);
+  } else {
+    take_sync(cpu, Ec::kFpAccess, kIss, cpu.pc);
+  }
+}
+
+// D1.3.6, "Asynchronous exception routing": what goes to a higher EL no mask of this one holds
+// back, what would go to a lower one waits.
+void update_interrupts(Cpu& cpu) {
+  const bool el2 = cpu.ps.el == 2, tge = has(cpu, kHcrTge);
+  const bool irq_to_el2 = tge || has(cpu, kHcrImo), fiq_to_el2 = tge || has(cpu, kHcrFmo);
+  const bool virtual_irq = !el2 && !tge && has(cpu, kHcrImo);
+  const bool virtual_fiq = !el2 && !tge && has(cpu, kHcrFmo);
+  const bool virtual_serror = !el2 && !tge && has(cpu, kHcrAmo) && has(cpu, kHcrVse);
+  constexpr uint32_t kVirqs = Cpu::kVirq | Cpu::kSetVirq, kVfiqs = Cpu::kVfiq | Cpu::kSetVfiq;
+  for (unsigned masks = 0; masks < 4; ++masks) {
+    const bool irq_masked = (masks & 2) != 0, fiq_masked = (masks & 1) != 0;
+    uint32_t bits = 0;
+    if (el2 ? irq_to_el2 && !irq_masked : irq_to_el2 || !irq_masked) bits |= Cpu::kIrq;
+    if (el2 ? fiq_to_el2 && !fiq_masked : fiq_to_el2 || !fiq_masked) bits |= Cpu::kFiq;
+    if (virtual_irq && !irq_masked) bits |= kVirqs;
+    if (virtual_fiq && !fiq_masked) bits |= kVfiqs;
+    if (virtual_serror) bits |= Cpu::kSetVserror;  // its mask, A, is looked at when it is taken
+    cpu.interrupt_bits[masks] = bits;
+  }
+  cpu.wake_bits = Cpu::kIrq | Cpu::kFiq | (virtual_irq ? kVirqs : 0) | (virtual_fiq ? kVfiqs : 0);
+  uint32_t set = 0;
+  if (has(cpu, kHcrVi)) set |= Cpu::kSetVirq;
+  if (has(cpu, kHcrVf)) set |= Cpu::kSetVfiq;
+  if (virtual_serror) set |= Cpu::kSetVserror;
+  constexpr uint32_t kAll = Cpu::kSetVirq | Cpu::kSetVfiq | Cpu::kSetVserror;
+  const uint32_t now = cpu.attention.load(std::memory_order_relaxed) & kAll;
+  if ((set & ~now) != 0) cpu.attention.fetch_or(set, std::memory_order_seq_cst);
+  if ((now & ~set) != 0) cpu.attention.fetch_and(~(now & ~set), std::memory_order_seq_cst);
+}
 
 void take_software_step(Cpu& cpu, bool exclusive) {
   // D17.2.37 "Software Step exception": ISV, EX, IFSC = debug exception. ISV = 0 if the exception
@@ -118,13 +226,27 @@ void take_software_step(Cpu& cpu, bool exclusive) {
   take_sync(cpu, Ec::kStepLower, iss, cpu.pc);
 }
 
+namespace {
+
+// ELStateUsingAArch32K and friends have nothing to say here: M[4] set is illegal, as is a level
+// that is not there, a higher one, and EL1 under TGE (IllegalExceptionReturn).
+bool illegal_return(const Cpu& cpu, uint64_t mode) {
+  const unsigned el = mode >> 2 & 3;
+  if ((mode & 0x12) != 0 || el > cpu.ps.el) return true;
+  if (el == 0) return (mode & 1) != 0;
+  return el == 1 && cpu.ps.el == 2 && has(cpu, kHcrTge);
+}
+
+}  // namespace
+
 // AArch64.ExceptionReturn, SetPSTATEFromPSR and IllegalExceptionReturn (J1.3.1, J1.3.3).
 void exception_return(Cpu& cpu) {
-  const uint64_t spsr = cpu.sys.spsr_el1;
+  const uint64_t spsr = cpu.ps.el == 2 ? cpu.sys.el2.spsr : cpu.sys.spsr_el1;
+  const uint64_t target = cpu.ps.el == 2 ? cpu.sys.el2.elr : cpu.sys.elr_el1;
   const uint64_t mode = spsr & kModeMask;
-  const bool illegal = mode != kEl0t && mode != kEl1t && mode != kEl1h;
-  const unsigned el = illegal ? cpu.ps.el : mode == kEl0t ? 0 : 1;
-  const unsigned sp_sel = illegal ? cpu.ps.sp_sel : mode == kEl1h ? 1 : 0;
+  const bool illegal = illegal_return(cpu, mode);
+  const unsigned el = illegal ? cpu.ps.el : mode >> 2;
+  const unsigned sp_sel = illegal ? cpu.ps.sp_sel : mode & 1;
 
   // DebugExceptionReturnSS: SPSR.SS counts only when the return enables debug exceptions.
   bool ss = false;
@@ -141,7 +263,7 @@ void exception_return(Cpu& cpu) {
   cpu.event = true;
   // An illegal return restores PAN like NZCV and DAIF, but not EL and SP.
   set_pstate_context(cpu, el, sp_sel, (spsr & kSpsrPan) != 0);
-  cpu.pc = strip_tag(cpu.sys.mmu, cpu.sys.elr_el1);  // AArch64.BranchAddr
+  cpu.pc = strip_tag(cpu.sys.mmu, target);  // AArch64.BranchAddr
 }
 
 void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc) {
@@ -149,12 +271,27 @@ void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc) {
   switch (ec) {
     case Ec::kDataAbortLower:
     case Ec::kDataAbortSame:
-    case Ec::kInstAbortLower:
-      take_abort(cpu, ec == Ec::kInstAbortLower ? ec : Ec::kDataAbortLower,
-                 fault.iss | (fault.write ? iss::kWnr : 0) | fault.fsc, fault.far, pc);
+    case Ec::kInstAbortLower: {
+      const Ec lower = ec == Ec::kInstAbortLower ? ec : Ec::kDataAbortLower;
+      const uint32_t iss = fault.iss | (fault.write ? iss::kWnr : 0);
+      if (fault.route == GuestFault::Route::kStage2) {
+        MmuResult result;
+        result.fsc = fault.fsc;
+        result.s1ptw = fault.s1ptw;
+        result.ipa = fault.ipa;
+        result.ipa_valid = fault.ipa_valid;
+        take_stage2_abort(cpu, lower, iss, fault.far, result, pc);
+      } else {
+        take_abort(cpu, lower, iss | fault.fsc, fault.far, pc);
+      }
       return;
+    }
     default:
-      take_sync(cpu, ec, fault.iss, pc);
+      if (fault.route == GuestFault::Route::kTrap && cpu.has_el2) {
+        trap_to_el2(cpu, ec, fault.iss, pc);
+      } else {
+        take_sync(cpu, ec, fault.iss, pc);
+      }
   }
 }
 

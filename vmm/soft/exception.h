@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/el2.h"
 
 namespace trapline::soft {
 
@@ -17,10 +18,12 @@ enum Mdscr : uint64_t {
 };
 
 // Debug exceptions other than BRK are enabled from `el` with PSTATE.D as given (D2.4): the OS lock
-// is open and, from EL1 itself, MDSCR_EL1.KDE is set and D is clear.
+// is open and, from the level that takes them, MDSCR_EL1.KDE is set and D is clear.
 inline bool debug_exceptions_enabled_from(const Cpu& cpu, unsigned el, bool d_masked) {
   if (cpu.sys.oslar_locked != 0) return false;
-  return el == 0 || ((cpu.sys.mdscr_el1 & kMdscrKde) != 0 && !d_masked);
+  const unsigned target = cpu.has_el2 && debug_is_routed_to_el2(cpu) ? 2 : 1;
+  if (el != target) return el < target;
+  return (cpu.sys.mdscr_el1 & kMdscrKde) != 0 && !d_masked;
 }
 inline bool debug_exceptions_enabled(const Cpu& cpu) {
   return debug_exceptions_enabled_from(cpu, cpu.ps.el, (cpu.ps.daif & 8) != 0);
@@ -38,6 +41,8 @@ inline void step_advance(Cpu& cpu) {
   cpu.ps.stepped = cpu.ps.ss;
   cpu.ps.ss = false;
 }
+// HCR_EL2.VSE's, once PSTATE.A lets it through: at cpu.pc.
+void take_virtual_serror(Cpu& cpu);
 // Takes the Software Step exception at cpu.pc; `exclusive`: the stepped instruction was a load
 // exclusive (ISS.EX) if the monitor does not say so itself.
 void take_software_step(Cpu& cpu, bool exclusive);

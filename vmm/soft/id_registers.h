@@ -18,6 +18,8 @@ inline constexpr uint64_t kAa64Pfr0 = uint64_t{1} << 60 |  // CSV3
                                       uint64_t{1} << 4 |   // EL1
                                       uint64_t{1} << 0;    // EL0
 
+inline constexpr uint64_t kAa64Pfr0El2 = uint64_t{1} << 8;  // with --el2
+
 // ID_AA64ISAR0_EL1.
 inline constexpr uint64_t kAa64Isar0 = uint64_t{1} << 28 |  // RDM
                                        uint64_t{2} << 20 |  // Atomic: LSE
@@ -33,6 +35,8 @@ inline constexpr uint64_t kAa64Mmfr0 = uint64_t{0} << 28 |  // TGran4: yes
 
 // ID_AA64MMFR1_EL1: PAN with AT S1E1RP/S1E1WP; no hardware access flag, no HPD.
 inline constexpr uint64_t kAa64Mmfr1 = uint64_t{2} << 20;
+inline constexpr uint64_t kAa64Mmfr1El2 = uint64_t{2} << 4;  // VMIDBits: 16
+inline constexpr uint64_t kAa64Mmfr1Vhe = uint64_t{1} << 8;
 
 // ID_AA64DFR0_EL1: Armv8.0 debug, six breakpoints (one context-aware), four watchpoints, no PMU.
 inline constexpr unsigned kBreakpoints = 6;
@@ -41,6 +45,7 @@ inline constexpr unsigned kWatchpoints = 4;
 inline constexpr uint64_t kAa64Dfr0 = uint64_t{kContextBreakpoints - 1} << 28 |
                                       uint64_t{kWatchpoints - 1} << 20 |
                                       uint64_t{kBreakpoints - 1} << 12 | uint64_t{6} << 0;
+inline constexpr uint64_t kAa64Dfr0Vhe = 1;  // more: DebugVer 7
 
 // CTR_EL0: 64-byte lines, PIPT, IDC (data is coherent to fetches without cleaning), not DIC.
 inline constexpr uint64_t kCtr = uint64_t{1} << 31 |  // RES1
@@ -68,6 +73,8 @@ inline constexpr uint64_t kCcsidrL2 = ccsidr(1024, 8);
 // SCTLR_EL1: RES1 where a feature is absent (EIS, EOS, TSCXT, LSMAOE, nTLSMD, ITD, SED).
 inline constexpr uint64_t kSctlrRes1 = 0x3050'0980;
 inline constexpr uint64_t kSctlrReset = kSctlrRes1 | 0x0080'0000;  // SPAN, as without PAN
+
+inline constexpr uint64_t kSctlrEl2Res1 = 0x30c5'0830;  // without E2H
 
 }  // namespace trapline::soft::id
 

@@ -2,29 +2,84 @@
 
 #include <algorithm>
 
+#include "vmm/memory/nested_walk_inl.h"
+#include "vmm/soft/el2.h"
+
 namespace trapline::soft {
+
+namespace {
+
+// Where there is a hypervisor's stage 2. The one who called sees stage 1's walk, with the rights
+// and the output of both.
+bool walk_both(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
+               TableReader& reader, Stage1Walk& walk, MmuResult& fault, bool check_stage2) {
+  const NestedWalk nested = walk_nested(regs, va, purpose, el0, reader, check_stage2);
+  walk = nested.stage1;
+  fault = MmuResult{};
+  fault.fsc = nested.fsc;
+  fault.s1ptw = nested.s1ptw;
+  switch (nested.status) {
+    case NestedWalk::Status::kOk:
+      walk.ipa = nested.ipa;
+      walk.readable = nested.readable;
+      walk.writable = nested.writable;
+      walk.executable = nested.executable;
+      walk.device = nested.device;
+      return true;
+    case NestedWalk::Status::kStage1Fault:
+      fault.kind = MmuResult::Kind::kStage1Fault;
+      return false;
+    case NestedWalk::Status::kStage2Fault:
+      fault.kind = MmuResult::Kind::kGuestStage2Fault;
+      fault.ipa = nested.fault_ipa;
+      fault.ipa_valid = nested.ipa_valid;
+      fault.readable = !nested.s1ptw && nested.stage2.readable;
+      return false;
+    case NestedWalk::Status::kTableFault:
+      // A table of the hypervisor's that is not in memory: an external abort, taken to EL2.
+      if (nested.of_stage2) {
+        fault.kind = MmuResult::Kind::kGuestStage2Fault;
+        fault.ipa = nested.fault_ipa;
+        return false;
+      }
+      fault.kind = MmuResult::Kind::kStage2Fault;
+      fault.fsc = reader.fsc();
+      fault.ipa = (nested.ipa & ~kPageMask) | (va & kPageMask);
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool walk_guest(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
+                TableReader& reader, Stage1Walk& walk, MmuResult& fault, bool check_stage2) {
+  if ((regs.guest_stage2 & kGuestStage2On) != 0) [[unlikely]] {
+    return walk_both(regs, va, purpose, el0, reader, walk, fault, check_stage2);
+  }
+  walk = walk_stage1(regs, va, purpose, el0, reader);
+  if (walk.status == Stage1Walk::Status::kOk) return true;
+  fault = MmuResult{};
+  if (walk.status == Stage1Walk::Status::kFault) {
+    fault.kind = MmuResult::Kind::kStage1Fault;
+    fault.fsc = walk.fsc;
+  } else {
+    // HPFAR names the table's page, also after a permission fault (D17.2.65); the low bits of the
+    // IPA are FAR's by the joint's definition.
+    fault.kind = MmuResult::Kind::kStage2Fault;
+    fault.fsc = reader.fsc();
+    fault.s1ptw = true;
+    fault.ipa = (walk.table_ipa & ~kPageMask) | (va & kPageMask);
+  }
+  return false;
+}
 
 MmuResult translate_with(const Cpu& cpu, const TranslationRegs& regs, uint64_t va, WalkFor purpose,
                          bool el0, bool check_stage2) {
   MmuResult out;
   TableReader reader(*cpu.stage2);
-  const Stage1Walk s1 = walk_stage1(regs, va, purpose, el0, reader);
-  switch (s1.status) {
-    case Stage1Walk::Status::kOk:
-      break;
-    case Stage1Walk::Status::kFault:
-      out.kind = MmuResult::Kind::kStage1Fault;
-      out.fsc = s1.fsc;
-      return out;
-    case Stage1Walk::Status::kTableFault:
-      // HPFAR names the table's page, also after a permission fault (D17.2.65); the low bits of the
-      // IPA are FAR's by the joint's definition.
-      out.kind = MmuResult::Kind::kStage2Fault;
-      out.fsc = reader.fsc();
-      out.s1ptw = true;
-      out.ipa = (s1.table_ipa & ~kPageMask) | (va & kPageMask);
-      return out;
-  }
+  Stage1Walk s1;
+  if (!walk_guest(regs, va, purpose, el0, reader, s1, out, check_stage2)) return out;
 
   out.ipa = s1.ipa;
   const Stage2Walk s2 = cpu.stage2->walk(s1.ipa);
@@ -67,6 +122,74 @@ MmuResult translate_with(const Cpu& cpu, const TranslationRegs& regs, uint64_t v
 
 MmuResult mmu_translate(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0) {
   return translate_with(cpu, cpu.sys.mmu, va, purpose, el0, true);
+}
+
+// --- the regimes of EL2 --------------------------------------------------------------------------
+
+TranslationRegs regime_registers(const Cpu& cpu, Regime regime) {
+  const auto& el1 = cpu.sys.el1;
+  const El2Registers& el2 = cpu.sys.el2;
+  TranslationRegs regs;
+  regs.regime = regime;
+  switch (regime) {
+    case Regime::kEl10:
+      regs.sctlr = el1.sctlr, regs.tcr = el1.tcr, regs.mair = el1.mair;
+      regs.ttbr0 = el1.ttbr0, regs.ttbr1 = el1.ttbr1;
+      break;
+    case Regime::kEl2:
+      regs.sctlr = el2.sctlr, regs.tcr = tcr_of_el2(el2.tcr), regs.mair = el2.mair;
+      regs.ttbr0 = el2.ttbr0;
+      return regs;
+    case Regime::kEl20:
+      regs.sctlr = el2.sctlr, regs.tcr = el2.tcr, regs.mair = el2.mair;
+      regs.ttbr0 = el2.ttbr0, regs.ttbr1 = el2.ttbr1;
+      return regs;
+  }
+  if (!cpu.has_el2) {
+    regs.vmid = 1;  // any
+    return regs;
+  }
+  // TGE turns stage 1 off (without E2H, where EL0 is left), and stage 2; DC turns stage 1 off, too.
+  const bool tge = has(cpu, kHcrTge), dc = has(cpu, kHcrDc) && !tge;
+  if (tge || dc) regs.sctlr &= ~uint64_t{kSctlrM};
+  if (!tge && (has(cpu, kHcrVm) || dc)) {
+    regs.guest_stage2 = kGuestStage2On;
+    if ((el2.sctlr & kSctlrEe) != 0) regs.guest_stage2 |= kGuestStage2BigEndian;
+    if (has(cpu, kHcrPtw)) regs.guest_stage2 |= kGuestStage2Ptw;
+    if (dc) regs.guest_stage2 |= kGuestStage2Dc;
+    regs.vttbr = el2.vttbr;
+    regs.vtcr = el2.vtcr;
+  }
+  const auto vmid = static_cast<uint16_t>(el2.vttbr >> 48);
+  regs.vmid = (el2.vtcr >> 19 & 1) != 0 ? vmid : vmid & 0xff;  // VTCR_EL2.VS
+  return regs;
+}
+
+void update_regime(Cpu& cpu) {
+  cpu.sys.mmu = regime_registers(cpu, regime_of(cpu, cpu.ps.el));
+  cpu.sys.mmu.el = cpu.ps.el;
+  cpu.sys.mmu.pan = cpu.ps.pan;
+  if (cpu.has_el2) update_interrupts(cpu);
+  translation_context_changed(cpu);
+}
+
+bool as_el0(const Cpu& cpu, bool unprivileged) {
+  if (cpu.ps.el == 0) return true;
+  return unprivileged && (cpu.ps.el == 1 || host_el0(cpu));
+}
+
+unsigned fp_trap_el(const Cpu& cpu) {
+  const unsigned el = cpu.ps.el;
+  if (el < 2 && !host_el0(cpu)) {  // CPACR_EL1.FPEN: x0 traps all, 01 traps EL0
+    const unsigned fpen = cpu.sys.cpacr_el1 >> 20 & 3;
+    if (el == 0 ? fpen != 3 : (fpen & 1) == 0) return has(cpu, kHcrTge) ? 2 : 1;
+  }
+  if (!cpu.has_el2) return 0;
+  const uint64_t cptr = cpu.sys.el2.cptr;
+  if (!has(cpu, kHcrE2h)) return (cptr >> 10 & 1) != 0 ? 2 : 0;  // TFP
+  const unsigned fpen = cptr >> 20 & 3;  // as CPACR_EL1's: of the host's EL0
+  if ((fpen & 1) == 0 || (fpen == 1 && el == 0 && has(cpu, kHcrTge))) return 2;
+  return 0;
 }
 
 }  // namespace trapline::soft

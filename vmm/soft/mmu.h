@@ -19,7 +19,7 @@ class TableReader {
     const auto* entry = reinterpret_cast<const uint64_t*>(stage2_.walk_for_table(ipa, fsc_));
     if (entry == nullptr) return false;
     descriptor = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-    if (loads_ < 5) hosts_[loads_++] = entry;
+    if (loads_ < kMostLoads) hosts_[loads_++] = entry;
     return true;
   }
 
@@ -29,9 +29,17 @@ class TableReader {
  private:
   const Stage2& stage2_;
   uint8_t fsc_ = 0;
+  static constexpr unsigned kMostLoads = 5;
   unsigned loads_ = 0;
-  const uint64_t* hosts_[5] = {};
+  const uint64_t* hosts_[kMostLoads] = {};
 };
+
+// Stage 1 by `regs` and, where the guest is a hypervisor and its guest runs, its stage 2: out of
+// both comes an address of our stage 2. False: `fault` is what came in the way, on a walk of stage
+// 1 the level in walk.level; only what is about faults is filled in. With check_stage2 false the
+// hypervisor's rights over the address do not matter.
+bool walk_guest(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
+                TableReader& reader, Stage1Walk& walk, MmuResult& fault, bool check_stage2 = true);
 
 // As mmu_translate(), by `regs`. With check_stage2 false stage 2 must map the address but its
 // rights are not checked.

@@ -11,10 +11,10 @@ namespace {
 class Machine final : public SoftMachine {
  public:
   Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never,
-          uint16_t translate_after)
+          uint16_t translate_after, El2Choice el2)
       : memory_(memory), stage2_(stage2), shared_(memory) {
     try {
-      make(clock, count, isv_never, translate_after);
+      make(clock, count, isv_never, translate_after, el2);
     } catch (...) {
       destroy();
       throw;
@@ -32,11 +32,13 @@ class Machine final : public SoftMachine {
   bool watch(uint64_t ipa_page) override;
 
  private:
-  void make(Clock& clock, unsigned count, bool isv_never, uint16_t translate_after) {
+  void make(Clock& clock, unsigned count, bool isv_never, uint16_t translate_after, El2Choice el2) {
     for (unsigned i = 0; i < count; ++i) {
       Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>());
       cpu.index = i;
       cpu.isv_never = isv_never;
+      cpu.has_el2 = el2.on;
+      cpu.has_vhe = el2.on && el2.vhe;
       cpu.translate_after = translate_after;
       cpu.memory = &memory_;
       cpu.stage2 = &stage2_;
@@ -90,8 +92,8 @@ bool Machine::watch(uint64_t ipa_page) {
 
 std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
                                                unsigned cpus, bool isv_never,
-                                               uint16_t translate_after) {
-  return std::make_unique<Machine>(memory, stage2, clock, cpus, isv_never, translate_after);
+                                               uint16_t translate_after, El2Choice el2) {
+  return std::make_unique<Machine>(memory, stage2, clock, cpus, isv_never, translate_after, el2);
 }
 
 }  // namespace trapline::soft

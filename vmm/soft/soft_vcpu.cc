@@ -47,8 +47,10 @@ bool SoftVcpu::set_watchpoints(const Watchpoint* list, unsigned count) {
 
 unsigned SoftVcpu::failing_walk_level(uint64_t va, bool fetch) {
   TableReader reader(*cpu_.stage2);
-  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, va, fetch ? WalkFor::kFetch : WalkFor::kRead,
-                                      cpu_.ps.el == 0, reader);
+  Stage1Walk walk;
+  MmuResult fault;
+  walk_guest(cpu_.sys.mmu, va, fetch ? WalkFor::kFetch : WalkFor::kRead, cpu_.ps.el == 0, reader,
+             walk, fault);
   return walk.level > 0 ? static_cast<unsigned>(walk.level) : 0;
 }
 
@@ -71,14 +73,17 @@ bool SoftVcpu::translate_pc(uint64_t pc, Fetched& out) {
   out.loads = 0;
   if ((pc & 3) != 0) return false;
   TableReader reader(*cpu_.stage2);
-  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, pc, WalkFor::kFetch, cpu_.ps.el == 0, reader);
+  Stage1Walk walk;
+  MmuResult fault;
+  const bool ok =
+      walk_guest(cpu_.sys.mmu, pc, WalkFor::kFetch, cpu_.ps.el == 0, reader, walk, fault);
   out.loads = walk.table_loads;
   for (unsigned i = 0; i < walk.table_loads; ++i) {
     out.desc_host[i] = reader.host(i);
     out.desc_ipa[i] = walk.descriptor_ipa[i];
     out.desc[i] = walk.descriptor[i];
   }
-  if (walk.status != Stage1Walk::Status::kOk) return false;
+  if (!ok) return false;
   const Stage2Walk s2 = cpu_.stage2->walk(walk.ipa);
   if (!s2.ok || !(s2.executable || s2.walkable)) return false;
   out.ok = true;
@@ -95,9 +100,9 @@ namespace {
 constexpr SysregId kSpEl0 = sysreg_id(3, 0, 4, 1, 0), kSpEl1 = sysreg_id(3, 4, 4, 1, 0);
 
 uint64_t* stack_pointer(Cpu& cpu, SysregId id) {
-  const bool el1h = cpu.ps.el == 1 && cpu.ps.sp_sel == 1;
-  if (id == kSpEl0) return el1h ? &cpu.sys.sp_el0 : &cpu.r.x[kSlotSp];
-  if (id == kSpEl1) return el1h ? &cpu.r.x[kSlotSp] : &cpu.sys.sp_el1;
+  const unsigned own = cpu.ps.sp_sel == 1 ? cpu.ps.el : 0;  // whose is current
+  if (id == kSpEl0) return own != 0 ? &cpu.sys.sp_el0 : &cpu.r.x[kSlotSp];
+  if (id == kSpEl1) return own == 1 ? &cpu.r.x[kSlotSp] : &cpu.sys.sp_el1;
   return nullptr;
 }
 
@@ -120,7 +125,7 @@ bool SoftVcpu::set_sysreg(SysregId id, uint64_t value) {
     return false;
   }
   set_sysreg_value(cpu_, *row, value);
-  if (row->effect == SysregEffect::kTranslation) translation_context_changed(cpu_);
+  if (row->effect == SysregEffect::kTranslation) update_regime(cpu_);
   debug_context_changed(cpu_);  // cheap, and right for any that remains
   return true;
 }

@@ -33,6 +33,8 @@ class SoftVcpu final : public Vcpu {
 
   void set_irq(bool level) override;
   void set_fiq(bool level) override;
+  void set_virq(bool level) override;
+  void set_vfiq(bool level) override;
   void kick() override;
   bool wakeup_pending() override;
   bool event_pending() override;
@@ -73,10 +75,16 @@ class SoftMachine : public Backend {
 
 // The arguments outlive the machine. The vCPUs come reset to PC 0; the guest memory's observers get
 // the machine's instruction-cache hook. `isv_never`: no data abort carries a syndrome.
-// `translate_after`: runs of a block after which it is translated to host code; 0: never.
+// `translate_after`: runs of a block after which it is translated to host code; 0: never. `el2`:
+// the vCPUs have EL2, and start there.
+struct El2Choice {
+  bool on = false;
+  bool vhe = true;
+};
 std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
                                                unsigned cpus, bool isv_never,
-                                               uint16_t translate_after = kTranslateAfter);
+                                               uint16_t translate_after = kTranslateAfter,
+                                               El2Choice el2 = {});
 
 }  // namespace trapline::soft
 

@@ -1,6 +1,8 @@
 // SoftVcpu: reset, registers, save and load.
+#include <algorithm>
 #include <type_traits>
 
+#include "vmm/soft/el2.h"
 #include "vmm/soft/engine/engine.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/soft_vcpu.h"
@@ -10,7 +12,7 @@ namespace trapline::soft {
 namespace {
 
 constexpr uint32_t kStateVersion = 1;
-constexpr uint32_t kLines = Cpu::kIrq | Cpu::kFiq | Cpu::kEvent;
+constexpr uint32_t kLines = Cpu::kIrq | Cpu::kFiq | Cpu::kVirq | Cpu::kVfiq | Cpu::kEvent;
 
 // Everything a snapshot holds, in its order. `f` writes or reads one plain value.
 template <typename CpuType, typename F>
@@ -33,7 +35,7 @@ void visit_state(CpuType& cpu, F&& f) {
   f(cpu.ps.ss);
 
   auto& s = cpu.sys;
-  f(s.mmu.sctlr), f(s.mmu.tcr), f(s.mmu.ttbr0), f(s.mmu.ttbr1), f(s.mmu.mair);
+  f(s.el1.sctlr), f(s.el1.tcr), f(s.el1.ttbr0), f(s.el1.ttbr1), f(s.el1.mair);
   f(s.vbar_el1), f(s.elr_el1), f(s.spsr_el1), f(s.esr_el1), f(s.far_el1), f(s.par_el1);
   f(s.sp_el0), f(s.sp_el1);
   f(s.tpidr_el0), f(s.tpidrro_el0), f(s.tpidr_el1), f(s.contextidr_el1);
@@ -43,6 +45,15 @@ void visit_state(CpuType& cpu, F&& f) {
   f(s.osdlr_el1), f(s.oslar_locked), f(s.mdccint_el1);
   for (unsigned i = 0; i < 16; ++i) {
     f(s.dbgbvr[i]), f(s.dbgbcr[i]), f(s.dbgwvr[i]), f(s.dbgwcr[i]);
+  }
+
+  if (cpu.has_el2) {
+    auto& h = s.el2;
+    f(h.hcr), f(h.sctlr), f(h.tcr), f(h.ttbr0), f(h.ttbr1), f(h.mair), f(h.vtcr), f(h.vttbr);
+    f(h.vbar), f(h.elr), f(h.spsr), f(h.esr), f(h.far), f(h.hpfar);
+    f(h.cptr), f(h.mdcr), f(h.hstr), f(h.hacr), f(h.actlr), f(h.amair), f(h.afsr0), f(h.afsr1);
+    f(h.tpidr), f(h.contextidr), f(h.vpidr), f(h.vmpidr), f(h.cnthctl), f(h.cntvoff);
+    f(h.icc_sre), f(h.sp);
   }
 
   auto& m = cpu.monitor;
@@ -57,13 +68,11 @@ void visit_state(CpuType& cpu, F&& f) {
 void make_legal(Cpu& cpu) {
   cpu.r.x[kSlotXzr] = 0;
   cpu.nzcv &= 0xf000'0000;
-  cpu.ps.el &= 1;
+  cpu.ps.el = std::min<uint8_t>(cpu.ps.el, cpu.has_el2 ? 2 : 1);
   cpu.ps.sp_sel &= 1;
   cpu.ps.daif &= 0xf;
-  cpu.sys.mmu.el = cpu.ps.el;
-  cpu.sys.mmu.pan = cpu.ps.pan;
-  cpu.sys.mmu.vmid = 1;
-  cpu.sys.mmu.serial = ++cpu.last_serial;
+  if (!cpu.has_vhe) cpu.sys.el2.hcr &= ~uint64_t{kHcrE2h};
+  update_regime(cpu);
   if (cpu.monitor.bytes > 16) cpu.monitor.valid = false;
 }
 
@@ -77,8 +86,18 @@ void SoftVcpu::reset(uint64_t pc, uint64_t x0) {
   for (Vreg& v : cpu_.v) v = {};
   cpu_.ps = {};
   cpu_.sys = {};
-  cpu_.sys.mmu.sctlr = id::kSctlrReset;
+  cpu_.sys.el1.sctlr = id::kSctlrReset;
   cpu_.sys.mpidr_el1 = uint64_t{1} << 31 | cpu_.index;
+  if (cpu_.has_el2) {
+    cpu_.ps.el = 2;
+    El2Registers& el2 = cpu_.sys.el2;
+    el2.hcr = kHcrRw;
+    el2.sctlr = id::kSctlrEl2Res1;
+    el2.vtcr = uint64_t{1} << 31;
+    el2.vpidr = id::kMidr;
+    el2.vmpidr = cpu_.sys.mpidr_el1;
+    el2.icc_sre = 7;
+  }
   cpu_.monitor = {};
   cpu_.event = false;
   cpu_.futile_exceptions = 0;

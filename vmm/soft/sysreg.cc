@@ -1,18 +1,19 @@
 #include "vmm/soft/sysreg.h"
 
 #include "vmm/memory/walk_inl.h"
+#include "vmm/soft/el2.h"
 #include "vmm/soft/sysreg_table.h"
 
 namespace trapline::soft {
 namespace {
 
-// CNTKCTL_EL1, D17.11.
+// CNTKCTL_EL1, D17.11; CNTHCTL_EL2's under E2H.
 enum Cntkctl : uint64_t { kEl0pcten = 1, kEl0vcten = 2, kEl0vten = 1 << 8, kEl0pten = 1 << 9 };
 
-// EL0's gates. False: the access traps to EL1.
+// EL0's gates. False: the access traps, to EL1 or to EL2 whose EL0 it is.
 bool gate_open(const Cpu& cpu, SysregGate gate) {
   const uint64_t sctlr = cpu.sys.mmu.sctlr;
-  const uint64_t cntkctl = cpu.sys.cntkctl_el1;
+  const uint64_t cntkctl = host_el0(cpu) ? cpu.sys.el2.cnthctl : cpu.sys.cntkctl_el1;
   switch (gate) {
     case SysregGate::kNone:
     case SysregGate::kFpen:
@@ -37,10 +38,65 @@ bool gate_open(const Cpu& cpu, SysregGate gate) {
   return true;
 }
 
-// CPACR_EL1.FPEN: x0 traps everything, 01 traps EL0.
-bool fp_enabled(const Cpu& cpu) {
-  const unsigned fpen = cpu.sys.cpacr_el1 >> 20 & 3;
-  return cpu.ps.el == 0 ? fpen == 3 : (fpen & 1) != 0;
+// What CNTHCTL_EL2 lets EL1 and EL0 do, in either layout.
+bool counter_allowed(const Cpu& cpu) {
+  return (cpu.sys.el2.cnthctl >> (has(cpu, kHcrE2h) ? 10 : 0) & 1) != 0;
+}
+bool timer_allowed(const Cpu& cpu) {
+  return (cpu.sys.el2.cnthctl >> (has(cpu, kHcrE2h) ? 11 : 1) & 1) != 0;
+}
+
+bool is_trapped(const Cpu& cpu, SysregTrap trap, bool read) {
+  const El2Registers& el2 = cpu.sys.el2;
+  const auto debug = [&](Mdcr bit) { return (el2.mdcr & (bit | kMdcrTde)) != 0; };
+  switch (trap) {
+    case SysregTrap::kVm:
+      return has(cpu, read ? kHcrTrvm : kHcrTvm);
+    case SysregTrap::kTid1:
+      return read && has(cpu, kHcrTid1);
+    case SysregTrap::kTid2:
+      return has(cpu, kHcrTid2);
+    case SysregTrap::kTid3:
+      return read && has(cpu, kHcrTid3);
+    case SysregTrap::kTacr:
+      return has(cpu, kHcrTacr);
+    case SysregTrap::kCpacr:
+      return (el2.cptr >> 31 & 1) != 0;
+    case SysregTrap::kDebug:
+      return debug(kMdcrTda);
+    case SysregTrap::kDebugRom:
+      return debug(kMdcrTdra);
+    case SysregTrap::kDebugOs:
+      return debug(kMdcrTdosa);
+    case SysregTrap::kCounter:
+      return !counter_allowed(cpu);
+    case SysregTrap::kTimer:
+      return !timer_allowed(cpu);
+    case SysregTrap::kSre:
+      return (el2.icc_sre & 8) == 0;
+    case SysregTrap::kSgi:
+      return has(cpu, kHcrImo) || has(cpu, kHcrFmo);
+    case SysregTrap::kNone:
+    case SysregTrap::kGroup0:
+    case SysregTrap::kGroup1:
+    case SysregTrap::kEither:
+      return false;
+  }
+  return false;
+}
+
+// An ICC_* access that is the virtual CPU interface's.
+bool is_virtual(const Cpu& cpu, SysregTrap trap) {
+  switch (trap) {
+    case SysregTrap::kGroup0:
+      return has(cpu, kHcrFmo);
+    case SysregTrap::kGroup1:
+      return has(cpu, kHcrImo);
+    case SysregTrap::kEither:
+      return has(cpu, kHcrImo) || has(cpu, kHcrFmo);
+    default:
+      return false;
+  }
 }
 
 Next after_write(Cpu& cpu, SysregEffect effect) {
@@ -53,7 +109,7 @@ Next after_write(Cpu& cpu, SysregEffect effect) {
       if ((cpu.sys.mdscr_el1 & (kMdscrSs | kMdscrMde)) != 0) debug_context_changed(cpu);
       return Next::kResync;
     case SysregEffect::kTranslation:
-      translation_context_changed(cpu);
+      update_regime(cpu);
       return Next::kResync;
     case SysregEffect::kDebug:
       debug_context_changed(cpu);
@@ -62,7 +118,7 @@ Next after_write(Cpu& cpu, SysregEffect effect) {
   return Next::kContinue;
 }
 
-Next exit_to_device(Cpu& cpu, uint32_t word, const SystemWord& w) {
+Next exit_to_device(Cpu& cpu, uint32_t word, const SystemWord& w, SysregId id) {
   Exit& exit = cpu.exit;
   exit = Exit{};
   exit.kind = ExitKind::kSysreg;
@@ -70,38 +126,79 @@ Next exit_to_device(Cpu& cpu, uint32_t word, const SystemWord& w) {
   exit.valid_mask = Exit::kEsr;
   exit.esr = make_esr(Ec::kSysreg, sysreg_iss(word));
   exit.pc = cpu.pc;
-  exit.sysreg = w.id();
+  exit.sysreg = id;
   exit.sysreg_rt = w.rt;
   exit.sysreg_write = !w.read;
   exit.sysreg_value = w.read ? 0 : cpu.r.x[w.rt];
   return Next::kExit;
 }
 
-Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
-  const SysregRow* row = find_sysreg(w.id());
-  if (row == nullptr) {
-    if (in_id_space(w.id()) && w.read && cpu.ps.el == 1) {
-      if (w.rt != 31) cpu.r.x[w.rt] = 0;
-      return Next::kContinue;
-    }
-    return undefined(cpu);
+// What of a row's access the present EL needs.
+bool row_allows(const Cpu& cpu, const SysregRow& row, bool read) {
+  uint8_t needed;
+  switch (cpu.ps.el) {
+    case 0:
+      needed = read ? kEl0Read : kEl0Write;
+      break;
+    case 1:
+      needed = read ? kEl1Read : kEl1Write;
+      break;
+    default:
+      needed = read ? kEl1Read | kEl2Read : kEl1Write | kEl2Write;
+      break;
   }
+  return (row.access & needed) != 0 && (cpu.has_vhe || (row.access & kNeedsVhe) == 0);
+}
+
+// No row: the identification space reads as zero, the implementation-defined one traps by TIDCP.
+Next execute_unknown(Cpu& cpu, uint32_t word, const SystemWord& w, SysregId id) {
+  if (under_hypervisor(cpu)) {
+    const bool implementation_defined = w.op0 == 3 && (w.crn == 11 || w.crn == 15);
+    if (cpu.ps.el == 1 && implementation_defined && has(cpu, kHcrTidcp))
+      return trap_to_el2(cpu, word);
+    if (cpu.ps.el == 1 && in_id_space(id) && w.read && has(cpu, kHcrTid3))
+      return trap_to_el2(cpu, word);
+  }
+  if (in_id_space(id) && w.read && cpu.ps.el != 0) {
+    if (w.rt != 31) cpu.r.x[w.rt] = 0;
+    return Next::kContinue;
+  }
+  return undefined(cpu);
+}
+
+Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
+  SysregId id = w.id();
+  if (cpu.has_el2) [[unlikely]] {
+    constexpr SysregId kRvbarEl1 = sysreg_id(3, 0, 12, 0, 1);
+    id = canonical_sysreg(cpu, id);
+    if (id == 0 || id == kRvbarEl1) return undefined(cpu);
+  }
+  const SysregRow* row = find_sysreg(id);
+  if (row == nullptr) return execute_unknown(cpu, word, w, id);
   const bool el0 = cpu.ps.el == 0;
-  const uint8_t needed = el0 ? (w.read ? kEl0Read : kEl0Write) : (w.read ? kEl1Read : kEl1Write);
-  if ((row->access & needed) == 0) return undefined(cpu);
+  if (!row_allows(cpu, *row, w.read)) return undefined(cpu);
   if (el0 && !gate_open(cpu, row->gate)) return trap_system(cpu, word);
-  if (row->gate == SysregGate::kFpen && !fp_enabled(cpu)) {
-    take_sync(cpu, Ec::kFpAccess, 1u << 24 | 0xeu << 20, cpu.pc);  // CV, COND = AL
+  if (row->gate == SysregGate::kFpen && fp_trap_el(cpu) != 0) {
+    take_fp_trap(cpu);
     return Next::kJump;
   }
-  if (row->effect == SysregEffect::kDevice) return exit_to_device(cpu, word, w);
+  if (under_hypervisor(cpu)) [[unlikely]] {
+    if (is_trapped(cpu, row->trap, w.read)) return trap_to_el2(cpu, word);
+    if (is_virtual(cpu, row->trap)) return exit_to_device(cpu, word, w, icv_id(id));
+  }
+  if (row->effect == SysregEffect::kDevice && (row->offset < 0 || !w.read)) {
+    if (row->offset >= 0) set_sysreg_value(cpu, *row, cpu.r.x[w.rt]);
+    return exit_to_device(cpu, word, w, id);
+  }
   // SP_EL0 is UNDEFINED while it is the current stack pointer.
   if (row->id == sysreg_id(3, 0, 4, 1, 0) && cpu.ps.sp_sel == 0) return undefined(cpu);
 
   if (w.read) {
     const uint64_t value = sysreg_value(cpu, *row);
     const bool counter = row->gate == SysregGate::kPct || row->gate == SysregGate::kVct;
-    if (counter && timer_is_due(cpu, value)) return exit_to_device(cpu, word, w);
+    // With EL2 the virtual count has an offset, and may be earlier than its interrupt.
+    if (counter && !cpu.has_el2 && timer_is_due(cpu, value))
+      return exit_to_device(cpu, word, w, id);
     if (w.rt != 31) cpu.r.x[w.rt] = value;
     return Next::kContinue;
   }
@@ -122,12 +219,13 @@ Next execute_op0_zero(Cpu& cpu, uint32_t word, const SystemWord& w) {
   switch (w.op1 << 3 | w.op2) {
     case 0 << 3 | 5:  // SPSel
       if (cpu.ps.el == 0) return undefined(cpu);
-      set_el_and_spsel(cpu, 1, w.crm & 1);
+      set_el_and_spsel(cpu, cpu.ps.el, w.crm & 1);
       return Next::kContinue;
     case 0 << 3 | 4:  // PAN
       if (cpu.ps.el == 0) return undefined(cpu);
       cpu.ps.pan = cpu.sys.mmu.pan = (w.crm & 1) != 0;
-      return after_write(cpu, SysregEffect::kTranslation);
+      translation_context_changed(cpu);
+      return Next::kResync;
     case 3 << 3 | 6:  // DAIFSet
     case 3 << 3 | 7:  // DAIFClr
       if (cpu.ps.el == 0 && !gate_open(cpu, SysregGate::kUma)) return trap_system(cpu, word);

@@ -36,6 +36,11 @@ inline Next trap_system(Cpu& cpu, uint32_t word) {
   return Next::kJump;
 }
 
+inline Next trap_to_el2(Cpu& cpu, uint32_t word) {
+  trap_to_el2(cpu, Ec::kSysreg, sysreg_iss(word), cpu.pc);
+  return Next::kJump;
+}
+
 // op0 == 1: SYS and SYSL.
 Next execute_sys(Cpu& cpu, uint32_t word, const SystemWord& w);
 

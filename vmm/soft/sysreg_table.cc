@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "vmm/memory/walk_inl.h"
+#include "vmm/soft/el2.h"
 #include "vmm/soft/id_registers.h"
 
 namespace trapline::soft {
@@ -14,6 +16,9 @@ using Effect = SysregEffect;
 
 constexpr uint8_t kRo1 = kEl1Read;
 constexpr uint8_t kRw1 = kEl1Read | kEl1Write;
+constexpr uint8_t kRo2 = kEl2Read;
+constexpr uint8_t kRw2 = kEl2Read | kEl2Write;
+constexpr uint8_t kRw2Vhe = kRw2 | kNeedsVhe;
 constexpr uint8_t kRoAll = kEl1Read | kEl0Read;
 constexpr uint8_t kRwAll = kRw1 | kEl0Read | kEl0Write;
 constexpr uint64_t kAll = ~uint64_t{0};
@@ -76,6 +81,13 @@ constexpr SysregRow device(SysregId id, const char* name, uint8_t access, Gate g
   return row;
 }
 
+// Of the CPU, which subtracts it, and of the timer, which has to hear of it.
+constexpr SysregRow cntvoff(SysregId id, const char* name, size_t offset) {
+  SysregRow row = stored(id, name, kRw2, offset, kAll);
+  row.effect = Effect::kDevice;
+  return row;
+}
+
 void ignore(Cpu&, uint64_t) {}
 
 uint64_t read_ccsidr(const Cpu& cpu) {
@@ -108,6 +120,42 @@ uint64_t read_sp_el0(const Cpu& cpu) {
 
 uint64_t read_counter(const Cpu& cpu) { return cpu.clock != nullptr ? cpu.clock->now() : 0; }
 
+// Without an offset at EL2 and for the EL0 that is EL2's own, under E2H (D11.2.2).
+uint64_t read_virtual_counter(const Cpu& cpu) {
+  const bool host = cpu.ps.el == 2 ? has(cpu, kHcrE2h) : cpu.ps.el == 0 && host_el0(cpu);
+  return read_counter(cpu) - (host ? 0 : cpu.sys.el2.cntvoff);
+}
+
+// EL1 reads what its hypervisor wants it to.
+uint64_t read_midr(const Cpu& cpu) {
+  return cpu.has_el2 && cpu.ps.el < 2 ? cpu.sys.el2.vpidr : id::kMidr;
+}
+uint64_t read_mpidr(const Cpu& cpu) {
+  return cpu.has_el2 && cpu.ps.el < 2 ? cpu.sys.el2.vmpidr : cpu.sys.mpidr_el1;
+}
+
+// HCR_EL2 (D17.2.48): what depends on features that are not shown is RES0. There is no EL3, so that
+// HCD acts, and no AArch32, so that RW is RES1.
+constexpr uint64_t kHcrWritable = 0x3'ffff'ffff;
+void write_hcr(Cpu& cpu, uint64_t value) {
+  cpu.sys.el2.hcr = (value & (kHcrWritable | (cpu.has_vhe ? uint64_t{kHcrE2h} : 0))) | kHcrRw;
+}
+
+// SCTLR_EL2 and CPTR_EL2 have two layouts: E2H's is that of the EL1 register.
+uint64_t read_sctlr_el2(const Cpu& cpu) { return cpu.sys.el2.sctlr; }
+void write_sctlr_el2(Cpu& cpu, uint64_t value) {
+  constexpr uint64_t kPlain =
+      kSctlrM | kSctlrA | kSctlrC | kSctlrSa | kSctlrI | kSctlrWxn | kSctlrEe;
+  cpu.sys.el2.sctlr = has(cpu, kHcrE2h) ? (value & kSctlrWritable) | id::kSctlrRes1
+                                        : (value & kPlain) | id::kSctlrEl2Res1;
+}
+constexpr uint64_t kCptrTcpac = uint64_t{1} << 31;
+uint64_t read_cptr(const Cpu& cpu) {
+  const uint64_t cptr = cpu.sys.el2.cptr;
+  if (has(cpu, kHcrE2h)) return cptr & (kCptrTcpac | 1 << 28 | 3 << 20);  // TTA, FPEN
+  return (cptr & (kCptrTcpac | 1 << 20 | 1 << 10)) | 0x33ff;              // TTA, TFP
+}
+
 void write_pan(Cpu& cpu, uint64_t value) {
   cpu.ps.pan = (value >> 22 & 1) != 0;
   cpu.sys.mmu.pan = cpu.ps.pan;
@@ -117,18 +165,24 @@ void write_pan(Cpu& cpu, uint64_t value) {
 #define SYS(field) offsetof(SystemRegisters, field)
 constexpr SysregRow kFixedRows[] = {
     // --- identification ---
-    constant(sysreg_id(3, 0, 0, 0, 0), "MIDR_EL1", kRo1, id::kMidr),
-    stored(sysreg_id(3, 0, 0, 0, 5), "MPIDR_EL1", kRo1, SYS(mpidr_el1), 0),
+    computed(sysreg_id(3, 0, 0, 0, 0), "MIDR_EL1", kRo1, read_midr),
+    computed(sysreg_id(3, 0, 0, 0, 5), "MPIDR_EL1", kRo1, read_mpidr),
     constant(sysreg_id(3, 0, 0, 0, 6), "REVIDR_EL1", kRo1, 0),
-    constant(sysreg_id(3, 0, 0, 4, 0), "ID_AA64PFR0_EL1", kRo1, id::kAa64Pfr0),
+    computed(sysreg_id(3, 0, 0, 4, 0), "ID_AA64PFR0_EL1", kRo1,
+             [](const Cpu& cpu) { return id::kAa64Pfr0 | (cpu.has_el2 ? id::kAa64Pfr0El2 : 0); }),
     constant(sysreg_id(3, 0, 0, 4, 1), "ID_AA64PFR1_EL1", kRo1, 0),
-    constant(sysreg_id(3, 0, 0, 5, 0), "ID_AA64DFR0_EL1", kRo1, id::kAa64Dfr0),
+    computed(sysreg_id(3, 0, 0, 5, 0), "ID_AA64DFR0_EL1", kRo1,
+             [](const Cpu& cpu) { return id::kAa64Dfr0 + (cpu.has_vhe ? id::kAa64Dfr0Vhe : 0); }),
     constant(sysreg_id(3, 0, 0, 5, 1), "ID_AA64DFR1_EL1", kRo1, 0),
     constant(sysreg_id(3, 0, 0, 6, 0), "ID_AA64ISAR0_EL1", kRo1, id::kAa64Isar0),
     constant(sysreg_id(3, 0, 0, 6, 1), "ID_AA64ISAR1_EL1", kRo1, 0),
     constant(sysreg_id(3, 0, 0, 6, 2), "ID_AA64ISAR2_EL1", kRo1, 0),
     constant(sysreg_id(3, 0, 0, 7, 0), "ID_AA64MMFR0_EL1", kRo1, id::kAa64Mmfr0),
-    constant(sysreg_id(3, 0, 0, 7, 1), "ID_AA64MMFR1_EL1", kRo1, id::kAa64Mmfr1),
+    computed(sysreg_id(3, 0, 0, 7, 1), "ID_AA64MMFR1_EL1", kRo1,
+             [](const Cpu& cpu) {
+               return id::kAa64Mmfr1 | (cpu.has_el2 ? id::kAa64Mmfr1El2 : 0) |
+                      (cpu.has_vhe ? id::kAa64Mmfr1Vhe : 0);
+             }),
     constant(sysreg_id(3, 0, 0, 7, 2), "ID_AA64MMFR2_EL1", kRo1, 0),
     constant(sysreg_id(3, 1, 0, 0, 1), "CLIDR_EL1", kRo1, id::kClidr),
     computed(sysreg_id(3, 1, 0, 0, 0), "CCSIDR_EL1", kRo1, read_ccsidr),
@@ -138,16 +192,16 @@ constexpr SysregRow kFixedRows[] = {
     computed(sysreg_id(3, 3, 0, 0, 7), "DCZID_EL0", kRoAll, read_dczid),
 
     // --- control and translation ---
-    stored(sysreg_id(3, 0, 1, 0, 0), "SCTLR_EL1", kRw1, SYS(mmu.sctlr), kSctlrWritable,
+    stored(sysreg_id(3, 0, 1, 0, 0), "SCTLR_EL1", kRw1, SYS(el1.sctlr), kSctlrWritable,
            Effect::kTranslation, id::kSctlrRes1),
     stored(sysreg_id(3, 0, 1, 0, 1), "ACTLR_EL1", kRw1, SYS(actlr_el1), kAll),
     stored(sysreg_id(3, 0, 1, 0, 2), "CPACR_EL1", kRw1, SYS(cpacr_el1), 3 << 20,
            Effect::kTranslation),
-    stored(sysreg_id(3, 0, 2, 0, 0), "TTBR0_EL1", kRw1, SYS(mmu.ttbr0), kAll, Effect::kTranslation),
-    stored(sysreg_id(3, 0, 2, 0, 1), "TTBR1_EL1", kRw1, SYS(mmu.ttbr1), kAll, Effect::kTranslation),
-    stored(sysreg_id(3, 0, 2, 0, 2), "TCR_EL1", kRw1, SYS(mmu.tcr), kTcrWritable,
+    stored(sysreg_id(3, 0, 2, 0, 0), "TTBR0_EL1", kRw1, SYS(el1.ttbr0), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 0, 2, 0, 1), "TTBR1_EL1", kRw1, SYS(el1.ttbr1), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 0, 2, 0, 2), "TCR_EL1", kRw1, SYS(el1.tcr), kTcrWritable,
            Effect::kTranslation),
-    stored(sysreg_id(3, 0, 10, 2, 0), "MAIR_EL1", kRw1, SYS(mmu.mair), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 0, 10, 2, 0), "MAIR_EL1", kRw1, SYS(el1.mair), kAll, Effect::kTranslation),
     stored(sysreg_id(3, 0, 10, 3, 0), "AMAIR_EL1", kRw1, SYS(amair_el1), kAll),
     stored(sysreg_id(3, 0, 13, 0, 1), "CONTEXTIDR_EL1", kRw1, SYS(contextidr_el1), kLow32),
 
@@ -160,7 +214,7 @@ constexpr SysregRow kFixedRows[] = {
     stored(sysreg_id(3, 0, 6, 0, 0), "FAR_EL1", kRw1, SYS(far_el1), kAll),
     stored(sysreg_id(3, 0, 7, 4, 0), "PAR_EL1", kRw1, SYS(par_el1), kAll),
     stored(sysreg_id(3, 0, 12, 0, 0), "VBAR_EL1", kRw1, SYS(vbar_el1), ~uint64_t{0x7ff}),
-    constant(sysreg_id(3, 0, 12, 0, 1), "RVBAR_EL1", kRo1, 0),
+    constant(sysreg_id(3, 0, 12, 0, 1), "RVBAR_EL1", kRo1, 0),  // not where EL2 is: execute_register()
     computed(sysreg_id(3, 0, 12, 1, 0), "ISR_EL1", kRo1, read_isr),
 
     // --- PSTATE and stack pointers ---
@@ -168,7 +222,7 @@ constexpr SysregRow kFixedRows[] = {
              [](Cpu& cpu, uint64_t value) { cpu.sys.sp_el0 = value; }),
     computed(sysreg_id(3, 0, 4, 2, 0), "SPSel", kRw1,
              [](const Cpu& cpu) { return uint64_t{cpu.ps.sp_sel}; },
-             [](Cpu& cpu, uint64_t value) { set_el_and_spsel(cpu, 1, value & 1); }),
+             [](Cpu& cpu, uint64_t value) { set_el_and_spsel(cpu, cpu.ps.el, value & 1); }),
     computed(sysreg_id(3, 0, 4, 2, 2), "CurrentEL", kRo1,
              [](const Cpu& cpu) { return uint64_t{cpu.ps.el} << 2; }),
     computed(sysreg_id(3, 0, 4, 2, 3), "PAN", kRw1,
@@ -199,7 +253,8 @@ constexpr SysregRow kFixedRows[] = {
     computed(sysreg_id(3, 3, 14, 0, 0), "CNTFRQ_EL0", kRw1 | kEl0Read,
              [](const Cpu&) { return Clock::kFrequency; }, ignore, Gate::kFrq),
     computed(sysreg_id(3, 3, 14, 0, 1), "CNTPCT_EL0", kRoAll, read_counter, nullptr, Gate::kPct),
-    computed(sysreg_id(3, 3, 14, 0, 2), "CNTVCT_EL0", kRoAll, read_counter, nullptr, Gate::kVct),
+    computed(sysreg_id(3, 3, 14, 0, 2), "CNTVCT_EL0", kRoAll, read_virtual_counter, nullptr,
+             Gate::kVct),
     device(sysreg_id(3, 3, 14, 2, 0), "CNTP_TVAL_EL0", kRwAll, Gate::kPtimer),
     device(sysreg_id(3, 3, 14, 2, 1), "CNTP_CTL_EL0", kRwAll, Gate::kPtimer),
     device(sysreg_id(3, 3, 14, 2, 2), "CNTP_CVAL_EL0", kRwAll, Gate::kPtimer),
@@ -235,6 +290,86 @@ constexpr SysregRow kFixedRows[] = {
     device(sysreg_id(3, 0, 12, 12, 6), "ICC_IGRPEN0_EL1", kRw1),
     device(sysreg_id(3, 0, 12, 12, 7), "ICC_IGRPEN1_EL1", kRw1),
 
+    // --- EL2 ---
+    stored(sysreg_id(3, 4, 0, 0, 0), "VPIDR_EL2", kRw2, SYS(el2.vpidr), kLow32),
+    stored(sysreg_id(3, 4, 0, 0, 5), "VMPIDR_EL2", kRw2, SYS(el2.vmpidr), kAll),
+    computed(sysreg_id(3, 4, 1, 0, 0), "SCTLR_EL2", kRw2, read_sctlr_el2, write_sctlr_el2,
+             Gate::kNone, Effect::kTranslation),
+    stored(sysreg_id(3, 4, 1, 0, 1), "ACTLR_EL2", kRw2, SYS(el2.actlr), kAll),
+    computed(sysreg_id(3, 4, 1, 1, 0), "HCR_EL2", kRw2,
+             [](const Cpu& cpu) { return cpu.sys.el2.hcr; }, write_hcr, Gate::kNone,
+             Effect::kTranslation),
+    stored(sysreg_id(3, 4, 1, 1, 1), "MDCR_EL2", kRw2, SYS(el2.mdcr), 0xf00, Effect::kDebug),
+    computed(sysreg_id(3, 4, 1, 1, 2), "CPTR_EL2", kRw2, read_cptr,
+             [](Cpu& cpu, uint64_t value) { cpu.sys.el2.cptr = value & kLow32; }, Gate::kNone,
+             Effect::kTranslation),
+    stored(sysreg_id(3, 4, 1, 1, 3), "HSTR_EL2", kRw2, SYS(el2.hstr), 0xffff),
+    stored(sysreg_id(3, 4, 1, 1, 7), "HACR_EL2", kRw2, SYS(el2.hacr), kAll),
+    stored(sysreg_id(3, 4, 2, 0, 0), "TTBR0_EL2", kRw2, SYS(el2.ttbr0), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 4, 2, 0, 1), "TTBR1_EL2", kRw2Vhe, SYS(el2.ttbr1), kAll,
+           Effect::kTranslation),
+    stored(sysreg_id(3, 4, 2, 0, 2), "TCR_EL2", kRw2, SYS(el2.tcr), kTcrWritable | 1 << 6,
+           Effect::kTranslation),
+    stored(sysreg_id(3, 4, 2, 1, 0), "VTTBR_EL2", kRw2, SYS(el2.vttbr), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 4, 2, 1, 2), "VTCR_EL2", kRw2, SYS(el2.vtcr), 0xfffff,
+           Effect::kTranslation, uint64_t{1} << 31),
+    stored(sysreg_id(3, 4, 4, 0, 0), "SPSR_EL2", kRw2, SYS(el2.spsr), kSpsrWritable),
+    stored(sysreg_id(3, 4, 4, 0, 1), "ELR_EL2", kRw2, SYS(el2.elr), kAll),
+    stored(sysreg_id(3, 4, 4, 1, 0), "SP_EL1", kRw2, SYS(sp_el1), kAll),
+    stored(sysreg_id(3, 4, 5, 1, 0), "AFSR0_EL2", kRw2, SYS(el2.afsr0), kAll),
+    stored(sysreg_id(3, 4, 5, 1, 1), "AFSR1_EL2", kRw2, SYS(el2.afsr1), kAll),
+    stored(sysreg_id(3, 4, 5, 2, 0), "ESR_EL2", kRw2, SYS(el2.esr), kLow32),
+    stored(sysreg_id(3, 4, 6, 0, 0), "FAR_EL2", kRw2, SYS(el2.far), kAll),
+    stored(sysreg_id(3, 4, 6, 0, 4), "HPFAR_EL2", kRw2, SYS(el2.hpfar), 0xfff'ffff'fff0),
+    stored(sysreg_id(3, 4, 10, 2, 0), "MAIR_EL2", kRw2, SYS(el2.mair), kAll, Effect::kTranslation),
+    stored(sysreg_id(3, 4, 10, 3, 0), "AMAIR_EL2", kRw2, SYS(el2.amair), kAll),
+    stored(sysreg_id(3, 4, 12, 0, 0), "VBAR_EL2", kRw2, SYS(el2.vbar), ~uint64_t{0x7ff}),
+    constant(sysreg_id(3, 4, 12, 0, 1), "RVBAR_EL2", kRo2, 0),
+    stored(sysreg_id(3, 4, 12, 9, 5), "ICC_SRE_EL2", kRw2, SYS(el2.icc_sre), 8, Effect::kNone, 7),
+    stored(sysreg_id(3, 4, 13, 0, 1), "CONTEXTIDR_EL2", kRw2Vhe, SYS(el2.contextidr), kLow32),
+    stored(sysreg_id(3, 4, 13, 0, 2), "TPIDR_EL2", kRw2, SYS(el2.tpidr), kAll),
+    cntvoff(sysreg_id(3, 4, 14, 0, 3), "CNTVOFF_EL2", SYS(el2.cntvoff)),
+    stored(sysreg_id(3, 4, 14, 1, 0), "CNTHCTL_EL2", kRw2, SYS(el2.cnthctl), 0xfff),
+    device(sysreg_id(3, 4, 14, 2, 0), "CNTHP_TVAL_EL2", kRw2),
+    device(sysreg_id(3, 4, 14, 2, 1), "CNTHP_CTL_EL2", kRw2),
+    device(sysreg_id(3, 4, 14, 2, 2), "CNTHP_CVAL_EL2", kRw2),
+    device(sysreg_id(3, 4, 14, 3, 0), "CNTHV_TVAL_EL2", kRw2Vhe),
+    device(sysreg_id(3, 4, 14, 3, 1), "CNTHV_CTL_EL2", kRw2Vhe),
+    device(sysreg_id(3, 4, 14, 3, 2), "CNTHV_CVAL_EL2", kRw2Vhe),
+
+    // --- the virtual CPU interface, as its hypervisor sees it: which of AP and LR there are is the
+    // device's business ---
+    device(sysreg_id(3, 4, 12, 8, 0), "ICH_AP0R0_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 8, 1), "ICH_AP0R1_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 8, 2), "ICH_AP0R2_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 8, 3), "ICH_AP0R3_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 9, 0), "ICH_AP1R0_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 9, 1), "ICH_AP1R1_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 9, 2), "ICH_AP1R2_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 9, 3), "ICH_AP1R3_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 11, 0), "ICH_HCR_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 11, 1), "ICH_VTR_EL2", kRo2),
+    device(sysreg_id(3, 4, 12, 11, 2), "ICH_MISR_EL2", kRo2),
+    device(sysreg_id(3, 4, 12, 11, 3), "ICH_EISR_EL2", kRo2),
+    device(sysreg_id(3, 4, 12, 11, 5), "ICH_ELRSR_EL2", kRo2),
+    device(sysreg_id(3, 4, 12, 11, 7), "ICH_VMCR_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 0), "ICH_LR0_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 1), "ICH_LR1_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 2), "ICH_LR2_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 3), "ICH_LR3_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 4), "ICH_LR4_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 5), "ICH_LR5_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 6), "ICH_LR6_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 12, 7), "ICH_LR7_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 0), "ICH_LR8_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 1), "ICH_LR9_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 2), "ICH_LR10_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 3), "ICH_LR11_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 4), "ICH_LR12_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 5), "ICH_LR13_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 6), "ICH_LR14_EL2", kRw2),
+    device(sysreg_id(3, 4, 12, 13, 7), "ICH_LR15_EL2", kRw2),
+
     // --- self-hosted debug; there is no external debugger behind the DCC ---
     computed(sysreg_id(2, 0, 0, 0, 2), "OSDTRRX_EL1", kRw1, [](const Cpu&) { return uint64_t{0}; },
              ignore),
@@ -269,6 +404,52 @@ constexpr SysregRow kFixedRows[] = {
 #undef SYS
 // clang-format on
 
+// What EL2 may trap of EL1 and EL0, or have made virtual.
+struct TrapRange {
+  SysregId first, last;
+  SysregTrap trap;
+};
+constexpr TrapRange one(SysregId id, SysregTrap trap) { return {id, id, trap}; }
+constexpr TrapRange kTraps[] = {
+    one(sysreg_id(3, 0, 0, 0, 6), SysregTrap::kTid1),                         // REVIDR
+    one(sysreg_id(3, 1, 0, 0, 7), SysregTrap::kTid1),                         // AIDR
+    {sysreg_id(3, 1, 0, 0, 0), sysreg_id(3, 1, 0, 0, 1), SysregTrap::kTid2},  // CCSIDR, CLIDR
+    one(sysreg_id(3, 2, 0, 0, 0), SysregTrap::kTid2),                         // CSSELR
+    one(sysreg_id(3, 3, 0, 0, 1), SysregTrap::kTid2),                         // CTR
+    {sysreg_id(3, 0, 0, 1, 0), sysreg_id(3, 0, 0, 7, 7), SysregTrap::kTid3},
+    one(sysreg_id(3, 0, 1, 0, 0), SysregTrap::kVm),                              // SCTLR
+    one(sysreg_id(3, 0, 1, 0, 1), SysregTrap::kTacr),                            // ACTLR
+    one(sysreg_id(3, 0, 1, 0, 2), SysregTrap::kCpacr),                           // CPACR
+    {sysreg_id(3, 0, 2, 0, 0), sysreg_id(3, 0, 2, 0, 2), SysregTrap::kVm},       // TTBRn, TCR
+    {sysreg_id(3, 0, 5, 1, 0), sysreg_id(3, 0, 5, 2, 0), SysregTrap::kVm},       // AFSRn, ESR
+    one(sysreg_id(3, 0, 6, 0, 0), SysregTrap::kVm),                              // FAR
+    {sysreg_id(3, 0, 10, 2, 0), sysreg_id(3, 0, 10, 3, 0), SysregTrap::kVm},     // MAIR, AMAIR
+    one(sysreg_id(3, 0, 13, 0, 1), SysregTrap::kVm),                             // CONTEXTIDR
+    one(sysreg_id(3, 3, 14, 0, 1), SysregTrap::kCounter),                        // CNTPCT
+    {sysreg_id(3, 3, 14, 2, 0), sysreg_id(3, 3, 14, 2, 2), SysregTrap::kTimer},  // CNTP_*
+    one(sysreg_id(3, 0, 4, 6, 0), SysregTrap::kEither),                          // ICC_PMR
+    {sysreg_id(3, 0, 12, 8, 0), sysreg_id(3, 0, 12, 8, 7), SysregTrap::kGroup0},
+    {sysreg_id(3, 0, 12, 9, 0), sysreg_id(3, 0, 12, 9, 3), SysregTrap::kGroup1},
+    {sysreg_id(3, 0, 12, 11, 1), sysreg_id(3, 0, 12, 11, 3), SysregTrap::kEither},  // DIR, RPR
+    {sysreg_id(3, 0, 12, 11, 5), sysreg_id(3, 0, 12, 11, 7), SysregTrap::kSgi},
+    {sysreg_id(3, 0, 12, 12, 0), sysreg_id(3, 0, 12, 12, 3), SysregTrap::kGroup1},
+    one(sysreg_id(3, 0, 12, 12, 4), SysregTrap::kEither),  // ICC_CTLR
+    one(sysreg_id(3, 0, 12, 12, 5), SysregTrap::kSre),
+    one(sysreg_id(3, 0, 12, 12, 6), SysregTrap::kGroup0),  // ICC_IGRPENn
+    one(sysreg_id(3, 0, 12, 12, 7), SysregTrap::kGroup1),
+    one(sysreg_id(2, 0, 1, 0, 0), SysregTrap::kDebugRom),  // MDRAR
+    {sysreg_id(2, 0, 1, 0, 4), sysreg_id(2, 0, 1, 4, 4), SysregTrap::kDebugOs},
+    {sysreg_id(2, 0, 0, 0, 0), sysreg_id(2, 0, 0, 15, 7), SysregTrap::kDebug},
+    {sysreg_id(2, 0, 7, 0, 0), sysreg_id(2, 0, 7, 15, 7), SysregTrap::kDebug},
+    {sysreg_id(2, 3, 0, 0, 0), sysreg_id(2, 3, 0, 15, 7), SysregTrap::kDebug},
+};
+constexpr SysregTrap trap_of(SysregId id) {
+  for (const TrapRange& range : kTraps) {
+    if (id >= range.first && id <= range.last) return range.trap;
+  }
+  return SysregTrap::kNone;
+}
+
 constexpr const char* kBreakpointNames[id::kBreakpoints][2] = {
     {"DBGBVR0_EL1", "DBGBCR0_EL1"}, {"DBGBVR1_EL1", "DBGBCR1_EL1"}, {"DBGBVR2_EL1", "DBGBCR2_EL1"},
     {"DBGBVR3_EL1", "DBGBCR3_EL1"}, {"DBGBVR4_EL1", "DBGBCR4_EL1"}, {"DBGBVR5_EL1", "DBGBCR5_EL1"}};
@@ -276,6 +457,32 @@ constexpr const char* kWatchpointNames[id::kWatchpoints][2] = {{"DBGWVR0_EL1", "
                                                                {"DBGWVR1_EL1", "DBGWCR1_EL1"},
                                                                {"DBGWVR2_EL1", "DBGWCR2_EL1"},
                                                                {"DBGWVR3_EL1", "DBGWCR3_EL1"}};
+
+constexpr SysregId kCpacr = sysreg_id(3, 0, 1, 0, 2), kCptr = sysreg_id(3, 4, 1, 1, 2);
+// EL1's registers whose names E2H lends to EL2's (D8.1.6).
+constexpr bool renamed_by_e2h(SysregId id) {
+  switch (id) {
+    case sysreg_id(3, 0, 1, 0, 0):   // SCTLR
+    case kCpacr:                     // CPTR
+    case sysreg_id(3, 0, 2, 0, 0):   // TTBR0
+    case sysreg_id(3, 0, 2, 0, 1):   // TTBR1
+    case sysreg_id(3, 0, 2, 0, 2):   // TCR
+    case sysreg_id(3, 0, 4, 0, 0):   // SPSR
+    case sysreg_id(3, 0, 4, 0, 1):   // ELR
+    case sysreg_id(3, 0, 5, 1, 0):   // AFSR0
+    case sysreg_id(3, 0, 5, 1, 1):   // AFSR1
+    case sysreg_id(3, 0, 5, 2, 0):   // ESR
+    case sysreg_id(3, 0, 6, 0, 0):   // FAR
+    case sysreg_id(3, 0, 10, 2, 0):  // MAIR
+    case sysreg_id(3, 0, 10, 3, 0):  // AMAIR
+    case sysreg_id(3, 0, 12, 0, 0):  // VBAR
+    case sysreg_id(3, 0, 13, 0, 1):  // CONTEXTIDR
+    case sysreg_id(3, 0, 14, 1, 0):  // CNTKCTL: CNTHCTL
+      return true;
+    default:
+      return false;
+  }
+}
 
 constexpr size_t kRowCount = std::size(kFixedRows) + 2 * id::kBreakpoints + 2 * id::kWatchpoints;
 
@@ -302,6 +509,7 @@ constexpr std::array<SysregRow, kRowCount> make_rows() {
     rows[n++] = stored(sysreg_id(2, 0, 0, i, 7), kWatchpointNames[i][1], kRw1,
                        offsetof(SystemRegisters, dbgwcr) + 8 * i, kWcrWritable, Effect::kDebug);
   }
+  for (SysregRow& row : rows) row.trap = trap_of(row.id);
   return rows;
 }
 constexpr auto kRows = make_rows();
@@ -325,6 +533,26 @@ static_assert(kRowCount < 255);
 constexpr auto kIndex = make_index();
 
 }  // namespace
+
+SysregId canonical_sysreg(const Cpu& cpu, SysregId id) {
+  const unsigned op0 = id >> 14, op1 = id >> 11 & 7, crn = id >> 7 & 15, crm = id >> 3 & 15;
+  const unsigned op2 = id & 7;
+  if (op0 != 3) return id;
+  const bool el2_host = cpu.ps.el == 2 && has(cpu, kHcrE2h);
+  const bool timer = crn == 14 && (crm == 2 || crm == 3);
+  if (op1 == 5) {  // *_EL12, *_EL02
+    if (!el2_host) return 0;
+    const SysregId own = sysreg_id(3, timer ? 3 : 0, crn, crm, op2);
+    return timer || renamed_by_e2h(own) ? own : SysregId{0};
+  }
+  if (op1 == 3 && timer && (el2_host || (cpu.ps.el == 0 && host_el0(cpu)))) {
+    return sysreg_id(3, 4, crn, crm, op2);  // CNTP_* and CNTV_* are CNTHP_* and CNTHV_*
+  }
+  if (op1 == 0 && el2_host && renamed_by_e2h(id)) {
+    return id == kCpacr ? kCptr : sysreg_id(3, 4, crn, crm, op2);
+  }
+  return id;
+}
 
 const SysregRow* find_sysreg(SysregId id) {
   for (unsigned slot = hash(id); kIndex[slot] != 0; slot = (slot + 1) & (kIndex.size() - 1)) {

@@ -9,8 +9,39 @@
 
 namespace trapline::soft {
 
-// Who may do what. EL0 accesses that a row allows may still be trapped by `gate`.
-enum SysregAccess : uint8_t { kEl1Read = 1, kEl1Write = 2, kEl0Read = 4, kEl0Write = 8 };
+// Who may do what; what EL1 may, EL2 may, too. Accesses that a row allows may still be trapped:
+// EL0's by `gate`, those below EL2 by `trap`.
+enum SysregAccess : uint8_t {
+  kEl1Read = 1,
+  kEl1Write = 2,
+  kEl0Read = 4,
+  kEl0Write = 8,
+  kEl2Read = 16,
+  kEl2Write = 32,
+  kNeedsVhe = 64,  // there only with FEAT_VHE
+};
+
+// The control of EL2 that traps an access from below (EC 0x18).
+enum class SysregTrap : uint8_t {
+  kNone,
+  kVm,        // HCR_EL2.TVM writes, TRVM reads
+  kTid1,      // HCR_EL2.TID1
+  kTid2,      // TID2
+  kTid3,      // TID3
+  kTacr,      // TACR
+  kCpacr,     // CPTR_EL2.TCPAC
+  kDebug,     // MDCR_EL2.TDA, or TDE
+  kDebugRom,  // TDRA, or TDE
+  kDebugOs,   // TDOSA, or TDE
+  kCounter,   // CNTHCTL_EL2.EL1PCTEN
+  kTimer,     // CNTHCTL_EL2.EL1PTEN, or EL1PCEN
+  kSre,       // ICC_SRE_EL2.Enable
+  kSgi,       // HCR_EL2.IMO or FMO: SGIs are not virtualised by hardware
+  // Not trapped, but made virtual: ICV_*.
+  kGroup0,  // HCR_EL2.FMO
+  kGroup1,  // HCR_EL2.IMO
+  kEither,  // either
+};
 
 // The control that lets an access through, else it traps to EL1 (EC 0x18; kFpen: EC 0x07).
 enum class SysregGate : uint8_t {
@@ -30,9 +61,9 @@ enum class SysregGate : uint8_t {
 enum class SysregEffect : uint8_t {
   kNone,
   kNewBlock,     // interrupts may have become unmasked
-  kTranslation,  // translation_context_changed()
+  kTranslation,  // update_regime()
   kDebug,        // debug_context_changed()
-  kDevice,       // reads and writes leave run() as kSysreg
+  kDevice,       // reads and writes leave run() as kSysreg; where there is storage, writes only
 };
 
 struct SysregRow {
@@ -40,6 +71,7 @@ struct SysregRow {
   uint8_t access = 0;
   SysregGate gate = SysregGate::kNone;
   SysregEffect effect = SysregEffect::kNone;
+  SysregTrap trap = SysregTrap::kNone;
   const char* name = nullptr;
   // Plain storage: an offset in SystemRegisters, -1 if none; a write keeps the bits of `mask` and
   // sets those of `ones`.
@@ -49,6 +81,10 @@ struct SysregRow {
   uint64_t (*get)(const Cpu&) = nullptr;
   void (*set)(Cpu&, uint64_t) = nullptr;
 };
+
+// What an encoding names at the present EL: with E2H the names of EL1's registers are EL2's, and
+// those of *_EL12 and *_EL02 are EL1's (D8.1.6). 0: nothing.
+SysregId canonical_sysreg(const Cpu& cpu, SysregId id);
 
 // Null if there is no such register.
 const SysregRow* find_sysreg(SysregId id);

@@ -19,7 +19,7 @@ enum class ExitKind : uint8_t {
   kDataAbort,      // stage-2 data abort; esr, far, ipa as valid_mask says
   kPrefetchAbort,  // stage-2 instruction abort
   kSysreg,         // MRS/MSR that a device answers for; sysreg payload
-  kHvc,            // imm in esr ISS
+  kHvc,            // HVC, or SMC where the guest has an EL2: esr tells which; imm in its ISS
   kWfi,            // nothing pending: wait
   kWfe,
   kCrashed,   // beyond help: 1,000 consecutive exceptions at the vectors, nothing retired
@@ -214,6 +214,9 @@ class Vcpu {
   // --- interrupts and control: any thread ------------------------------------------------------
   virtual void set_irq(bool level) = 0;
   virtual void set_fiq(bool level) = 0;
+  // The virtual interrupts that a hypervisor's list registers make.
+  virtual void set_virq(bool /*level*/) {}
+  virtual void set_vfiq(bool /*level*/) {}
   // Makes run() leave by kKicked soon, also if called while it is not running.
   virtual void kick() = 0;
   // An interrupt is waiting (masked or not): a WFI would not wait.
@@ -230,7 +233,8 @@ class Vcpu {
   virtual void wait_for_event(uint64_t timeout_ns, bool wfe = false) = 0;
 
   // --- state -----------------------------------------------------------------------------------
-  // Power-on reset: EL1h, DAIF masked, MMU off, then PC and x0 as given.
+  // Power-on reset: EL1h, or EL2h where there is EL2; DAIF masked, MMU off, then PC and x0 as
+  // given.
   virtual void reset(uint64_t pc, uint64_t x0) = 0;
   virtual uint64_t get_register(unsigned index) = 0;  // RegisterIndex
   // Batches, a bit an index, ascending: one ioctl each on KVM.

@@ -264,7 +264,7 @@ TEST(EngineFault, StackPointerAlignment) {
     for (const auto& row : rows) {
       Bench bench;
       bench.enable_mmu();
-      bench.cpu().sys.mmu.sctlr |= check ? 8 : 0;  // SA
+      bench.cpu().sys.el1.sctlr |= check ? 8 : 0;  // SA
       engine_reset(bench.cpu());
       bench.put(kCode, {row.word, kHvc0});
       bench.cpu().r.x[kSlotSp] = kData + 0x108;
@@ -316,7 +316,7 @@ TEST(EngineFault, ExceptionGeneration) {
   };
   for (const ExceptionRow& row : rows) {
     Bench bench;
-    bench.cpu().sys.mmu.sctlr &= ~uint64_t{1 << 16 | 1 << 18 | 1 << 14};
+    bench.cpu().sys.el1.sctlr &= ~uint64_t{1 << 16 | 1 << 18 | 1 << 14};
     bench.cpu().sys.cpacr_el1 = row.el == 0 ? 1 << 20 : 3 << 20;
     set_el_and_spsel(bench.cpu(), row.el, row.el);
     engine_reset(bench.cpu());

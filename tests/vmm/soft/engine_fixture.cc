@@ -34,7 +34,7 @@ void Bench::enable_mmu() {
     if (peek<uint64_t>(kTables + 8 * gib) == 0) poke<uint64_t>(kTables + 8 * gib, gib << 30 | bits);
   }
   for (unsigned i = 0; i < machine->cpus(); ++i) {
-    TranslationRegs& mmu = cpu(i).sys.mmu;
+    auto& mmu = cpu(i).sys.el1;
     mmu.mair = 0x00ff;                                     // 0: Normal, 1: Device-nGnRnE
     mmu.tcr = uint64_t{2} << 32 | 25 | uint64_t{1} << 23;  // 40 bits out, 39 in, no TTBR1
     mmu.ttbr0 = kTables;

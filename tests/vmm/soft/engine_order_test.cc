@@ -34,7 +34,7 @@ struct Emulating : testing::Test {
     view.refresh(kCode);
   }
   void invalidate_by_another() {
-    tlb_invalidate(bench.cpu(1), TlbiScope::kVa, kData, 0, true);
+    tlb_invalidate(bench.cpu(1), {}, TlbiScope::kVa, kData, 0, true);
     maintenance_wait(bench.cpu(1), *bench.cpu(1).engine);  // its DSB
   }
   Bench bench{2};

@@ -263,7 +263,7 @@ TEST(EngineTlb, AsidsKeepTheirPages) {
                        0xd4000002,  // hvc #0
                    });
   Cpu& cpu = bench.cpu();
-  cpu.sys.mmu.tcr |= uint64_t{1} << 36;
+  cpu.sys.el1.tcr |= uint64_t{1} << 36;
   engine_reset(cpu);
   cpu.r.x[0] = kVirtual;
   cpu.r.x[10] = kTables | uint64_t{1} << 48;
@@ -297,7 +297,7 @@ TEST(EngineTlb, TaggedAddresses) {
   Bench bench;
   bench.map_page(kVirtual, kPageA, kAf);
   bench.enable_mmu();
-  bench.cpu().sys.mmu.tcr |= uint64_t{1} << 37;  // TBI0
+  bench.cpu().sys.el1.tcr |= uint64_t{1} << 37;  // TBI0
   engine_reset(bench.cpu());
   bench.poke<uint64_t>(kPageA, 77);
   bench.put(kCode, {
@@ -403,7 +403,7 @@ TEST(EngineCode, SameAddressAnotherPage) {
   bench.run();
   EXPECT_EQ(bench.cpu().r.x[1], 1);
   *bench.descriptor(kVirtual) = kPageB | kAf | kPage;
-  tlb_invalidate(bench.cpu(), TlbiScope::kVa, kVirtual, 0, true);
+  tlb_invalidate(bench.cpu(), {}, TlbiScope::kVa, kVirtual, 0, true);
   bench.run();
   EXPECT_EQ(bench.cpu().r.x[1], 2);
 }

@@ -236,7 +236,7 @@ Result run_here(const Program& program, const Way& way) {
   bench.map_page(kVectors, kVectors, kAf);  // what EL0 may write EL1 may not execute
   Cpu& cpu = bench.cpu();
   // DZE, UCT, UCI: as Linux sets them. No SA0: user-mode QEMU checks no stack pointer.
-  cpu.sys.mmu.sctlr = (cpu.sys.mmu.sctlr | 1 << 14 | 1 << 15 | 1 << 26) & ~uint64_t{1 << 4};
+  cpu.sys.el1.sctlr = (cpu.sys.el1.sctlr | 1 << 14 | 1 << 15 | 1 << 26) & ~uint64_t{1 << 4};
   if (way.slow_data) {
     cpu.sys.mdscr_el1 = kMdscrMde;
     cpu.sys.oslar_locked = 0;
@@ -245,7 +245,7 @@ Result run_here(const Program& program, const Way& way) {
     debug_context_changed(cpu);
   }
   set_el_and_spsel(cpu, 0, 0);
-  translation_context_changed(cpu);
+  update_regime(cpu);
   bench.memory.write(kImageBase, program.bytes.data(), program.bytes.size());
   cpu.pc = kImageBase;
   Exit exit;

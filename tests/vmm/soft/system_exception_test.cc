@@ -29,7 +29,7 @@ TEST_F(SystemTest, VectorOffsets) {
     if (row.kind == VectorKind::kSync) {
       take_sync(cpu(), Ec::kBrk, 7, cpu().pc);
     } else {
-      take_interrupt(cpu(), row.kind);
+      take_interrupt(cpu(), row.kind, 1);
     }
     EXPECT_EQ(cpu().pc, kVbar + row.offset);
     EXPECT_EQ(cpu().sys.elr_el1, 0x4000'1000u);
@@ -55,7 +55,8 @@ TEST_F(SystemTest, EntrySavesPstate) {
   };
   for (const Row& row : kRows) {
     vcpu->reset(0x4000'1000, 0);
-    if (!row.span) cpu().sys.mmu.sctlr &= ~uint64_t{kSctlrSpan};
+    if (!row.span) cpu().sys.el1.sctlr &= ~uint64_t{kSctlrSpan};
+    update_regime(cpu());
     spsr_to_pstate(cpu(), row.spsr);
     EXPECT_EQ(pstate_to_spsr(cpu()), row.spsr) << row.name;
     take_sync(cpu(), Ec::kBrk, 0, 0x4000'1000);
@@ -100,7 +101,7 @@ TEST_F(SystemTest, ClassesOfSameAndLowerLevel) {
 TEST_F(SystemTest, InterruptsLeaveEsrAndFar) {
   cpu().sys.esr_el1 = 0x1111;
   cpu().sys.far_el1 = 0x2222;
-  take_interrupt(cpu(), VectorKind::kIrq);
+  take_interrupt(cpu(), VectorKind::kIrq, 1);
   EXPECT_EQ(cpu().sys.esr_el1, 0x1111u);
   EXPECT_EQ(cpu().sys.far_el1, 0x2222u);
 }
@@ -156,7 +157,8 @@ TEST_F(SystemTest, ReturnStripsTagsByTbi) {
   cpu().sys.spsr_el1 = 5;
   exception_return(cpu());
   EXPECT_EQ(cpu().pc, 0xab00'0000'4000'2000u);
-  cpu().sys.mmu.tcr = uint64_t{1} << 37;
+  cpu().sys.el1.tcr = uint64_t{1} << 37;
+  update_regime(cpu());
   exception_return(cpu());
   EXPECT_EQ(cpu().pc, 0x4000'2000u);
 }

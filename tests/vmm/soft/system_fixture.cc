@@ -25,7 +25,7 @@ namespace {
 
 // --- the engine's side of the seam -----------------------------------------------------------
 
-void tlb_invalidate(Cpu&, TlbiScope scope, uint64_t va, uint16_t asid, bool broadcast) {
+void tlb_invalidate(Cpu&, TlbiTarget, TlbiScope scope, uint64_t va, uint16_t asid, bool broadcast) {
   constexpr const char* kNames[] = {"all", "asid", "va", "vaa"};
   record("tlbi %s %#llx asid %u%s", kNames[static_cast<unsigned>(scope)],
          static_cast<unsigned long long>(va), unsigned{asid}, broadcast ? " broadcast" : "");
@@ -86,16 +86,17 @@ void SystemTest::set_ram(uint64_t ipa, uint64_t value) {
 }
 
 void SystemTest::mmu_on() {
-  TranslationRegs& regs = cpu().sys.mmu;
+  auto& regs = cpu().sys.el1;
   regs.sctlr |= kSctlrM;
   regs.tcr = 16 | 16 << 16 | uint64_t{2} << 30 | uint64_t{2} << 32;
   regs.ttbr0 = kRam + 0x10'0000;
   regs.ttbr1 = kRam + 0x10'1000;
   regs.mair = 0x44ff00;  // 0 Device-nGnRnE, 1 Normal, 2 Normal non-cacheable
+  update_regime(cpu());
 }
 
 void SystemTest::map_page(uint64_t va, uint64_t ipa, uint64_t attributes) {
-  const TranslationRegs& regs = cpu().sys.mmu;
+  const auto& regs = cpu().sys.el1;
   uint64_t table = (va >> 55 & 1) != 0 ? regs.ttbr1 : regs.ttbr0;
   for (unsigned level = 0; level < 3; ++level) {
     const uint64_t entry = table + (va >> (39 - 9 * level) & 511) * 8;

@@ -67,7 +67,8 @@ TEST_F(SystemTest, FaultsOnTheWalk) {
     unsigned fsc;
   } constexpr kRows[] = {{"hole", 0x0900'0000, 0x06}, {"outside", 0x8000'0000, 0x05}};
   for (const Row& row : kRows) {
-    cpu().sys.mmu.ttbr0 = row.table;
+    cpu().sys.el1.ttbr0 = row.table;
+    update_regime(cpu());
     const MmuResult result = mmu_translate(cpu(), 0x0000'0080'0000'7123, WalkFor::kWrite, false);
     EXPECT_EQ(result.kind, Kind::kStage2Fault) << row.name;
     EXPECT_TRUE(result.s1ptw) << row.name;
@@ -77,8 +78,9 @@ TEST_F(SystemTest, FaultsOnTheWalk) {
   }
   // Tables in walk-only memory (`--flash trapped`) and in flash work.
   for (uint64_t base : {kWalkOnly, kFlash}) {
-    cpu().sys.mmu.ttbr0 = base;
-    cpu().sys.mmu.tcr = (cpu().sys.mmu.tcr & ~uint64_t{63}) | 39;  // 25 bits: levels 2 and 3
+    cpu().sys.el1.ttbr0 = base;
+    cpu().sys.el1.tcr = (cpu().sys.el1.tcr & ~uint64_t{63}) | 39;  // 25 bits: levels 2 and 3
+    update_regime(cpu());
     auto* tables = reinterpret_cast<uint64_t*>(memory.host(base, 0x2000));
     tables[0] = (base + 0x1000) | 3;
     tables[512 + 7] = 0x4020'0000 | kPte | kPteNormal;

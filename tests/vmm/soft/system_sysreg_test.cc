@@ -30,7 +30,7 @@ class SysregTest : public SystemTest {
  protected:
   // "ok", "resync", "exit", "undef", "trap", "fp", or "ec NN".
   std::string run(uint32_t word, unsigned el) {
-    const uint64_t sctlr = cpu().sys.mmu.sctlr, cntkctl = cpu().sys.cntkctl_el1;
+    const uint64_t sctlr = cpu().sys.el1.sctlr, cntkctl = cpu().sys.cntkctl_el1;
     set_el_and_spsel(cpu(), el, el);
     cpu().pc = 0x4000'0100;
     g_engine_calls.clear();
@@ -39,7 +39,7 @@ class SysregTest : public SystemTest {
     if (next == Next::kResync) return "resync";
     if (next == Next::kExit) return "exit";
     EXPECT_EQ(cpu().sys.elr_el1, 0x4000'0100u);
-    EXPECT_EQ(cpu().sys.mmu.sctlr, sctlr);
+    EXPECT_EQ(cpu().sys.el1.sctlr, sctlr);
     EXPECT_EQ(cpu().sys.cntkctl_el1, cntkctl);
     const unsigned ec = cpu().sys.esr_el1 >> 26;
     switch (ec) {
@@ -156,7 +156,8 @@ TEST_F(SysregTest, GatesOfEl0) {
   };
   for (const Row& row : kRows) {
     vcpu->reset(0, 0);
-    cpu().sys.mmu.sctlr |= row.sctlr;
+    cpu().sys.el1.sctlr |= row.sctlr;
+    update_regime(cpu());
     cpu().sys.cntkctl_el1 = row.cntkctl;
     cpu().r.x[0] = kRam + 0x1000;
     EXPECT_EQ(run(row.word, 0), row.result) << row.name;
@@ -329,7 +330,8 @@ TEST_F(SysregTest, EngineHearsOfIt) {
   };
   for (const Row& row : kRows) {
     vcpu->reset(0, 0);
-    cpu().sys.mmu.tcr = row.tcr;
+    cpu().sys.el1.tcr = row.tcr;
+    update_regime(cpu());
     cpu().r.x[1] = row.xt;
     const std::string result = run(row.word, 1);
     EXPECT_TRUE(result == "ok" || result == "resync") << row.name << ' ' << result;
@@ -403,7 +405,8 @@ TEST_F(SysregTest, CacheMaintenanceFaults) {
   for (const Row& row : kRows) {
     vcpu->reset(0, 0);
     mmu_on();
-    cpu().sys.mmu.sctlr |= kSctlrUci;
+    cpu().sys.el1.sctlr |= kSctlrUci;
+    update_regime(cpu());
     map_page(kUserPage, kRam, kPte | kPteNormal | kPteUser);
     map_page(kKernelPage, kRam, kPte | kPteNormal);
     map_page(kReadOnlyPage, kRam, kPte | kPteNormal | kPteReadOnly);
@@ -461,7 +464,8 @@ TEST_F(SysregTest, AddressTranslation) {
     EXPECT_EQ(run(sys(0, 7, row.crm, row.op2, 1), 1), "ok") << row.name;
     EXPECT_EQ(cpu().sys.par_el1, row.par) << row.name << std::hex << ' ' << cpu().sys.par_el1;
   }
-  cpu().sys.mmu.ttbr0 = 0x0900'0000;
+  cpu().sys.el1.ttbr0 = 0x0900'0000;
+  update_regime(cpu());
   EXPECT_EQ(run(sys(0, 7, 8, 0, 1), 1), "exit");
   EXPECT_EQ(cpu().exit.esr & 0x1ff'ffff, 0x1c6u);  // CM, S1PTW, WnR, translation level 2
 }
@@ -487,7 +491,8 @@ TEST_F(SysregTest, EveryWordIsDefined) {
       const uint32_t word = 0xd500'0000 | bits << 5 | (bits % 3 == 0 ? 31 : 1);
       vcpu->cpu().r.x[1] = bits * 0x9e37'79b9'7f4a'7c15;
       set_el_and_spsel(cpu(), el, el);
-      cpu().sys.mmu.sctlr = id::kSctlrReset;
+      cpu().sys.el1.sctlr = id::kSctlrReset;
+      update_regime(cpu());
       g_engine_calls.clear();
       const Next next = execute_system(cpu(), word);
       ASSERT_LE(static_cast<unsigned>(next), 3u);

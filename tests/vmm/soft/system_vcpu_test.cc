@@ -35,7 +35,8 @@ TEST_F(SystemTest, Deliveries) {
 
 TEST_F(SystemTest, LevelOfTheTableThatStage2Refuses) {
   mmu_on();
-  cpu().sys.mmu.ttbr0 = 0x0900'0000;
+  cpu().sys.el1.ttbr0 = 0x0900'0000;
+  update_regime(cpu());
   EXPECT_EQ(vcpu->failing_walk_level(0x9008, false), 0u);
   EXPECT_EQ(vcpu->failing_walk_level(0x9008, true), 0u);
 }

@@ -174,6 +174,12 @@ void fetch_fault(Cpu& cpu, EngineState& e, const MmuResult& fault) {
     e.leave = Leave::kException;
     return;
   }
+  if (fault.kind == MmuResult::Kind::kGuestStage2Fault) {
+    take_stage2_abort(cpu, Ec::kInstAbortLower, 0, cpu.pc, fault, cpu.pc);
+    note_exception(cpu, e);
+    e.leave = Leave::kException;
+    return;
+  }
   Exit& exit = cpu.exit;
   exit = Exit{};
   exit.kind = ExitKind::kPrefetchAbort;

@@ -69,9 +69,12 @@ inline Links* links_of(const Op* branch) {
 
 // What the meaning of a word depends on besides the word.
 enum BlockMode : uint8_t {
-  kModeEl1 = 1,
-  kModeFp = 2,        // CPACR_EL1.FPEN lets this EL use SIMD&FP
-  kModeSlowData = 4,  // big-endian data or SCTLR_EL1.A: no fast loads and stores
+  kModePrivileged = 1,
+  kModeFp = 2,         // CPACR_EL1 and CPTR_EL2 let this EL use SIMD&FP
+  kModeSlowData = 4,   // big-endian data or SCTLR_ELx.A: no fast loads and stores
+  kModeEl2 = 8,        // at EL2
+  kModeE2h = 16,       // there, with HCR_EL2.E2H
+  kModeUnderEl2 = 32,  // below EL2, which may trap what is done here
 };
 
 inline constexpr unsigned kMaxBlockLen = 63;  // with the end, op indices of 6 bits

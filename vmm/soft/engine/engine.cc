@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "vmm/soft/el2.h"
 #include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/machine.h"
@@ -34,12 +35,34 @@ void step_past(Cpu& cpu, EngineState& e) {
 
 // Of the instruction that exited: its predecoded block, and the TLB entries that led to its data.
 void forget(Cpu& cpu, EngineState& e, const Exit& exit) {
-  tlb_flush_va(e, exit.far);
+  tlb_flush_va(e, {cpu.sys.mmu.regime}, exit.far);
   MmuResult fault;
   if (e.context_dirty) tlb_update_context(cpu);
   if (const uint8_t* page = tlb_exec(cpu, exit.pc & ~kPageMask, fault)) {
     blocks_drop_line(e, page + (exit.pc & kPageMask & ~uint64_t{63}));
   }
+}
+
+// Of those that are let through the first: FIQ before IRQ, those of EL2's own before virtual ones.
+void take_interrupts(Cpu& cpu, EngineState& e, uint32_t pending) {
+  const auto physical_el = [&cpu](Hcr routed) {
+    return cpu.ps.el == 2 || (cpu.sys.el2.hcr & (routed | kHcrTge)) != 0 ? 2u : 1u;
+  };
+  if (pending == 0) return;
+  if ((pending & Cpu::kFiq) != 0) {
+    take_interrupt(cpu, VectorKind::kFiq, physical_el(kHcrFmo));
+  } else if ((pending & Cpu::kIrq) != 0) {
+    take_interrupt(cpu, VectorKind::kIrq, physical_el(kHcrImo));
+  } else if ((pending & (Cpu::kVfiq | Cpu::kSetVfiq)) != 0) {
+    take_interrupt(cpu, VectorKind::kFiq, 1);
+  } else if ((pending & (Cpu::kVirq | Cpu::kSetVirq)) != 0) {
+    take_interrupt(cpu, VectorKind::kIrq, 1);
+  } else if ((pending & Cpu::kSetVserror) != 0 && (cpu.ps.daif & 4) == 0) {
+    take_virtual_serror(cpu);
+  } else {
+    return;
+  }
+  note_exception(cpu, e);
 }
 
 // Deals with everything that is due before the instruction at cpu.pc. True: run() returns.
@@ -52,13 +75,7 @@ bool look_around(Cpu& cpu, EngineState& e) {
     return true;
   }
   if (e.stop_after_exception) return false;  // a debugger's step
-  if ((attention & Cpu::kFiq) != 0 && (cpu.ps.daif & 1) == 0) {
-    take_interrupt(cpu, VectorKind::kFiq);
-    note_exception(cpu, e);
-  } else if ((attention & Cpu::kIrq) != 0 && (cpu.ps.daif & 2) == 0) {
-    take_interrupt(cpu, VectorKind::kIrq);
-    note_exception(cpu, e);
-  }
+  take_interrupts(cpu, e, attention & cpu.interrupt_bits[cpu.ps.daif & 3]);
   return false;
 }
 
@@ -228,8 +245,13 @@ void engine_create(Cpu& cpu) {
   e->translate_after = cpu.translate_after;
   if (e->translate_after != 0) e->translator = make_translator(cpu, *e);
   e->emulate_context.gate = nullptr;
-  for (TlbTable& table : e->el0) table.used = true;  // as they were made: not valid yet
-  e->el1.used = true;
+  e->world_count = cpu.has_el2 ? kWorlds : 1;
+  e->worlds = std::make_unique<World[]>(e->world_count);
+  e->world = &e->worlds[0];
+  for (unsigned i = 0; i < e->world_count; ++i) {  // as they were made: not valid yet
+    for (TlbTable& table : e->worlds[i].user) table.used = true;
+    e->worlds[i].privileged.used = true;
+  }
   engine_reset(cpu);
   cpu.shared->cpus.push_back(&cpu);
 }
@@ -245,6 +267,7 @@ void engine_destroy(Cpu& cpu) {
 void engine_reset(Cpu& cpu) {
   EngineState& e = *cpu.engine;
   cpu.r.x[kSlotXzr] = 0;
+  update_regime(cpu);
   blocks_flush(e);
   tlb_flush_all(e);
   debug_context_changed(cpu);

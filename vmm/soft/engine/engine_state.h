@@ -69,6 +69,7 @@ struct CodePage {
 struct Maintenance {
   enum Kind : uint8_t {
     kTlbAll,
+    kTlbWorld,
     kTlbAsid,
     kTlbVa,
     kTlbIpa,
@@ -79,6 +80,7 @@ struct Maintenance {
   };
   Kind kind;
   uint64_t a = 0, b = 0;
+  TlbiTarget target{};  // of kTlbWorld, kTlbAsid, kTlbVa
 };
 
 // Whether a CPU may be using what it has cached, or a translation that it has just made;
@@ -120,7 +122,6 @@ struct EngineState {
   uint32_t attention_mask = 0;  // of Cpu::attention: what must be looked at now
   Leave leave = Leave::kLookup;
   bool context_dirty = true;
-  bool el1_exec_nonglobal = false;
   bool stop_after_exception = false;  // engine_step()
   bool keeps_step = false;            // no SSAdvance at the block's end: ERET, HVC, once more
   uint8_t mode = 0;                   // BlockMode
@@ -137,13 +138,11 @@ struct EngineState {
   Block* jump_cache[1 << kJumpCacheLog2];
 
   // --- TLB ---
-  TlbTable el1;
-  TlbTable el0[kTlbContexts];
-  TlbTable* current_el0 = nullptr;
+  std::unique_ptr<World[]> worlds;
+  unsigned world_count = 0;
+  World* world = nullptr;  // the present one
   uint64_t last_token = 0;
   uint64_t use_counter = 0;
-  TranslationRegs seen;  // what the tables were made under
-  uint64_t seen_cpacr = 0;
   static constexpr unsigned kExecEntries = 512;
   ExecEntry exec[kExecEntries];
   // VA pages that some token's blocks were reached through, by hash; and larger pages.
@@ -228,14 +227,12 @@ inline void retire_one(Cpu* cpu, EngineState* e) {
 
 // The bits of Cpu::attention that interrupt a block, given PSTATE.DAIF.
 inline void update_attention_mask(Cpu& cpu, EngineState& e) {
-  uint32_t mask = Cpu::kKick | Cpu::kMaintenance | Cpu::kStop;
+  const uint32_t mask = Cpu::kKick | Cpu::kMaintenance | Cpu::kStop;
   if (e.stop_after_exception) {  // engine_step()
     e.attention_mask = mask;
     return;
   }
-  if ((cpu.ps.daif & 2) == 0) mask |= Cpu::kIrq;
-  if ((cpu.ps.daif & 1) == 0) mask |= Cpu::kFiq;
-  e.attention_mask = mask;
+  e.attention_mask = mask | cpu.interrupt_bits[cpu.ps.daif & 3];
 }
 
 // --- block.cc ---

@@ -55,11 +55,14 @@ void perform(EngineState& e, const Maintenance& work) {
     case Maintenance::kTlbAll:
       tlb_flush_all(e);
       return;
+    case Maintenance::kTlbWorld:
+      tlb_flush_world(e, work.target);
+      return;
     case Maintenance::kTlbAsid:
-      tlb_flush_asid(e, static_cast<uint16_t>(work.a));
+      tlb_flush_asid(e, work.target, static_cast<uint16_t>(work.a));
       return;
     case Maintenance::kTlbVa:
-      tlb_flush_va(e, work.a);
+      tlb_flush_va(e, work.target, work.a);
       return;
     case Maintenance::kTlbIpa:
       tlb_flush_ipa(e, work.a, work.b);
@@ -196,8 +199,9 @@ void maintenance_wait(Cpu& cpu, EngineState& e) {
 
 // --- the seams of cpu.h --------------------------------------------------------------------------
 
-void tlb_invalidate(Cpu& cpu, TlbiScope scope, uint64_t va, uint16_t asid, bool broadcast) {
-  Maintenance request{Maintenance::kTlbAll};
+void tlb_invalidate(Cpu& cpu, TlbiTarget target, TlbiScope scope, uint64_t va, uint16_t asid,
+                    bool broadcast) {
+  Maintenance request{Maintenance::kTlbWorld};
   switch (scope) {
     case TlbiScope::kAll:
       break;
@@ -209,6 +213,7 @@ void tlb_invalidate(Cpu& cpu, TlbiScope scope, uint64_t va, uint16_t asid, bool 
       request = {Maintenance::kTlbVa, va};
       break;
   }
+  request.target = target;
   perform(*cpu.engine, request);
   if (broadcast) maintenance_broadcast(*cpu.shared, &cpu, request);
 }

@@ -129,7 +129,7 @@ bool stage1_refuses(Cpu& cpu, const Access& access, uint64_t va, unsigned size, 
                     unsigned alignment) {
   if ((va & (alignment - 1)) != 0) return true;
   const WalkFor purpose = walk_for(dir);
-  const bool el0 = access.unprivileged || cpu.ps.el == 0;
+  const bool el0 = as_el0(cpu, access.unprivileged);
   const bool misaligned = (va & (access.element_bytes() - 1)) != 0;
   for (const uint64_t byte : {va, va + size - 1}) {
     const MmuResult result = mmu_translate(cpu, byte, purpose, el0);
@@ -152,7 +152,7 @@ bool promote_write(Cpu& cpu, TlbEntry& t, uint64_t va) {
 
 // Stage 2 refuses, also on the walk: an exit, unless it was mapped meanwhile.
 SlowResult exit_for(Cpu& cpu, EngineState& e, const SlowWord& slow, const GuestFault& fault) {
-  const bool el0 = slow.access.unprivileged || cpu.ps.el == 0;
+  const bool el0 = as_el0(cpu, slow.access.unprivileged);
   const MmuResult again =
       mmu_translate(cpu, fault.far, fault.write ? WalkFor::kWrite : WalkFor::kRead, el0);
   if (again.kind == MmuResult::Kind::kStage2Fault) {
@@ -162,14 +162,19 @@ SlowResult exit_for(Cpu& cpu, EngineState& e, const SlowWord& slow, const GuestF
 }
 
 SlowResult emulate_access(Cpu& cpu, EngineState& e, const SlowWord& slow, uint64_t va) {
-  const Outcome outcome = emulate(slow.access, va, e.view, nullptr, e.emulate_context);
+  Outcome outcome = emulate(slow.access, va, e.view, nullptr, e.emulate_context);
   switch (outcome.status) {
     case Outcome::Status::kDone:
       return SlowResult::kDone;
     case Outcome::Status::kFault:
       if (outcome.fault.ec == static_cast<uint8_t>(Ec::kDataAbortLower) &&
+          outcome.fault.route == GuestFault::Route::kRouted &&
           (outcome.fault.fsc & 0x3c) == kFscExternalOnWalk) {
         return exit_for(cpu, e, slow, outcome.fault);
+      }
+      // Of a fault of the hypervisor's stage 2 it is told what a hypervisor is told.
+      if (outcome.fault.route == GuestFault::Route::kStage2 && !outcome.fault.s1ptw) {
+        outcome.fault.iss |= slow.iss;
       }
       deliver(cpu, outcome.fault, cpu.pc);
       return taken_exception(cpu, e);
@@ -217,12 +222,12 @@ SlowResult perform_access(Cpu& cpu, EngineState& e, const SlowWord& slow) {
       view.alignment_check ? access.element_bytes() : required_alignment(access);
   const bool exclusive_store = access.op == trapline::Op::kStoreExclusive;
   if (!sp_fault && one_page && (va & (alignment - 1)) == 0) {
-    const bool el0 = access.unprivileged || cpu.ps.el == 0;
+    const bool el0 = as_el0(cpu, access.unprivileged);
     const uint64_t page = va & ~kPageMask;
     TlbEntry& t = *tlb_slot(el0 ? e.tlb_el0 : e.tlb, va);
     if ((reads && !tag_known(t.read_tag, page)) || (writes && !tag_known(t.write_tag, page))) {
       MmuResult fault;
-      if (tlb_fill(cpu, va, walk_for(dir), el0, fault) == TlbFill::kFilled &&
+      if (tlb_fill(cpu, va, walk_for(dir), el0, fault) &&
           ((reads ? t.read_tag : 0) | (writes ? t.write_tag : 0)) == page) {
         return SlowResult::kAgain;
       }

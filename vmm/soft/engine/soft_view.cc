@@ -44,12 +44,13 @@ void SoftView::refresh_regime() {
 }
 
 Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unprivileged) {
-  const bool el0 = unprivileged || cpu_.ps.el == 0;
+  const bool el0 = as_el0(cpu_, unprivileged);
   Translation out{};
   if (inside() && tlb_knows(*cpu_.engine, va, dir, el0, out)) return out;
   TableReader reader(*cpu_.stage2);
-  const Stage1Walk walk = walk_stage1(cpu_.sys.mmu, va, walk_for(dir), el0, reader);
-  if (walk.status == Stage1Walk::Status::kOk) {
+  Stage1Walk walk;
+  MmuResult fault;
+  if (walk_guest(cpu_.sys.mmu, va, walk_for(dir), el0, reader, walk, fault)) {
     out.status = Translation::Status::kOk;
     out.device = walk.device;
     out.ipa = walk.ipa;
@@ -65,11 +66,19 @@ Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unpri
   out.status = Translation::Status::kFault;
   out.fault.far = va;
   // A table that stage 2 does not map: what the VMM makes of the S1PTW exit.
-  out.fault.fsc = walk.status == Stage1Walk::Status::kFault
-                      ? walk.fsc
-                      : static_cast<uint8_t>(kFscExternalOnWalk | (walk.level & 3));
+  out.fault.fsc = fault.kind == MmuResult::Kind::kStage2Fault
+                      ? static_cast<uint8_t>(kFscExternalOnWalk | (walk.level & 3))
+                      : fault.fsc;
+  bool readable = walk.readable;
+  if (fault.kind == MmuResult::Kind::kGuestStage2Fault) {
+    out.fault.route = GuestFault::Route::kStage2;
+    out.fault.s1ptw = fault.s1ptw;
+    out.fault.ipa = fault.ipa;
+    out.fault.ipa_valid = fault.ipa_valid;
+    readable = fault.readable;
+  }
   // WnR of a read-modify-write: 0 if a read would fault, too (D17.2.37).
-  const bool read_passes = (walk.fsc & 0x3c) == kFscPermission && walk.readable;
+  const bool read_passes = (fault.fsc & 0x3c) == kFscPermission && readable;
   out.fault.write = dir == Direction::kWrite || (dir == Direction::kReadWrite && read_passes);
   return out;
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "vmm/soft/el2.h"
 #include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/mmu.h"
 
@@ -51,9 +52,25 @@ void clear_if(TlbTable& table, Predicate&& drop) {
 }
 
 template <typename F>
+void each_table(World& world, F&& f) {
+  f(world.privileged);
+  for (TlbTable& table : world.user) f(table);
+}
+template <typename F>
 void each_table(EngineState& e, F&& f) {
-  f(e.el1);
-  for (TlbTable& table : e.el0) f(table);
+  for (unsigned i = 0; i < e.world_count; ++i) each_table(e.worlds[i], f);
+}
+template <typename F>
+void each_world(EngineState& e, TlbiTarget target, F&& f) {
+  for (unsigned i = 0; i < e.world_count; ++i) {
+    World& world = e.worlds[i];
+    if (world.seen.regime != target.regime) continue;
+    if (target.regime == Regime::kEl10 && target.vmid != TlbiTarget::kAnyVmid &&
+        target.vmid != world.seen.vmid) {
+      continue;
+    }
+    f(world);
+  }
 }
 
 unsigned filter_index(uint64_t page) {
@@ -65,13 +82,13 @@ void renew_tokens(EngineState& e) {
   each_table(e, [&e](TlbTable& table) { table.token = ++e.last_token; });
   std::memset(e.exec_filter, 0, sizeof e.exec_filter);
   e.exec_large_count = 0;
-  e.el1_exec_nonglobal = false;
+  for (unsigned i = 0; i < e.world_count; ++i) e.worlds[i].exec_nonglobal = false;
   e.context_dirty = true;
 }
 
-void note_exec(EngineState& e, uint64_t page, unsigned log2, bool global, bool el1) {
+void note_exec(EngineState& e, uint64_t page, unsigned log2, bool global, bool privileged) {
   e.exec_filter[filter_index(page & kAddressBits)] = 1;
-  if (el1 && !global) e.el1_exec_nonglobal = true;
+  if (privileged && !global) e.world->exec_nonglobal = true;
   if (log2 <= kPageLog2) return;
   const uint64_t base = page & ~((uint64_t{1} << log2) - 1) & kAddressBits;
   for (unsigned i = 0; i < std::min(e.exec_large_count, EngineState::kExecLarge); ++i) {
@@ -81,6 +98,15 @@ void note_exec(EngineState& e, uint64_t page, unsigned log2, bool global, bool e
     e.exec_large[e.exec_large_count] = {base, log2};
   }
   if (e.exec_large_count <= EngineState::kExecLarge) ++e.exec_large_count;
+}
+
+// Of another address space's pages, after a change of the ASID.
+void forget_nonglobal(EngineState& e, World& world) {
+  if (world.privileged.nonglobal) {
+    clear_if(world.privileged, [](const TlbEntry& t) { return (t.meta & kTlbGlobal) == 0; });
+    world.privileged.nonglobal = false;
+  }
+  if (world.exec_nonglobal) world.privileged.token = ++e.last_token;
 }
 
 bool may_be_executed(const EngineState& e, uint64_t va) {
@@ -100,8 +126,8 @@ uint16_t current_asid(const TranslationRegs& regs) {
 }
 
 TlbTable& table_for(EngineState& e, uint16_t asid) {
-  TlbTable* oldest = &e.el0[0];
-  for (TlbTable& table : e.el0) {
+  TlbTable* oldest = &e.world->user[0];
+  for (TlbTable& table : e.world->user) {
     if (table.asid == asid) return table;
     if (table.last_use < oldest->last_use) oldest = &table;
   }
@@ -112,56 +138,61 @@ TlbTable& table_for(EngineState& e, uint16_t asid) {
 }
 
 uint8_t current_mode(const Cpu& cpu) {
-  const bool el1 = cpu.ps.el == 1;
-  const uint64_t sctlr = cpu.sys.mmu.sctlr;
-  const unsigned fpen = cpu.sys.cpacr_el1 >> 20 & 3;  // x0 traps all, 01 traps EL0
-  uint8_t mode = el1 ? kModeEl1 : 0;
-  if (el1 ? (fpen & 1) != 0 : fpen == 3) mode |= kModeFp;
-  if ((sctlr & (kSctlrA | (el1 ? kSctlrEe : kSctlrE0e))) != 0) mode |= kModeSlowData;
-  return mode;
+  const bool privileged = cpu.ps.el != 0;
+  uint8_t mode = privileged ? kModePrivileged : 0;
+  if (fp_trap_el(cpu) == 0) mode |= kModeFp;
+  if ((cpu.sys.mmu.sctlr & (kSctlrA | (privileged ? kSctlrEe : kSctlrE0e))) != 0) {
+    mode |= kModeSlowData;
+  }
+  if (!cpu.has_el2) return mode;
+  if (cpu.ps.el < 2) return mode | kModeUnderEl2;
+  return mode | (has(cpu, kHcrE2h) ? kModeEl2 | kModeE2h : kModeEl2);
+}
+
+// A hypervisor's stage 2 is another world's, as its VMID is. Of one regime a world.
+bool same_world(const TranslationRegs& a, const TranslationRegs& b) {
+  return a.regime == b.regime && a.guest_stage2 == b.guest_stage2 && a.vmid == b.vmid &&
+         a.vttbr == b.vttbr && a.vtcr == b.vtcr;
+}
+
+World& world_for(EngineState& e, const TranslationRegs& now) {
+  World* oldest = &e.worlds[0];
+  for (unsigned i = 0; i < e.world_count; ++i) {
+    World& world = e.worlds[i];
+    if (world.last_use != 0 && same_world(world.seen, now)) return world;
+    if (world.last_use < oldest->last_use) oldest = &world;
+  }
+  each_table(*oldest, [&e](TlbTable& table) {
+    flush(table);
+    table.token = ++e.last_token;
+  });
+  oldest->exec_nonglobal = false;
+  oldest->seen = now;
+  oldest->current_user = nullptr;
+  return *oldest;
 }
 
 uint8_t stage2_fault_status(const Stage2Walk& walk) {
   return walk.ok ? static_cast<uint8_t>(kFscPermission | walk.level) : walk.fsc;
 }
 
-// Stage 1, for both kinds of TLB. False: `result` is the fault.
-bool walk_or_fault(const Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, Stage1Walk& walk,
-                   MmuResult& result) {
-  TableReader reader(*cpu.stage2);
-  walk = walk_stage1(cpu.sys.mmu, va, purpose, el0, reader);
-  if (walk.status == Stage1Walk::Status::kOk) return true;
-  result = MmuResult{};
-  if (walk.status == Stage1Walk::Status::kFault) {
-    result.kind = MmuResult::Kind::kStage1Fault;
-    result.fsc = walk.fsc;
-  } else {
-    result.kind = MmuResult::Kind::kStage2Fault;
-    result.fsc = reader.fsc();
-    result.s1ptw = true;
-    result.ipa = (walk.table_ipa & ~kPageMask) | (va & kPageMask);
-  }
-  return false;
-}
-
 bool user_page(const Cpu& cpu, const Stage1Walk& walk) {
-  if (walk.table_loads == 0) return false;  // MMU off
+  if (walk.table_loads == 0 || cpu.sys.mmu.regime == Regime::kEl2) return false;  // MMU off; no PAN
   if ((cpu.sys.mmu.sctlr & kSctlrEe) != 0) return true;
   return (walk.descriptor[walk.table_loads - 1] >> 6 & 1) != 0;  // AP[1]
 }
 
 }  // namespace
 
-TlbFill tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& result) {
+bool tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& result) {
   EngineState& e = *cpu.engine;
   ++e.stats.tlb_fills;
   Stage1Walk s1;
-  if (!walk_or_fault(cpu, va, purpose, el0, s1, result)) {
-    return result.s1ptw ? TlbFill::kWalkFault : TlbFill::kStage1Fault;
-  }
+  TableReader reader(*cpu.stage2);
+  if (!walk_guest(cpu.sys.mmu, va, purpose, el0, reader, s1, result)) return false;
   const Stage2Walk s2 = cpu.stage2->walk(s1.ipa);
   const uint64_t page = va & ~kPageMask;
-  TlbTable& table = el0 ? *e.current_el0 : e.el1;
+  TlbTable& table = el0 ? *e.world->current_user : e.world->privileged;
   TlbEntry& t = *tlb_slot(table.entries, va);
 
   uint64_t meta =
@@ -191,7 +222,7 @@ TlbFill tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& re
   table.nonglobal |= !s1.global;
   note_large(table, va, s1.page_log2);
   if (!el0 && !cpu.sys.mmu.pan && (meta & kTlbUser) != 0) table.user_no_pan = true;
-  return TlbFill::kFilled;
+  return true;
 }
 
 const uint8_t* tlb_exec(Cpu& cpu, uint64_t page, MmuResult& result) {
@@ -199,7 +230,10 @@ const uint8_t* tlb_exec(Cpu& cpu, uint64_t page, MmuResult& result) {
   ExecEntry& entry = e.exec[page >> kPageLog2 & (EngineState::kExecEntries - 1)];
   if (entry.va_page == page && entry.token == e.token) return entry.host_page;
   Stage1Walk s1;
-  if (!walk_or_fault(cpu, page, WalkFor::kFetch, cpu.ps.el == 0, s1, result)) return nullptr;
+  TableReader reader(*cpu.stage2);
+  if (!walk_guest(cpu.sys.mmu, page, WalkFor::kFetch, cpu.ps.el == 0, reader, s1, result)) {
+    return nullptr;
+  }
   const Stage2Walk s2 = cpu.stage2->walk(s1.ipa);
   if (!s2.ok || !s2.executable) {
     result = MmuResult{};
@@ -209,7 +243,7 @@ const uint8_t* tlb_exec(Cpu& cpu, uint64_t page, MmuResult& result) {
     result.ipa_valid = !s2.ok;
     return nullptr;
   }
-  note_exec(e, page, s1.page_log2, s1.global, cpu.ps.el == 1);
+  note_exec(e, page, s1.page_log2, s1.global, cpu.ps.el != 0);
   entry = {page, e.token, s2.host};
   return s2.host;
 }
@@ -220,23 +254,27 @@ void tlb_flush_all(EngineState& e) {
   renew_tokens(e);
 }
 
-void tlb_flush_asid(EngineState& e, uint16_t asid) {
-  for (TlbTable& table : e.el0) {
-    if (table.asid != asid) continue;
-    flush(table);
-    table.token = ++e.last_token;
-  }
-  if (e.el1.nonglobal) {
-    clear_if(e.el1, [](const TlbEntry& t) { return (t.meta & kTlbGlobal) == 0; });
-    e.el1.nonglobal = false;
-  }
-  if (e.el1_exec_nonglobal) e.el1.token = ++e.last_token;
+void tlb_flush_world(EngineState& e, TlbiTarget target) {
+  ++e.stats.tlb_flushes;
+  each_world(e, target, [](World& world) { each_table(world, flush); });
+  renew_tokens(e);
+}
+
+void tlb_flush_asid(EngineState& e, TlbiTarget target, uint16_t asid) {
+  each_world(e, target, [&e, asid](World& world) {
+    for (TlbTable& table : world.user) {
+      if (table.asid != asid) continue;
+      flush(table);
+      table.token = ++e.last_token;
+    }
+    forget_nonglobal(e, world);
+  });
   e.context_dirty = true;
 }
 
-void tlb_flush_va(EngineState& e, uint64_t va) {
+void tlb_flush_va(EngineState& e, TlbiTarget target, uint64_t va) {
   const uint64_t address = va & kAddressBits;
-  each_table(e, [&](TlbTable& table) {
+  const auto flush_page = [va, address](TlbTable& table) {
     if (!table.used) return;
     TlbEntry& t = *tlb_slot(table.entries, va);
     if (valid(t) && ((page_of(t) ^ address) & kAddressBits & ~kPageMask) == 0) clear(t);
@@ -245,7 +283,8 @@ void tlb_flush_va(EngineState& e, uint64_t va) {
     clear_if(table, [&](const TlbEntry& other) {
       return ((page_of(other) ^ address) & kAddressBits) >> (other.meta & kTlbLog2Mask) == 0;
     });
-  });
+  };
+  each_world(e, target, [&](World& world) { each_table(world, flush_page); });
   if (may_be_executed(e, va)) renew_tokens(e);
 }
 
@@ -276,34 +315,39 @@ void tlb_update_context(Cpu& cpu) {
   EngineState& e = *cpu.engine;
   e.context_dirty = false;
   const TranslationRegs& now = cpu.sys.mmu;
-  const uint64_t sctlr_changes = now.sctlr ^ e.seen.sctlr;
-  if ((sctlr_changes & (kSctlrM | kSctlrWxn | kSctlrEe)) != 0 || now.tcr != e.seen.tcr ||
-      now.mair != e.seen.mair) {
-    tlb_flush_all(e);
-  } else if (sctlr_changes != 0 || cpu.sys.cpacr_el1 != e.seen_cpacr) {
-    renew_tokens(e);  // BlockMode
+  if (cpu.has_el2) {
+    World& world = world_for(e, now);
+    if (&world != e.world) world.last_use = ++e.use_counter;
+    e.world = &world;
   }
-  if (now.pan && !e.seen.pan && e.el1.user_no_pan) {
-    clear_if(e.el1, [](const TlbEntry& t) { return (t.meta & kTlbUser) != 0; });
-    e.el1.user_no_pan = false;
+  World& w = *e.world;
+  if (((now.sctlr ^ w.seen.sctlr) & (kSctlrM | kSctlrWxn | kSctlrEe)) != 0 ||
+      now.tcr != w.seen.tcr || now.mair != w.seen.mair) {
+    ++e.stats.tlb_flushes;
+    each_table(w, flush);
+    renew_tokens(e);
+  }
+  if (now.pan && !w.seen.pan && w.privileged.user_no_pan) {
+    clear_if(w.privileged, [](const TlbEntry& t) { return (t.meta & kTlbUser) != 0; });
+    w.privileged.user_no_pan = false;
   }
   const uint16_t asid = current_asid(now);
-  if (e.current_el0 == nullptr || e.current_el0->asid != asid) {
-    e.current_el0 = &table_for(e, asid);
-    e.current_el0->last_use = ++e.use_counter;
-    if (e.el1.nonglobal) {
-      clear_if(e.el1, [](const TlbEntry& t) { return (t.meta & kTlbGlobal) == 0; });
-      e.el1.nonglobal = false;
-    }
-    if (e.el1_exec_nonglobal) e.el1.token = ++e.last_token;
+  if (w.current_user == nullptr || w.current_user->asid != asid) {
+    w.current_user = &table_for(e, asid);
+    w.current_user->last_use = ++e.use_counter;
+    forget_nonglobal(e, w);
   }
-  TlbTable& table = cpu.ps.el == 0 ? *e.current_el0 : e.el1;
+  TlbTable& table = cpu.ps.el == 0 ? *w.current_user : w.privileged;
+  const uint8_t mode = current_mode(cpu);
+  if (table.mode != mode) {  // blocks of another mode are others
+    table.mode = mode;
+    table.token = ++e.last_token;
+  }
   e.tlb = table.entries;
-  e.tlb_el0 = e.current_el0->entries;
+  e.tlb_el0 = as_el0(cpu, true) ? w.current_user->entries : table.entries;
   e.token = table.token;
-  e.mode = current_mode(cpu);
-  e.seen = now;
-  e.seen_cpacr = cpu.sys.cpacr_el1;
+  e.mode = mode;
+  w.seen = now;
   e.context_dirty = false;
 }
 

@@ -1,6 +1,7 @@
-// The software TLB: one entry a 4 KiB page, direct-mapped, one table for EL1 and one for each of
-// the last few ASIDs at EL0 (also used by LDTR/STTR), so that neither a system call nor a process
-// switch flushes anything.
+// The software TLB: one entry a 4 KiB page, direct-mapped. Of each translation regime ("world":
+// EL1&0 of a VMID, EL2, EL2&0) one table for its privileged level and one for each of the last few
+// ASIDs at EL0 (also used by LDTR/STTR), so that neither a system call nor a process switch flushes
+// anything, nor a hypervisor's to its guest.
 #ifndef TRAPLINE_VMM_SOFT_ENGINE_TLB_H_
 #define TRAPLINE_VMM_SOFT_ENGINE_TLB_H_
 
@@ -45,8 +46,9 @@ struct TlbTable {
   uint16_t asid = 0;
   bool used = false;
   bool nonglobal = false;    // holds nG entries
-  bool user_no_pan = false;  // EL1 only: holds entries that PAN would refuse
+  bool user_no_pan = false;  // privileged only: holds entries that PAN would refuse
   bool huge = false;         // holds parts of pages of more than 2 MiB
+  uint8_t mode = 0;          // BlockMode of the blocks of `token`
   uint64_t token = 0;        // of blocks executed with this table
   uint64_t last_use = 0;
   // Of parts of pages between those and 4 KiB: the 2 MiB regions that they are in, a bit each, by
@@ -54,6 +56,17 @@ struct TlbTable {
   static constexpr unsigned kRegionLog2 = 21, kRegions = 4096;
   uint64_t large[kRegions / 64] = {};
 };
+
+struct World {
+  TlbTable privileged;
+  TlbTable user[kTlbContexts];
+  TlbTable* current_user = nullptr;
+  bool exec_nonglobal = false;  // the privileged level executed nG pages
+  TranslationRegs seen;         // what the tables were made under
+  uint64_t last_use = 0;
+};
+// Where there is EL2; else there is one.
+inline constexpr unsigned kWorlds = 6;
 
 // Of the page, whatever else the low bits say.
 inline bool tag_known(uint64_t tag, uint64_t page) {
@@ -64,17 +77,18 @@ inline TlbEntry* tlb_slot(TlbEntry* table, uint64_t va) {
 }
 
 // Walks for `va` and enters what was found into the table of `el0`. kFilled: the tag for `purpose`
-// is set, possibly with kTlbSlow or kTlbIo. Otherwise `result` holds the fault.
-enum class TlbFill : uint8_t { kFilled, kStage1Fault, kWalkFault };
-TlbFill tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& result);
+// is set, possibly with kTlbSlow or kTlbIo. False: `result` is the fault.
+bool tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& result);
 
 // The host page that instructions at `page` (a canonical VA page) are fetched from; null on a
 // fault, described by `result`.
 const uint8_t* tlb_exec(Cpu& cpu, uint64_t page, MmuResult& result);
 
+// Everything, and what a TLBI names.
 void tlb_flush_all(EngineState& e);
-void tlb_flush_asid(EngineState& e, uint16_t asid);
-void tlb_flush_va(EngineState& e, uint64_t va);
+void tlb_flush_world(EngineState& e, TlbiTarget target);
+void tlb_flush_asid(EngineState& e, TlbiTarget target, uint16_t asid);
+void tlb_flush_va(EngineState& e, TlbiTarget target, uint64_t va);
 void tlb_flush_ipa(EngineState& e, uint64_t ipa, uint64_t size);
 // Sends writes to the host page to the slow path.
 void tlb_demote(EngineState& e, const uint8_t* host_page);

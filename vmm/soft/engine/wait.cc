@@ -107,9 +107,7 @@ void raise_attention(Cpu& cpu, uint32_t bits) {
 
 // An interrupt that PSTATE masks ends a WFI, but not a WFE (D1.6.1).
 bool event_pending(const Cpu& cpu) {
-  uint32_t wanted = Cpu::kEvent;
-  if ((cpu.ps.daif & 2) == 0) wanted |= Cpu::kIrq;
-  if ((cpu.ps.daif & 1) == 0) wanted |= Cpu::kFiq;
+  const uint32_t wanted = Cpu::kEvent | cpu.interrupt_bits[cpu.ps.daif & 3];
   return cpu.event || (cpu.attention.load(std::memory_order_seq_cst) & wanted) != 0 ||
          monitor_lost(cpu);
 }
@@ -120,27 +118,28 @@ void clear_event(Cpu& cpu) {
   if (monitor_lost(cpu)) cpu.monitor.valid = false;
 }
 
-void SoftVcpu::set_irq(bool level) {
+namespace {
+
+void set_line(Cpu& cpu, uint32_t bit, bool level) {
   if (level) {
-    raise_attention(cpu_, Cpu::kIrq);
+    raise_attention(cpu, bit);
   } else {
-    cpu_.attention.fetch_and(~uint32_t{Cpu::kIrq}, std::memory_order_seq_cst);
+    cpu.attention.fetch_and(~bit, std::memory_order_seq_cst);
   }
 }
 
-void SoftVcpu::set_fiq(bool level) {
-  if (level) {
-    raise_attention(cpu_, Cpu::kFiq);
-  } else {
-    cpu_.attention.fetch_and(~uint32_t{Cpu::kFiq}, std::memory_order_seq_cst);
-  }
-}
+}  // namespace
+
+void SoftVcpu::set_irq(bool level) { set_line(cpu_, Cpu::kIrq, level); }
+void SoftVcpu::set_fiq(bool level) { set_line(cpu_, Cpu::kFiq, level); }
+void SoftVcpu::set_virq(bool level) { set_line(cpu_, Cpu::kVirq, level); }
+void SoftVcpu::set_vfiq(bool level) { set_line(cpu_, Cpu::kVfiq, level); }
 
 void SoftVcpu::kick() { raise_attention(cpu_, Cpu::kKick); }
 
 // A look between `sleeping = 1` and the sleep, among others; see raise_attention().
 bool SoftVcpu::wakeup_pending() {
-  return (cpu_.attention.load(std::memory_order_seq_cst) & (Cpu::kIrq | Cpu::kFiq)) != 0;
+  return (cpu_.attention.load(std::memory_order_seq_cst) & cpu_.wake_bits) != 0;
 }
 
 bool SoftVcpu::event_pending() { return soft::event_pending(cpu_); }

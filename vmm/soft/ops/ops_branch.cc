@@ -180,6 +180,38 @@ TL_OP(op_hvc) {
   std::atomic_thread_fence(std::memory_order_acquire);
   TL_FOLLOW(next, leave_next);
 }
+// Where the guest has an EL2. HCR_EL2.HCD: UNDEFINED, as it is at EL2 without EL3's SCR_EL3.HCE.
+TL_OP(op_hvc_to_el2) {
+  suspend_at(cpu, op, icount, e);
+  if (has(*cpu, kHcrHcd)) {
+    raise(cpu, e, Ec::kUnknown, 0);
+    return;
+  }
+  retire_one(cpu, e);
+  step_advance(*cpu);
+  trap_to_el2(*cpu, Ec::kHvc64, op->word, cpu->pc + 4);
+  note_exception(*cpu, *e);
+  e->leave = Leave::kException;
+}
+// There: PSCI's conduit, unless HCR_EL2.TSC traps it, which comes first.
+TL_OP(op_smc) {
+  suspend_at(cpu, op, icount, e);
+  if (under_hypervisor(*cpu) && has(*cpu, kHcrTsc)) {
+    trap_to_el2(*cpu, Ec::kSmc64, op->word, cpu->pc);
+    note_exception(*cpu, *e);
+    e->leave = Leave::kException;
+    return;
+  }
+  Exit& exit = cpu->exit;
+  exit = Exit{};
+  exit.kind = ExitKind::kHvc;
+  exit.vcpu = static_cast<uint8_t>(cpu->index);
+  exit.pc = cpu->pc;
+  exit.esr = make_esr(Ec::kSmc64, op->word);
+  exit.valid_mask = Exit::kEsr;
+  e->context_dirty = true;
+  e->leave = Leave::kExit;
+}
 TL_OP(op_brk) {
   suspend_at(cpu, op, icount, e);
   raise(cpu, e, Ec::kBrk, op->word);
@@ -214,14 +246,17 @@ Handler cbz_handler(bool sf, bool nonzero) {
 
 Predecoded exception_generation(uint32_t word, PredecodeContext& context, Op& op) {
   unsigned opc = bits(word, 23, 21), op2 = bits(word, 4, 2), ll = bits(word, 1, 0);
+  const bool el2 = (context.mode & (kModeEl2 | kModeUnderEl2)) != 0;
   op.word = bits(word, 20, 5);
   if (op2 == 0 && opc == 0 && ll == 1) {
     op.fn = op_svc;
-  } else if (op2 == 0 && opc == 0 && ll == 2 && (context.mode & kModeEl1) != 0) {
-    op.fn = op_hvc;
+  } else if (op2 == 0 && opc == 0 && ll == 2 && (context.mode & kModePrivileged) != 0) {
+    op.fn = el2 ? op_hvc_to_el2 : op_hvc;
+  } else if (op2 == 0 && opc == 0 && ll == 3 && (context.mode & kModePrivileged) != 0 && el2) {
+    op.fn = op_smc;
   } else if (op2 == 0 && opc == 1 && ll == 0) {
     op.fn = op_brk;
-  } else {  // SMC without EL3, HLT without a halting debugger, DCPS, unallocated
+  } else {  // SMC without EL2 and EL3, HLT without a halting debugger, DCPS, unallocated
     return predecode_undefined(word, op);
   }
   return op.fn == op_hvc ? Predecoded::kLinks : Predecoded::kEnd;
@@ -241,7 +276,7 @@ Predecoded branch_register(uint32_t word, PredecodeContext& context, Op& op) {
       op.fn = op_blr;
       return Predecoded::kEnd;
     case 4:
-      if (op.n != 31 || (context.mode & kModeEl1) == 0) break;
+      if (op.n != 31 || (context.mode & kModePrivileged) == 0) break;
       op.fn = op_eret;
       return Predecoded::kEnd;
   }

@@ -79,8 +79,10 @@ TL_OP(op_zero_block) {
   for (int i = 0; i < 8; ++i) __atomic_store_n(host + i, 0, kRamStore);
   TL_NEXT;
 }
-TL_OP(op_zero_block_el0) {
-  if (TL_UNLIKELY((cpu->sys.mmu.sctlr >> 14 & 1) == 0)) TL_GOTO(op_system);  // SCTLR_EL1.DZE
+TL_OP(op_zero_block_checked) {
+  // SCTLR_ELx.DZE at EL0; HCR_EL2.TDZ.
+  if (TL_UNLIKELY(cpu->ps.el == 0 && (cpu->sys.mmu.sctlr >> 14 & 1) == 0)) TL_GOTO(op_system);
+  if (TL_UNLIKELY(under_hypervisor(*cpu) && has(*cpu, kHcrTdz))) TL_GOTO(op_system);
   TL_GOTO(op_zero_block);
 }
 
@@ -303,7 +305,9 @@ Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op) {
   if ((word & 0xfff00000) == 0xd5000000) {  // DC ZVA
     op.n = slot_zr(bits(word, 4, 0));
     op.word = word;  // of the trap
-    op.fn = (context.mode & kModeEl1) != 0 ? op_zero_block : op_zero_block_el0;
+    op.fn = (context.mode & (kModePrivileged | kModeUnderEl2)) == kModePrivileged
+                ? op_zero_block
+                : op_zero_block_checked;
     return Predecoded::kNext;
   }
   if ((context.mode & kModeSlowData) == 0) {

@@ -1,5 +1,7 @@
 // "System" instructions that the engine does by itself: hints, barriers and the registers that
 // programs touch all the time. The rest goes to execute_system().
+#include "vmm/memory/walk_inl.h"
+#include "vmm/soft/el2.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/machine.h"
 #include "vmm/soft/ops/ops_common.h"
@@ -95,10 +97,15 @@ void wait_exit(Cpu* cpu, EngineState* e, ExitKind kind) {
   step_advance(*cpu);
   e->leave = Leave::kExit;
 }
-// SCTLR_EL1.nTWI, nTWE clear: EL0 may not wait (D17.2.118).
-bool wait_trapped(Cpu* cpu, EngineState* e, unsigned sctlr_bit, uint32_t iss) {
-  if (cpu->ps.el != 0 || (cpu->sys.mmu.sctlr >> sctlr_bit & 1) != 0) return false;
-  take_sync(*cpu, Ec::kWfx, 0x01e00000 | iss, cpu->pc);
+// SCTLR_ELx.nTWI, nTWE clear: EL0 may not wait (D17.2.118). HCR_EL2.TWI, TWE: nor EL1.
+bool wait_trapped(Cpu* cpu, EngineState* e, uint64_t sctlr_bit, Hcr hcr_bit, uint32_t iss) {
+  if (cpu->ps.el == 0 && (cpu->sys.mmu.sctlr & sctlr_bit) == 0) {
+    take_sync(*cpu, Ec::kWfx, 0x01e00000 | iss, cpu->pc);
+  } else if (under_hypervisor(*cpu) && has(*cpu, hcr_bit)) {
+    trap_to_el2(*cpu, Ec::kWfx, 0x01e00000 | iss, cpu->pc);
+  } else {
+    return false;
+  }
   note_exception(*cpu, *e);
   e->leave = Leave::kException;
   return true;
@@ -112,9 +119,9 @@ bool wait_trapped(Cpu* cpu, EngineState* e, unsigned sctlr_bit, uint32_t iss) {
   } while (0)
 
 TL_OP(op_wfi) {
-  if ((cpu->attention.load() & (Cpu::kIrq | Cpu::kFiq)) != 0) TL_NEXT_AFTER_LOOK;
+  if ((cpu->attention.load() & cpu->wake_bits) != 0) TL_NEXT_AFTER_LOOK;
   suspend_at(cpu, op, icount, e);
-  if (!wait_trapped(cpu, e, 16, 0)) wait_exit(cpu, e, ExitKind::kWfi);
+  if (!wait_trapped(cpu, e, kSctlrNtwi, kHcrTwi, 0)) wait_exit(cpu, e, ExitKind::kWfi);
 }
 TL_OP(op_wfe) {
   if (event_pending(*cpu)) {
@@ -122,7 +129,7 @@ TL_OP(op_wfe) {
     TL_NEXT_AFTER_LOOK;
   }
   suspend_at(cpu, op, icount, e);
-  if (!wait_trapped(cpu, e, 18, 1)) wait_exit(cpu, e, ExitKind::kWfe);
+  if (!wait_trapped(cpu, e, kSctlrNtwe, kHcrTwe, 1)) wait_exit(cpu, e, ExitKind::kWfe);
 }
 [[gnu::noinline]] void send_event(Cpu* self) {
   for (Cpu* each : self->shared->cpus) raise_attention(*each, Cpu::kEvent);
@@ -155,6 +162,16 @@ TL_OP(op_mrs_field) {
 template <auto kField>
 TL_OP(op_msr_field) {
   cpu->sys.*kField = cpu->r.x[op->n];
+  TL_NEXT;
+}
+template <auto kField>
+TL_OP(op_mrs_el2) {
+  cpu->r.x[op->d] = cpu->sys.el2.*kField;
+  TL_NEXT;
+}
+template <auto kField>
+TL_OP(op_msr_el2) {
+  cpu->sys.el2.*kField = cpu->r.x[op->n];
   TL_NEXT;
 }
 TL_OP(op_mrs_const) {
@@ -207,8 +224,8 @@ TL_OP(op_msr_sp_el0) {
   TL_NEXT;
 }
 
-// A register that a device answers for (ICC_*, the timers), at EL1, where nothing else can be wrong
-// with the access: execute_system()'s exit, written in place.
+// A register that a device answers for (ICC_*, the timers), at the highest level, where nothing
+// else can be wrong with the access: execute_system()'s exit, written in place.
 TL_OP(op_device_register) {
   suspend_at(cpu, op, icount, e);
   const uint32_t word = op->word;
@@ -282,9 +299,73 @@ constexpr SysregId kNzcv = sysreg_id(3, 3, 4, 2, 0), kDaif = sysreg_id(3, 3, 4, 
                    kTpidrEl1 = sysreg_id(3, 0, 13, 0, 4), kSpEl0 = sysreg_id(3, 0, 4, 1, 0),
                    kCurrentEl = sysreg_id(3, 0, 4, 2, 2), kCntvct = sysreg_id(3, 3, 14, 0, 2),
                    kElrEl1 = sysreg_id(3, 0, 4, 0, 1), kSpsrEl1 = sysreg_id(3, 0, 4, 0, 0),
-                   kEsrEl1 = sysreg_id(3, 0, 5, 2, 0), kFarEl1 = sysreg_id(3, 0, 6, 0, 0);
+                   kEsrEl1 = sysreg_id(3, 0, 5, 2, 0), kFarEl1 = sysreg_id(3, 0, 6, 0, 0),
+                   kElrEl2 = sysreg_id(3, 4, 4, 0, 1), kSpsrEl2 = sysreg_id(3, 4, 4, 0, 0),
+                   kEsrEl2 = sysreg_id(3, 4, 5, 2, 0), kFarEl2 = sysreg_id(3, 4, 6, 0, 0),
+                   kTpidrEl2 = sysreg_id(3, 4, 13, 0, 2);
 
-Handler read_handler(SysregId id, bool el1, bool fp, Op& op) {
+// With E2H the exception registers of EL1 are, by name, EL2's.
+SysregId named_at_el2(SysregId id, uint8_t mode) {
+  if ((mode & kModeE2h) == 0) return id;
+  switch (id) {
+    case kElrEl1:
+      return kElrEl2;
+    case kSpsrEl1:
+      return kSpsrEl2;
+    case kEsrEl1:
+      return kEsrEl2;
+    case kFarEl1:
+      return kFarEl2;
+    default:
+      return id;
+  }
+}
+
+// What EL2 does often. The registers of EL1 it goes to by the table.
+Handler read_handler_el2(SysregId id, uint8_t mode, Op& op) {
+  switch (named_at_el2(id, mode)) {
+    case kDaif:
+      return op_mrs_daif;
+    case kSpEl0:
+      return op_mrs_sp_el0;
+    case kTpidrEl1:
+      return op_mrs_field<&SystemRegisters::tpidr_el1>;
+    case kTpidrEl2:
+      return op_mrs_el2<&El2Registers::tpidr>;
+    case kElrEl2:
+      return op_mrs_el2<&El2Registers::elr>;
+    case kSpsrEl2:
+      return op_mrs_el2<&El2Registers::spsr>;
+    case kEsrEl2:
+      return op_mrs_el2<&El2Registers::esr>;
+    case kFarEl2:
+      return op_mrs_el2<&El2Registers::far>;
+    case kCurrentEl:
+      op.word = 2 << 2;
+      return op_mrs_const;
+  }
+  return op_system;
+}
+Handler write_handler_el2(SysregId id, uint8_t mode) {
+  switch (named_at_el2(id, mode)) {
+    case kDaif:
+      return op_msr_daif;
+    case kSpEl0:
+      return op_msr_sp_el0;
+    case kTpidrEl1:
+      return op_msr_field<&SystemRegisters::tpidr_el1>;
+    case kTpidrroEl0:
+      return op_msr_field<&SystemRegisters::tpidrro_el0>;
+    case kTpidrEl2:
+      return op_msr_el2<&El2Registers::tpidr>;
+    case kElrEl2:
+      return op_msr_el2<&El2Registers::elr>;
+  }
+  return op_system;
+}
+
+Handler read_handler(SysregId id, uint8_t mode, Op& op) {
+  const bool fp = (mode & kModeFp) != 0;
   switch (id) {
     case kNzcv:
       return op_mrs_nzcv;
@@ -296,10 +377,12 @@ Handler read_handler(SysregId id, bool el1, bool fp, Op& op) {
       return op_mrs_field<&SystemRegisters::tpidr_el0>;
     case kTpidrroEl0:
       return op_mrs_field<&SystemRegisters::tpidrro_el0>;
-    case kCntvct:
-      return op_mrs_cntvct;
+    case kCntvct:  // which EL2 gives an offset
+      return (mode & (kModeEl2 | kModeUnderEl2)) == 0 ? op_mrs_cntvct : op_system;
   }
-  if (!el1) return op_system;
+  if ((mode & kModePrivileged) == 0) return op_system;
+  if ((mode & kModeEl2) != 0) return read_handler_el2(id, mode, op);
+  if ((mode & kModeUnderEl2) != 0 && (id == kEsrEl1 || id == kFarEl1)) return op_system;  // TRVM
   switch (id) {
     case kDaif:
       return op_mrs_daif;
@@ -322,7 +405,8 @@ Handler read_handler(SysregId id, bool el1, bool fp, Op& op) {
   return op_system;
 }
 
-Handler write_handler(SysregId id, bool el1, bool fp) {
+Handler write_handler(SysregId id, uint8_t mode) {
+  const bool fp = (mode & kModeFp) != 0;
   switch (id) {
     case kNzcv:
       return op_msr_nzcv;
@@ -333,7 +417,8 @@ Handler write_handler(SysregId id, bool el1, bool fp) {
     case kTpidrEl0:
       return op_msr_field<&SystemRegisters::tpidr_el0>;
   }
-  if (!el1) return op_system;
+  if ((mode & kModePrivileged) == 0) return op_system;
+  if ((mode & kModeEl2) != 0) return write_handler_el2(id, mode);
   switch (id) {
     case kDaif:
       return op_msr_daif;
@@ -366,9 +451,9 @@ TL_OP(op_undefined) {
   note_exception(*cpu, *e);
   e->leave = Leave::kException;
 }
-TL_OP(op_fp_disabled) {  // CV = 1, COND = 0xe
+TL_OP(op_fp_disabled) {
   suspend_at(cpu, op, icount, e);
-  take_sync(*cpu, Ec::kFpAccess, 0x01e00000, cpu->pc);
+  take_fp_trap(*cpu);
   note_exception(*cpu, *e);
   e->leave = Leave::kException;
 }
@@ -379,9 +464,19 @@ Predecoded predecode_undefined(uint32_t word, Op& op) {
   return Predecoded::kEnd;
 }
 
+// A device's register that the access reaches whatever else is set: at EL1 without EL2, and of the
+// GIC at EL2. (Under E2H the timers' names are others'.)
+bool reaches_device(SysregId id, bool read, uint8_t mode) {
+  if ((mode & (kModePrivileged | kModeUnderEl2)) != kModePrivileged) return false;
+  const SysregRow* row = find_sysreg(id);
+  if (row == nullptr || row->effect != SysregEffect::kDevice || row->offset >= 0) return false;
+  if ((mode & kModeEl2) == 0) return (row->access & (read ? kEl1Read : kEl1Write)) != 0;
+  const bool of_gic = (id >> 7 & 15) == 12;
+  return of_gic && (row->access & (read ? kEl1Read | kEl2Read : kEl1Write | kEl2Write)) != 0;
+}
+
 Predecoded predecode_system(uint32_t word, PredecodeContext& context, Op& op) {
-  bool read = word >> 21 & 1, el1 = (context.mode & kModeEl1) != 0;
-  bool fp = (context.mode & kModeFp) != 0;
+  const bool read = word >> 21 & 1, privileged = (context.mode & kModePrivileged) != 0;
   unsigned op0 = bits(word, 20, 19), op1 = bits(word, 18, 16), crn = bits(word, 15, 12),
            crm = bits(word, 11, 8), op2 = bits(word, 7, 5);
   op.word = word;
@@ -389,20 +484,14 @@ Predecoded predecode_system(uint32_t word, PredecodeContext& context, Op& op) {
     SysregId id = sysreg_id(op0, op1, crn, crm, op2);
     op.d = slot_zr_dest(bits(word, 4, 0));
     op.n = slot_zr(bits(word, 4, 0));
-    op.fn = read ? read_handler(id, el1, fp, op) : write_handler(id, el1, fp);
-    if (op.fn == op_system && el1) {
-      const SysregRow* row = find_sysreg(id);
-      if (row != nullptr && row->effect == SysregEffect::kDevice &&
-          (row->access & (read ? kEl1Read : kEl1Write)) != 0 && row->gate != SysregGate::kFpen) {
-        op.fn = op_device_register;
-      }
-    }
+    op.fn = read ? read_handler(id, context.mode, op) : write_handler(id, context.mode);
+    if (op.fn == op_system && reaches_device(id, read, context.mode)) op.fn = op_device_register;
     return Predecoded::kNext;
   }
   if (op0 == 0 && !read && op1 == 3 && bits(word, 4, 0) == 31) {
     if (crn == 2) return hint(word, op);
     if (crn == 3) return barrier(word, op);
-    if (crn == 4 && el1 && (op2 == 6 || op2 == 7)) {  // DAIFSet, DAIFClr
+    if (crn == 4 && privileged && (op2 == 6 || op2 == 7)) {  // DAIFSet, DAIFClr
       op.m = static_cast<uint8_t>(crm);
       op.fn = op2 == 6 ? op_daifset : op_daifclr;
       return Predecoded::kNext;
