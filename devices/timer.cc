@@ -3,7 +3,7 @@
 namespace trapline {
 namespace {
 
-constexpr uint32_t kStateVersion = 1;
+constexpr uint32_t kStateVersion = 2;
 
 constexpr SysregId kCntfrq = sysreg_id(3, 3, 14, 0, 0);
 constexpr SysregId kCntpct = sysreg_id(3, 3, 14, 0, 1);
@@ -14,6 +14,13 @@ constexpr SysregId kCntpCval = sysreg_id(3, 3, 14, 2, 2);
 constexpr SysregId kCntvTval = sysreg_id(3, 3, 14, 3, 0);
 constexpr SysregId kCntvCtl = sysreg_id(3, 3, 14, 3, 1);
 constexpr SysregId kCntvCval = sysreg_id(3, 3, 14, 3, 2);
+constexpr SysregId kCntvoff = sysreg_id(3, 4, 14, 0, 3);
+constexpr SysregId kCnthpTval = sysreg_id(3, 4, 14, 2, 0);
+constexpr SysregId kCnthpCtl = sysreg_id(3, 4, 14, 2, 1);
+constexpr SysregId kCnthpCval = sysreg_id(3, 4, 14, 2, 2);
+constexpr SysregId kCnthvTval = sysreg_id(3, 4, 14, 3, 0);
+constexpr SysregId kCnthvCtl = sysreg_id(3, 4, 14, 3, 1);
+constexpr SysregId kCnthvCval = sysreg_id(3, 4, 14, 3, 2);
 
 constexpr uint64_t with_half(uint64_t old, unsigned half, uint32_t value) {
   const unsigned shift = half * 32;
@@ -222,35 +229,62 @@ void GenericTimer::publish_due(unsigned cpu, std::atomic<uint64_t>* virtual_due,
   cpus_[cpu].physical.publish_due(physical_due);
 }
 
-bool GenericTimer::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
-  if (vcpu >= cpus_.size()) return false;
+void GenericTimer::connect_el2(unsigned cpu, IrqLine* virtual_line, IrqLine* physical_line) {
+  cpus_[cpu].el2_virtual.connect(virtual_line);
+  cpus_[cpu].el2_physical.connect(physical_line);
+}
+
+CompareTimer* GenericTimer::find(SysregId id, unsigned vcpu) {
   Cpu& cpu = cpus_[vcpu];
   switch (id) {
-    case kCntvCtl:
-      value = cpu.virt.control();
-      return true;
-    case kCntvCval:
-      value = cpu.virt.compare();
-      return true;
-    case kCntvTval:
-      value = cpu.virt.remaining();
-      return true;
-    case kCntpCtl:
-      value = cpu.physical.control();
-      return true;
-    case kCntpCval:
-      value = cpu.physical.compare();
-      return true;
     case kCntpTval:
-      value = cpu.physical.remaining();
-      return true;
-    case kCntvct:  // CNTVOFF is 0: both are the counter, and show either condition
+    case kCntpCtl:
+    case kCntpCval:
+      return &cpu.physical;
+    case kCntvTval:
+    case kCntvCtl:
+    case kCntvCval:
+      return &cpu.virt;
+    case kCnthpTval:
+    case kCnthpCtl:
+    case kCnthpCval:
+      return &cpu.el2_physical;
+    case kCnthvTval:
+    case kCnthvCtl:
+    case kCnthvCval:
+      return &cpu.el2_virtual;
+    default:
+      return nullptr;
+  }
+}
+
+namespace {
+
+enum TimerRegister : unsigned { kTval = 0, kCtl = 1, kCval = 2 };  // op2 of all of them
+
+}  // namespace
+
+bool GenericTimer::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
+  if (vcpu >= cpus_.size()) return false;
+  if (CompareTimer* timer = find(id, vcpu)) {
+    const unsigned which = id & 7;
+    value = which == kCtl    ? timer->control()
+            : which == kCval ? timer->compare()
+                             : timer->remaining();
+    return true;
+  }
+  Cpu& cpu = cpus_[vcpu];
+  switch (id) {
+    case kCntvct:  // without EL2 CNTVOFF is 0: both are the counter, and show either condition
     case kCntpct:
       value = cpu.virt.count();
       cpu.physical.look();
       return true;
     case kCntfrq:
       value = Clock::kFrequency;
+      return true;
+    case kCntvoff:
+      value = cpu.virt.offset();
       return true;
     default:
       return false;
@@ -259,29 +293,27 @@ bool GenericTimer::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
 
 bool GenericTimer::sysreg_write(SysregId id, unsigned vcpu, uint64_t value) {
   if (vcpu >= cpus_.size()) return false;
-  Cpu& cpu = cpus_[vcpu];
+  if (CompareTimer* timer = find(id, vcpu)) {
+    switch (id & 7) {
+      case kCtl:
+        timer->set_control(static_cast<uint32_t>(value));
+        break;
+      case kCval:
+        timer->set_compare(value);
+        break;
+      default:
+        timer->set_remaining(static_cast<uint32_t>(value));
+        break;
+    }
+    return true;
+  }
   switch (id) {
-    case kCntvCtl:
-      cpu.virt.set_control(static_cast<uint32_t>(value));
-      return true;
-    case kCntvCval:
-      cpu.virt.set_compare(value);
-      return true;
-    case kCntvTval:
-      cpu.virt.set_remaining(static_cast<uint32_t>(value));
-      return true;
-    case kCntpCtl:
-      cpu.physical.set_control(static_cast<uint32_t>(value));
-      return true;
-    case kCntpCval:
-      cpu.physical.set_compare(value);
-      return true;
-    case kCntpTval:
-      cpu.physical.set_remaining(static_cast<uint32_t>(value));
+    case kCntvoff:
+      cpus_[vcpu].virt.set_offset(value);
       return true;
     case kCntfrq:
-      // Writable at the highest EL, which is EL1 here. It never changes the counter's rate
-      // (D11.1.2), and what it reads as is fixed.
+      // Writable at the highest EL. It never changes the counter's rate (D11.1.2), and what it
+      // reads as is fixed.
       return true;
     default:
       return false;
@@ -308,6 +340,20 @@ std::string_view GenericTimer::register_name(SysregId id) const {
       return "CNTV_CTL_EL0";
     case kCntvCval:
       return "CNTV_CVAL_EL0";
+    case kCntvoff:
+      return "CNTVOFF_EL2";
+    case kCnthpTval:
+      return "CNTHP_TVAL_EL2";
+    case kCnthpCtl:
+      return "CNTHP_CTL_EL2";
+    case kCnthpCval:
+      return "CNTHP_CVAL_EL2";
+    case kCnthvTval:
+      return "CNTHV_TVAL_EL2";
+    case kCnthvCtl:
+      return "CNTHV_CTL_EL2";
+    case kCnthvCval:
+      return "CNTHV_CVAL_EL2";
     default:
       return {};
   }
@@ -318,23 +364,23 @@ void GenericTimer::reset() {
 }
 
 void GenericTimer::reset_cpu(unsigned cpu) {
-  cpus_[cpu].physical.reset();
-  cpus_[cpu].virt.reset();
+  for (CompareTimer* timer : all(cpus_[cpu])) timer->reset();
 }
 
 void GenericTimer::save(StateWriter& out) const {
   out.put(kStateVersion);
   out.put(static_cast<uint32_t>(cpus_.size()));
   for (const Cpu& cpu : cpus_) {
-    cpu.physical.save(out);
-    cpu.virt.save(out);
+    for (const CompareTimer* timer : all(cpu)) timer->save(out);
   }
 }
 
 bool GenericTimer::load(StateReader& in) {
   if (in.get<uint32_t>() != kStateVersion || in.get<uint32_t>() != cpus_.size()) return false;
   for (Cpu& cpu : cpus_) {
-    if (!cpu.physical.load(in) || !cpu.virt.load(in)) return false;
+    for (CompareTimer* timer : all(cpu)) {
+      if (!timer->load(in)) return false;
+    }
   }
   return true;
 }

@@ -3,6 +3,7 @@
 #ifndef TRAPLINE_DEVICES_TIMER_H_
 #define TRAPLINE_DEVICES_TIMER_H_
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -79,15 +80,18 @@ class CompareTimer {
   uint64_t offset_ = 0;
 };
 
-// CNTP_*_EL0 and CNTV_*_EL0 of every CPU; CNTVOFF is 0. CNTVCT, CNTPCT and CNTFRQ are answered too
-// for a backend that lets them exit; one that does not asks for them once a timer is due.
+// CNTP_*_EL0, CNTV_*_EL0, CNTHP_*_EL2, CNTHV_*_EL2 and CNTVOFF_EL2 of every CPU. CNTVCT, CNTPCT and
+// CNTFRQ are answered too for a backend that lets them exit; one that does not asks for them once a
+// timer is due. A backend with EL2 subtracts CNTVOFF_EL2 itself, for which ELs see it differs.
 class GenericTimer final : public SysregDevice {
  public:
   GenericTimer(Clock& clock, unsigned num_cpus);
 
   // At assembly: PPIs 27 and 30 of that CPU.
   void connect(unsigned cpu, IrqLine* virtual_line, IrqLine* physical_line);
-  // At assembly, optional: see CompareTimer::publish_due().
+  // The same, where there is EL2: PPIs 28 and 26.
+  void connect_el2(unsigned cpu, IrqLine* virtual_line, IrqLine* physical_line);
+  // At assembly, optional: see CompareTimer::publish_due(). Of the timers of EL1.
   void publish_due(unsigned cpu, std::atomic<uint64_t>* virtual_due,
                    std::atomic<uint64_t>* physical_due);
 
@@ -102,10 +106,21 @@ class GenericTimer final : public SysregDevice {
 
  private:
   struct Cpu {
-    explicit Cpu(Clock& clock) : physical(clock), virt(clock) {}
+    explicit Cpu(Clock& clock)
+        : physical(clock), virt(clock), el2_physical(clock), el2_virtual(clock) {}
     CompareTimer physical;
     CompareTimer virt;
+    CompareTimer el2_physical;
+    CompareTimer el2_virtual;
   };
+  static std::array<CompareTimer*, 4> all(Cpu& cpu) {
+    return {&cpu.physical, &cpu.virt, &cpu.el2_physical, &cpu.el2_virtual};
+  }
+  static std::array<const CompareTimer*, 4> all(const Cpu& cpu) {
+    return {&cpu.physical, &cpu.virt, &cpu.el2_physical, &cpu.el2_virtual};
+  }
+  CompareTimer* find(SysregId id, unsigned vcpu);  // null: not a register of one timer
+
   std::deque<Cpu> cpus_;
 };
 

@@ -15,6 +15,7 @@ _trapline() {
       --backend) words='soft' ;;
       --clock) words='host icount' ;;
       --decoder) words='native capstone' ;;
+      --el2) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;
       --flash) words='mapped trapped' ;;
       --icache) words='off rewalk recheck protect' ;;
       --isv) words='auto never' ;;
@@ -23,7 +24,7 @@ _trapline() {
       --append | --cpus | --gdb | --max-insns | --memory | --name | --profile-stacks | --stats-every | \
         --translate-after) return ;;
       *)
-        words='--append --backend --clock --cpus --decoder --disk --dump-dtb --firmware --flash --gdb
+        words='--append --backend --clock --cpus --decoder --disk --dump-dtb --el2 --firmware --flash --gdb
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
                --metrics --name --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
                --stats-every --symbols --translate-after --vars --virtio --virtio-console'

@@ -102,10 +102,10 @@ void chosen(Writer& writer, const DeviceTreeInput& in) {
   if (!in.kaslr_seed.empty()) node.bytes("kaslr-seed", in.kaslr_seed.data(), in.kaslr_seed.size());
 }
 
-void psci(Writer& writer) {
+void psci(Writer& writer, const Options& options) {
   Writer::Node node(writer, "psci");
   node.texts("compatible", {"arm,psci-1.0", "arm,psci-0.2", "arm,psci"});
-  node.text("method", "hvc");
+  node.text("method", options.el2.on ? "smc" : "hvc");
   node.cells("cpu_suspend", {0xc4000001});
   node.cells("cpu_off", {0x84000002});
   node.cells("cpu_on", {0xc4000003});
@@ -125,15 +125,20 @@ void cpus(Writer& writer, const Options& options) {
   }
 }
 
-void timers(Writer& writer) {
+void timers(Writer& writer, const Options& options) {
   {
     Writer::Node node(writer, "timer");
     node.texts("compatible", {"arm,armv8-timer", "arm,armv7-timer"});
     node.empty("always-on");
-    node.cells("interrupts",
-               {kPpi, platform::kTimerSecurePpi, kLevelHigh, kPpi, platform::kTimerNonSecurePpi,
-                kLevelHigh, kPpi, platform::kTimerVirtualPpi, kLevelHigh, kPpi,
-                platform::kTimerHypPpi, kLevelHigh});
+    std::vector<uint32_t> interrupts;
+    for (const uint32_t ppi : {platform::kTimerSecurePpi, platform::kTimerNonSecurePpi,
+                               platform::kTimerVirtualPpi, platform::kTimerHypPpi}) {
+      interrupts.insert(interrupts.end(), {kPpi, ppi, kLevelHigh});
+    }
+    if (options.el2.on && options.el2.vhe) {
+      interrupts.insert(interrupts.end(), {kPpi, platform::kTimerHypVirtualPpi, kLevelHigh});
+    }
+    node.cells("interrupts", interrupts);
   }
   Writer::Node node(writer, fmt::format("timer@{:x}", platform::kTimerCtl.base));
   node.text("compatible", "arm,armv7-timer-mem");
@@ -159,6 +164,9 @@ void interrupt_controller(Writer& writer, const Options& options) {
   node.empty("ranges");
   node.cells("#redistributor-regions", {1});
   node.reg({platform::kGicd, {platform::kGicr.base, platform::kGicr.size * options.cpus}});
+  if (options.el2.on) {
+    node.cells("interrupts", {kPpi, platform::kGicMaintenancePpi, kLevelHigh});
+  }
   node.cells("phandle", {kPhandleGic});
 }
 
@@ -231,14 +239,14 @@ std::vector<uint8_t> build_device_tree(const DeviceTreeInput& in) {
       Writer::Node node(writer, "aliases");
       node.text("serial0", fmt::format("/pl011@{:x}", platform::kUart.base));
     }
-    psci(writer);
+    psci(writer, *in.options);
     cpus(writer, *in.options);
     {
       Writer::Node node(writer, fmt::format("memory@{:x}", platform::kRamBase));
       node.text("device_type", "memory");
       node.reg({{platform::kRamBase, in.options->memory}});
     }
-    timers(writer);
+    timers(writer, *in.options);
     interrupt_controller(writer, *in.options);
     devices(writer, in);
   }

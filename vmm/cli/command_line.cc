@@ -60,6 +60,25 @@ void add_choice(CLI::App* app, const std::string& name, T& target,
       ->type_name("NAME");
 }
 
+// The items of --el2, "true" if there are none. What is wrong with them; empty if nothing.
+std::string read_el2(std::string_view items, Options::El2& el2) {
+  if (items.empty()) return {};
+  el2.on = true;
+  if (items == "true") return {};
+  while (!items.empty()) {
+    const std::string_view item = items.substr(0, items.find(','));
+    items.remove_prefix(std::min(items.size(), item.size() + 1));
+    if (item == "novhe") {
+      el2.vhe = false;
+    } else if (item == "lrs=1" || item == "lrs=4" || item == "lrs=8" || item == "lrs=16") {
+      el2.list_registers = item == "lrs=16" ? 16 : static_cast<unsigned>(item[4] - '0');
+    } else {
+      return fmt::format("--el2={}: give novhe, lrs=1, lrs=4, lrs=8 or lrs=16", item);
+    }
+  }
+  return {};
+}
+
 // What is wrong with the options as a whole; empty if nothing.
 std::string check(const Options& o, const std::string& memory_text) {
   constexpr uint64_t kLeast = uint64_t{1} << 20, kMost = uint64_t{255} << 30;
@@ -97,7 +116,7 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
 
   CommandLine line;
   Options& options = line.options;
-  std::string memory = "512M";
+  std::string memory = "512M", el2;
   CLI::App* run_command = app.add_subcommand("run", "Boot a guest");
   run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip, EFI zboot) or ELF");
   run_command->add_option("--raw", options.raw, "bare binary, entered at RAM + 0x80000");
@@ -135,6 +154,8 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
              "icount: time is instructions, reproducible");
   add_choice(run_command, "--isv", options.isv_never, {{"auto", false}, {"never", true}},
              "never: every data abort needs decoding");
+  run_command->add_flag("--el2", el2,
+                        "[=novhe][,lrs=1|4|8|16]: the guest starts at EL2 and may be a hypervisor");
   add_choice(run_command, "--decoder", options.decoder,
              {{"native", DecoderChoice::kNative}, {"capstone", DecoderChoice::kCapstone}},
              "on a cache miss");
@@ -236,6 +257,7 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   if (std::string error = parse_size(memory, options.memory); !error.empty()) {
     return Error{fmt::format("--memory {}: {}", memory, error)};
   }
+  if (std::string error = read_el2(el2, options.el2); !error.empty()) return Error{error};
   if (std::string error = check(options, memory); !error.empty()) return Error{error};
   line.command = CommandLine::Command::kRun;
   return line;

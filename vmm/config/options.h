@@ -34,6 +34,11 @@ struct Options {
   bool virtio_console = false;
   bool icount = false;
   bool isv_never = false;
+  struct El2 {
+    bool on = false;
+    bool vhe = true;
+    unsigned list_registers = 4;
+  } el2;
   std::optional<uint16_t> translate_after;  // runs of a block; 0: never
   DecoderChoice decoder = DecoderChoice::kNative;
   CachePolicy icache = CachePolicy::kRewalk;

@@ -34,7 +34,8 @@ inline constexpr unsigned kTimerFrameSpi = 64;
 inline constexpr unsigned kSpis = 256;
 // PPI numbers (INTID - 16).
 inline constexpr unsigned kTimerSecurePpi = 13, kTimerNonSecurePpi = 14, kTimerVirtualPpi = 11,
-                          kTimerHypPpi = 10;
+                          kTimerHypPpi = 10, kTimerHypVirtualPpi = 12;
+inline constexpr unsigned kGicMaintenancePpi = 9;
 
 inline constexpr unsigned kMaxCpus = 8;
 

@@ -108,6 +108,10 @@ std::string Machine::assemble(MakeBackend make_backend) {
     }
     timer_->connect(i, &irqchip_->ppi(i, platform::kTimerVirtualPpi),
                     &irqchip_->ppi(i, platform::kTimerNonSecurePpi));
+    if (options_.el2.on) {
+      timer_->connect_el2(i, &irqchip_->ppi(i, platform::kTimerHypVirtualPpi),
+                          &irqchip_->ppi(i, platform::kTimerHypPpi));
+    }
     if (std::atomic<uint64_t>* due = cpu.vcpu.timers_due()) {
       timer_->publish_due(i, &due[0], &due[1]);
     }
