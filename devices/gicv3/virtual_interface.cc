@@ -27,18 +27,13 @@ constexpr unsigned kEoiCountShift = 27;
 constexpr uint32_t kHcrWritable = 0xf800'5cff;
 
 // ICH_VMCR_EL2 (12.4.12). VFIQEn is RES1: there is no other way than system registers.
-enum IchVmcr : uint32_t {
-  kVeng0 = 1 << 0,
-  kVeng1 = 1 << 1,
-  kVfiqen = 1 << 3,
-  kVcbpr = 1 << 4,
-  kVeoim = 1 << 9,
-};
+constexpr uint32_t kVeng0 = 1 << 0, kVeng1 = 1 << 1, kVfiqen = 1 << 3, kVcbpr = 1 << 4;
+constexpr uint32_t kVeoim = 1 << 9;
 constexpr unsigned kVbpr1Shift = 18, kVbpr0Shift = 21, kVpmrShift = 24;
 constexpr uint32_t kVmcrPlain = kVeng0 | kVeng1 | kVcbpr | kVeoim;
 
 // ICH_MISR_EL2 (12.4.11), whose bits stand as those of ICH_HCR_EL2 that enable them.
-enum IchMisr : uint32_t { kMisrEoi = 1 << 0, kMisrU = 1 << 1, kMisrLrenp = 1 << 2, kMisrNp = 1 << 3 };
+constexpr uint32_t kMisrEoi = 1;
 
 // ICH_VTR_EL2 (12.4.13): PRIbits 31:29 and PREbits 28:26, less one; IDbits 25:23 (0: 16 bits); A3V 21,
 // nV4 20, TDS 19; ListRegs 4:0, less one.
@@ -134,7 +129,7 @@ uint32_t VirtualInterface::maintenance_status(const VirtualCpu& v) const {
     valid += !v.list[i].invalid();
     pending |= v.list[i].only_pending();
   }
-  uint32_t status = told_ends(v) != 0 ? kMisrEoi : 0;
+  uint32_t status = told_ends(v) != 0 ? uint32_t{kMisrEoi} : 0;
   if (valid <= 1) status |= v.hcr & kUie;
   if (v.hcr >> kEoiCountShift != 0) status |= v.hcr & kLrenpie;
   if (!pending) status |= v.hcr & kNpie;
@@ -317,14 +312,14 @@ bool VirtualInterface::write_icv(SysregId id, VirtualCpu& v, unsigned cpu, uint6
       if ((v.vmcr & kVcbpr) == 0) vmcr_field(7u << kVbpr1Shift, low << kVbpr1Shift);
       break;
     case icv_id(kIccCtlr):
-      vmcr_field(kVcbpr | kVeoim, ((low & kCtlrCbpr) != 0 ? kVcbpr : 0) |
-                                      ((low & kCtlrEoiMode) != 0 ? kVeoim : 0));
+      vmcr_field(kVcbpr | kVeoim, ((low & kCtlrCbpr) != 0 ? kVcbpr : 0u) |
+                                      ((low & kCtlrEoiMode) != 0 ? kVeoim : 0u));
       break;
     case icv_id(kIccIgrpen0):
-      vmcr_field(kVeng0, (low & 1) != 0 ? kVeng0 : 0);
+      vmcr_field(kVeng0, (low & 1) != 0 ? kVeng0 : 0u);
       break;
     case icv_id(kIccIgrpen1):
-      vmcr_field(kVeng1, (low & 1) != 0 ? kVeng1 : 0);
+      vmcr_field(kVeng1, (low & 1) != 0 ? kVeng1 : 0u);
       break;
     case icv_id(kIccAp0r0):
       v.active_priorities[0] = low;

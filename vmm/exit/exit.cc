@@ -423,12 +423,6 @@ Answer ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
   // ICC_* have CRn 4 (PMR) or 12; CNT* have CRn 14.
   SysregDevice* device = (exit.sysreg >> 7 & 15) == 14 ? services_.timer : services_.gic;
   uint64_t value = exit.sysreg_value;
-  if (is_icv(exit.sysreg) && device->traps_to_el2(exit.sysreg, exit.vcpu, exit.sysreg_write)) {
-    fault = {.far = 0, .fsc = 0, .write = false, .ec = 0x18};
-    fault.iss = static_cast<uint32_t>(exit.esr & 0x1ff'ffff);
-    fault.route = GuestFault::Route::kTrap;
-    return resumed(Resume::kFault);
-  }
   const bool known = exit.sysreg_write ? device->sysreg_write(exit.sysreg, exit.vcpu, value)
                                        : device->sysreg_read(exit.sysreg, exit.vcpu, value);
   if (!known) {
