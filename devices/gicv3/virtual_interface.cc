@@ -338,7 +338,7 @@ bool VirtualInterface::write_icv(SysregId id, VirtualCpu& v, unsigned cpu, uint6
 
 bool VirtualInterface::read(SysregId id, unsigned cpu, uint64_t& value) {
   VirtualCpu& v = cpus_[cpu];
-  if (is_icv(id)) return read_icv(id, v, cpu, value);
+  if (is_icv(id)) return !traps(id, cpu) && read_icv(id, v, cpu, value);
   if (id >= kIchLr0 && id < kIchLr0 + list_registers_) {
     value = v.list[id - kIchLr0].bits;
     return true;
@@ -375,7 +375,7 @@ bool VirtualInterface::read(SysregId id, unsigned cpu, uint64_t& value) {
 
 bool VirtualInterface::write(SysregId id, unsigned cpu, uint64_t value) {
   VirtualCpu& v = cpus_[cpu];
-  if (is_icv(id)) return write_icv(id, v, cpu, value);
+  if (is_icv(id)) return !traps(id, cpu) && write_icv(id, v, cpu, value);
   if (id >= kIchLr0 && id < kIchLr0 + list_registers_) {
     v.list[id - kIchLr0].bits = value & kLrWritable;
     update(v, cpu);
