@@ -48,7 +48,9 @@ bool timer_allowed(const Cpu& cpu) {
 
 bool is_trapped(const Cpu& cpu, SysregTrap trap, bool read) {
   const El2Registers& el2 = cpu.sys.el2;
-  const auto debug = [&](Mdcr bit) { return (el2.mdcr & (bit | kMdcrTde)) != 0; };
+  const auto debug = [&](Mdcr bit) {  // TGE counts as all of them (D17.3.17)
+    return (el2.mdcr & (bit | kMdcrTde)) != 0 || has(cpu, kHcrTge);
+  };
   switch (trap) {
     case SysregTrap::kVm:
       return has(cpu, read ? kHcrTrvm : kHcrTvm);
@@ -167,11 +169,12 @@ Next execute_unknown(Cpu& cpu, uint32_t word, const SystemWord& w, SysregId id) 
 }
 
 Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
-  SysregId id = w.id();
+  SysregId id = w.id(), meant = id;
   if (cpu.has_el2) [[unlikely]] {
     constexpr SysregId kRvbarEl1 = sysreg_id(3, 0, 12, 0, 1);
-    id = canonical_sysreg(cpu, id);
-    if (id == 0 || id == kRvbarEl1) return undefined(cpu);
+    meant = canonical_sysreg(cpu, id);
+    if (meant == 0 || meant == kRvbarEl1) return undefined(cpu);
+    if (cpu.ps.el != 0) id = meant;  // EL0 has the rights that the name gives, CNTP_* and CNTV_*
   }
   const SysregRow* row = find_sysreg(id);
   if (row == nullptr) return execute_unknown(cpu, word, w, id);
@@ -185,10 +188,12 @@ Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
   if (under_hypervisor(cpu)) [[unlikely]] {
     if (is_trapped(cpu, row->trap, w.read)) return trap_to_el2(cpu, word);
     if (is_virtual(cpu, row->trap)) return exit_to_device(cpu, word, w, icv_id(id));
+  } else if (row->trap == SysregTrap::kDebug && cpu.ps.el == 0 && host_el0(cpu)) {
+    return trap_to_el2(cpu, word);
   }
   if (row->effect == SysregEffect::kDevice && (row->offset < 0 || !w.read)) {
     if (row->offset >= 0) set_sysreg_value(cpu, *row, cpu.r.x[w.rt]);
-    return exit_to_device(cpu, word, w, id);
+    return exit_to_device(cpu, word, w, meant);
   }
   // SP_EL0 is UNDEFINED while it is the current stack pointer.
   if (row->id == sysreg_id(3, 0, 4, 1, 0) && cpu.ps.sp_sel == 0) return undefined(cpu);

@@ -89,6 +89,7 @@ constexpr SysregRow cntvoff(SysregId id, const char* name, size_t offset) {
 }
 
 void ignore(Cpu&, uint64_t) {}
+uint64_t read_zero(const Cpu&) { return 0; }
 
 uint64_t read_ccsidr(const Cpu& cpu) {
   // CSSELR_EL1: level - 1 in bits 3:1, InD in bit 0.
@@ -103,14 +104,21 @@ uint64_t read_ccsidr(const Cpu& cpu) {
   }
 }
 
+// Below EL2 the virtual interrupts where HCR_EL2 routes the physical ones to EL2 (D17.2.65).
 uint64_t read_isr(const Cpu& cpu) {
   const uint32_t lines = cpu.attention.load(std::memory_order_relaxed);
-  return ((lines & Cpu::kIrq) != 0 ? 1u << 7 : 0) | ((lines & Cpu::kFiq) != 0 ? 1u << 6 : 0);
+  const bool guest = under_hypervisor(cpu);
+  const uint32_t irq = guest && has(cpu, kHcrImo) ? Cpu::kVirq | Cpu::kSetVirq : Cpu::kIrq;
+  const uint32_t fiq = guest && has(cpu, kHcrFmo) ? Cpu::kVfiq | Cpu::kSetVfiq : Cpu::kFiq;
+  const bool serror = guest && has(cpu, kHcrAmo) && has(cpu, kHcrVse);
+  return ((lines & irq) != 0 ? 1u << 7 : 0) | ((lines & fiq) != 0 ? 1u << 6 : 0) |
+         (serror ? 1u << 8 : 0);
 }
 
 uint64_t read_dczid(const Cpu& cpu) {
   // DZP: DC ZVA is prohibited at the current EL.
-  const bool prohibited = cpu.ps.el == 0 && (cpu.sys.mmu.sctlr >> 14 & 1) == 0;
+  const bool prohibited = (cpu.ps.el == 0 && (cpu.sys.mmu.sctlr >> 14 & 1) == 0) ||
+                          (under_hypervisor(cpu) && has(cpu, kHcrTdz));
   return id::kDczid | (prohibited ? 1 << 4 : 0);
 }
 
@@ -316,6 +324,11 @@ constexpr SysregRow kFixedRows[] = {
     stored(sysreg_id(3, 4, 4, 0, 0), "SPSR_EL2", kRw2, SYS(el2.spsr), kSpsrWritable),
     stored(sysreg_id(3, 4, 4, 0, 1), "ELR_EL2", kRw2, SYS(el2.elr), kAll),
     stored(sysreg_id(3, 4, 4, 1, 0), "SP_EL1", kRw2, SYS(sp_el1), kAll),
+    // Of an EL1 with AArch32: RES0.
+    computed(sysreg_id(3, 4, 4, 3, 0), "SPSR_irq", kRw2, read_zero, ignore),
+    computed(sysreg_id(3, 4, 4, 3, 1), "SPSR_abt", kRw2, read_zero, ignore),
+    computed(sysreg_id(3, 4, 4, 3, 2), "SPSR_und", kRw2, read_zero, ignore),
+    computed(sysreg_id(3, 4, 4, 3, 3), "SPSR_fiq", kRw2, read_zero, ignore),
     stored(sysreg_id(3, 4, 5, 1, 0), "AFSR0_EL2", kRw2, SYS(el2.afsr0), kAll),
     stored(sysreg_id(3, 4, 5, 1, 1), "AFSR1_EL2", kRw2, SYS(el2.afsr1), kAll),
     stored(sysreg_id(3, 4, 5, 2, 0), "ESR_EL2", kRw2, SYS(el2.esr), kLow32),
