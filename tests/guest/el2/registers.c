@@ -249,7 +249,7 @@ static void identity(void) {
   print_value("CurrentEL at EL1", read_at(EL1H, SYSREG(3, 0, 4, 2, 2), HCR_RW));
   print_value("SPSel at EL2h", read_at(EL2H, SYSREG(3, 0, 4, 2, 0), HCR_RW));
   print_value("SPSel at EL2t", read_at(EL2T, SYSREG(3, 0, 4, 2, 0), HCR_RW));
-  print_value("ID_AA64PFR0_EL1.EL2", mrs(id_aa64pfr0_el1) >> 8 & 15);
+  print_value("ID_AA64PFR0_EL1.EL2 is there", (mrs(id_aa64pfr0_el1) >> 8 & 15) != 0);
   print_value("ID_AA64PFR0_EL1.EL3 is there", (mrs(id_aa64pfr0_el1) >> 12 & 15) != 0);
   print_value("ID_AA64MMFR1_EL1.VH", mrs(id_aa64mmfr1_el1) >> 8 & 15);
   // Linux asks whether E2H can be cleared by whether these two are one.
