@@ -20,6 +20,7 @@ constexpr uint32_t kSre = 7;
 
 bool CpuInterface::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
   if (vcpu >= core_.num_cpus) return false;
+  if (is_virtual(id)) return virtual_.present() && virtual_.read(id, vcpu, value);
   Cpu& cpu = core_.cpus[vcpu];
   std::lock_guard lock(core_.mutex);
   switch (id) {
@@ -74,6 +75,7 @@ bool CpuInterface::sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) {
 
 bool CpuInterface::sysreg_write(SysregId id, unsigned vcpu, uint64_t value) {
   if (vcpu >= core_.num_cpus) return false;
+  if (is_virtual(id)) return virtual_.present() && virtual_.write(id, vcpu, value);
   Cpu& cpu = core_.cpus[vcpu];
   // The end of nothing (after a spurious acknowledge) changes nothing: no lock.
   if ((id == kIccEoir1 || id == kIccEoir0) && (value & kIntidMask) >= core_.num_intids) return true;
@@ -133,7 +135,12 @@ bool CpuInterface::sysreg_write(SysregId id, unsigned vcpu, uint64_t value) {
   return true;
 }
 
+bool CpuInterface::traps_to_el2(SysregId id, unsigned vcpu, bool /*write*/) {
+  return is_icv(id) && vcpu < core_.num_cpus && virtual_.traps(id, vcpu);
+}
+
 std::string_view CpuInterface::register_name(SysregId id) const {
+  if (is_virtual(id)) return VirtualInterface::register_name(id);
   switch (id) {
     case kIccPmr:
       return "ICC_PMR_EL1";

@@ -38,7 +38,11 @@ struct NoLine final : IrqLine {
 }  // namespace
 
 struct Gicv3::Parts {
-  explicit Parts(gicv3::Core& core) : distributor(core), redistributors(core), cpu_interface(core) {
+  Parts(gicv3::Core& core, unsigned list_registers)
+      : virtual_interface(core, list_registers),
+        distributor(core),
+        redistributors(core, virtual_interface),
+        cpu_interface(core, virtual_interface) {
     for (unsigned intid = gicv3::kFirstSpi; intid < core.num_intids; ++intid) {
       spis.emplace_back(core, intid);
     }
@@ -46,6 +50,7 @@ struct Gicv3::Parts {
       for (unsigned intid = 16; intid < 32; ++intid) ppis.emplace_back(core, cpu, intid);
     }
   }
+  gicv3::VirtualInterface virtual_interface;
   gicv3::Distributor distributor;
   gicv3::Redistributors redistributors;
   gicv3::CpuInterface cpu_interface;
@@ -54,9 +59,9 @@ struct Gicv3::Parts {
   NoLine nowhere;
 };
 
-Gicv3::Gicv3(unsigned num_cpus, unsigned num_spis)
+Gicv3::Gicv3(unsigned num_cpus, unsigned num_spis, unsigned list_registers)
     : core_(std::make_unique<gicv3::Core>(num_cpus, num_spis)),
-      parts_(std::make_unique<Parts>(*core_)) {}
+      parts_(std::make_unique<Parts>(*core_, list_registers)) {}
 
 Gicv3::~Gicv3() = default;
 
@@ -80,7 +85,12 @@ void Gicv3::connect_cpu(unsigned cpu, IrqLine* irq, IrqLine* fiq) {
   core_->cpus[cpu].lines[1] = irq;
 }
 
+void Gicv3::connect_virtual(unsigned cpu, IrqLine* irq, IrqLine* fiq) {
+  parts_->virtual_interface.connect_cpu(cpu, irq, fiq);
+}
+
 void Gicv3::reset_cpu_interface(unsigned cpu) {
+  if (parts_->virtual_interface.present()) parts_->virtual_interface.reset(cpu);
   std::lock_guard lock(core_->mutex);
   gicv3::Core::reset_interface(core_->cpus[cpu]);
   core_->enables_changed();

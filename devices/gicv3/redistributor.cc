@@ -225,6 +225,7 @@ Redistributors::Access Redistributors::write32(Cpu& cpu, uint32_t offset, uint32
 }
 
 void Redistributors::reset() {
+  for (unsigned n = 0; virtual_.present() && n < core_.num_cpus; ++n) virtual_.reset(n);
   std::lock_guard lock(core_.mutex);
   for (unsigned n = 0; n < core_.num_cpus; ++n) core_.reset_redistributor(core_.cpus[n]);
   core_.recompute();
@@ -251,9 +252,16 @@ void Redistributors::save(StateWriter& out) const {
       out.put(byte);
     }
   }
+  virtual_.save(out);
 }
 
 bool Redistributors::load(StateReader& in) {
+  if (!load_physical(in)) return false;
+  virtual_.load(in);
+  return in.ok();
+}
+
+bool Redistributors::load_physical(StateReader& in) {
   std::lock_guard lock(core_.mutex);
   if (in.get<uint32_t>() != kStateVersion || in.get<uint32_t>() != core_.num_cpus ||
       in.get<uint32_t>() != core_.num_intids) {

@@ -8,17 +8,19 @@
 #define TRAPLINE_DEVICES_GICV3_REDISTRIBUTOR_H_
 
 #include "devices/gicv3/core.h"
+#include "devices/gicv3/virtual_interface.h"
 #include "mmio/device.h"
 
 namespace trapline::gicv3 {
 
 class Redistributors final : public Device {
  public:
-  explicit Redistributors(Core& core) : core_(core) {}
+  Redistributors(Core& core, VirtualInterface& virtual_interface)
+      : core_(core), virtual_(virtual_interface) {}
 
   MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
   MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;
-  void reset() override;  // and the CPU interfaces
+  void reset() override;  // and the CPU interfaces, as in save() and load()
   void save(StateWriter& out) const override;
   bool load(StateReader& in) override;
   std::string_view name() const override { return "gicr"; }
@@ -30,8 +32,10 @@ class Redistributors final : public Device {
   Access read32(const Cpu& cpu, uint32_t offset, uint32_t& value) const;
   Access write32(Cpu& cpu, uint32_t offset, uint32_t value);
   uint64_t typer(const Cpu& cpu) const;
+  bool load_physical(StateReader& in);
 
   Core& core_;
+  VirtualInterface& virtual_;
 };
 
 }  // namespace trapline::gicv3

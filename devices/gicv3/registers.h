@@ -132,6 +132,22 @@ inline constexpr SysregId kIccSre = sysreg_id(3, 0, 12, 12, 5);
 inline constexpr SysregId kIccIgrpen0 = sysreg_id(3, 0, 12, 12, 6);
 inline constexpr SysregId kIccIgrpen1 = sysreg_id(3, 0, 12, 12, 7);
 
+// The hypervisor's (12.4). LR0 to LR15 are consecutive.
+inline constexpr SysregId kIchAp0r0 = sysreg_id(3, 4, 12, 8, 0);
+inline constexpr SysregId kIchAp1r0 = sysreg_id(3, 4, 12, 9, 0);
+inline constexpr SysregId kIchHcr = sysreg_id(3, 4, 12, 11, 0);
+inline constexpr SysregId kIchVtr = sysreg_id(3, 4, 12, 11, 1);
+inline constexpr SysregId kIchMisr = sysreg_id(3, 4, 12, 11, 2);
+inline constexpr SysregId kIchEisr = sysreg_id(3, 4, 12, 11, 3);
+inline constexpr SysregId kIchElrsr = sysreg_id(3, 4, 12, 11, 5);
+inline constexpr SysregId kIchVmcr = sysreg_id(3, 4, 12, 11, 7);
+inline constexpr SysregId kIchLr0 = sysreg_id(3, 4, 12, 12, 0);
+// ICH_* or ICV_*: of a virtual CPU interface.
+constexpr bool is_virtual(SysregId id) { return is_icv(id) || (id >> 11 & 7) == 4; }
+
+// GICv3's convention for the maintenance interrupt: PPI 9.
+inline constexpr unsigned kMaintenanceIntid = 25;
+
 }  // namespace trapline::gicv3
 
 #endif  // TRAPLINE_DEVICES_GICV3_REGISTERS_H_

@@ -14,12 +14,13 @@ constexpr unsigned kFirstPpi = 16, kFirstSpi = 32;  // INTIDs of PPI 0 and SPI 0
 // The interrupt inputs of a vCPU, as the GIC sees them.
 class CpuLine final : public IrqLine {
  public:
-  CpuLine(Vcpu& vcpu, bool fiq) : vcpu_(vcpu), fiq_(fiq) {}
-  void set(bool level) override { fiq_ ? vcpu_.set_fiq(level) : vcpu_.set_irq(level); }
+  using Input = void (Vcpu::*)(bool level);
+  CpuLine(Vcpu& vcpu, Input input) : vcpu_(vcpu), input_(input) {}
+  void set(bool level) override { (vcpu_.*input_)(level); }
 
  private:
   Vcpu& vcpu_;
-  bool fiq_;
+  Input input_;
 };
 
 // A line into the GIC that notes when it rises, and not that its device says so again.
@@ -45,15 +46,17 @@ class ProbedLine final : public IrqLine {
 
 class Gicv3Irqchip final : public Irqchip {
  public:
-  Gicv3Irqchip(const std::vector<Vcpu*>& vcpus, IrqProbe* probe)
-      : gic_(static_cast<unsigned>(vcpus.size()), platform::kSpis),
+  Gicv3Irqchip(const std::vector<Vcpu*>& vcpus, IrqProbe* probe, unsigned list_registers)
+      : gic_(static_cast<unsigned>(vcpus.size()), platform::kSpis, list_registers),
         cpus_(vcpus.size()),
         probe_(probe) {
-    lines_.reserve(2 * vcpus.size());
+    lines_.reserve(4 * vcpus.size());
     for (unsigned i = 0; i < cpus_; ++i) {
-      lines_.emplace_back(*vcpus[i], false);
-      lines_.emplace_back(*vcpus[i], true);
-      gic_.connect_cpu(i, &lines_[2 * i], &lines_[2 * i + 1]);
+      const auto line = [&](CpuLine::Input input) { return &lines_.emplace_back(*vcpus[i], input); };
+      gic_.connect_cpu(i, line(&Vcpu::set_irq), line(&Vcpu::set_fiq));
+      if (list_registers != 0) {
+        gic_.connect_virtual(i, line(&Vcpu::set_virq), line(&Vcpu::set_vfiq));
+      }
     }
   }
 
@@ -91,8 +94,9 @@ class Gicv3Irqchip final : public Irqchip {
 
 }  // namespace
 
-std::unique_ptr<Irqchip> make_gicv3(const std::vector<Vcpu*>& vcpus, IrqProbe* probe) {
-  return std::make_unique<Gicv3Irqchip>(vcpus, probe);
+std::unique_ptr<Irqchip> make_gicv3(const std::vector<Vcpu*>& vcpus, IrqProbe* probe,
+                                    unsigned list_registers) {
+  return std::make_unique<Gicv3Irqchip>(vcpus, probe, list_registers);
 }
 
 }  // namespace trapline

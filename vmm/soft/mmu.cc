@@ -145,10 +145,7 @@ TranslationRegs regime_registers(const Cpu& cpu, Regime regime) {
       regs.ttbr0 = el2.ttbr0, regs.ttbr1 = el2.ttbr1;
       return regs;
   }
-  if (!cpu.has_el2) {
-    regs.vmid = 1;  // any
-    return regs;
-  }
+  if (!cpu.has_el2) return regs;
   // TGE turns stage 1 off (without E2H, where EL0 is left), and with E2H stage 2; DC turns stage 1
   // off, too.
   const bool dc = has(cpu, kHcrDc) && !host_el0(cpu);
@@ -168,10 +165,18 @@ TranslationRegs regime_registers(const Cpu& cpu, Regime regime) {
 }
 
 void update_regime(Cpu& cpu) {
-  cpu.sys.mmu = regime_registers(cpu, regime_of(cpu, cpu.ps.el));
-  cpu.sys.mmu.el = cpu.ps.el;
-  cpu.sys.mmu.pan = cpu.ps.pan;
-  if (cpu.has_el2) update_interrupts(cpu);
+  TranslationRegs& now = cpu.sys.mmu;
+  if (!cpu.has_el2) {  // at each switch of processes
+    const auto& el1 = cpu.sys.el1;
+    now.sctlr = el1.sctlr, now.tcr = el1.tcr, now.mair = el1.mair;
+    now.ttbr0 = el1.ttbr0, now.ttbr1 = el1.ttbr1;
+    now.vmid = 1;  // any
+  } else {
+    now = regime_registers(cpu, regime_of(cpu, cpu.ps.el));
+    update_interrupts(cpu);
+  }
+  now.el = cpu.ps.el;
+  now.pan = cpu.ps.pan;
   translation_context_changed(cpu);
 }
 
