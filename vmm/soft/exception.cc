@@ -291,11 +291,7 @@ void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc) {
       return;
     }
     default:
-      if (fault.route == GuestFault::Route::kTrap && cpu.has_el2) {
-        trap_to_el2(cpu, ec, fault.iss, pc);
-      } else {
-        take_sync(cpu, ec, fault.iss, pc);
-      }
+      take_sync(cpu, ec, fault.iss, pc);
   }
 }
 

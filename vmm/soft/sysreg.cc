@@ -10,6 +10,14 @@ namespace {
 // CNTKCTL_EL1, D17.11; CNTHCTL_EL2's under E2H.
 enum Cntkctl : uint64_t { kEl0pcten = 1, kEl0vcten = 2, kEl0vten = 1 << 8, kEl0pten = 1 << 9 };
 
+// ICH_HCR_EL2: traps of ICC_* and ICV_* alike.
+enum IchHcr : uint64_t {
+  kIchTc = 1 << 10,
+  kIchTall0 = 1 << 11,
+  kIchTall1 = 1 << 12,
+  kIchTdir = 1 << 14
+};
+
 // EL0's gates. False: the access traps, to EL1 or to EL2 whose EL0 it is.
 bool gate_open(const Cpu& cpu, SysregGate gate) {
   const uint64_t sctlr = cpu.sys.mmu.sctlr;
@@ -51,6 +59,7 @@ bool is_trapped(const Cpu& cpu, SysregTrap trap, bool read) {
   const auto debug = [&](Mdcr bit) {  // TGE counts as all of them (D17.3.17)
     return (el2.mdcr & (bit | kMdcrTde)) != 0 || has(cpu, kHcrTge);
   };
+  const auto ich = [&](IchHcr bit) { return (el2.ich_hcr & bit) != 0; };
   switch (trap) {
     case SysregTrap::kVm:
       return has(cpu, read ? kHcrTrvm : kHcrTvm);
@@ -77,11 +86,16 @@ bool is_trapped(const Cpu& cpu, SysregTrap trap, bool read) {
     case SysregTrap::kSre:
       return (el2.icc_sre & 8) == 0;
     case SysregTrap::kSgi:
-      return has(cpu, kHcrImo) || has(cpu, kHcrFmo);
-    case SysregTrap::kNone:
+      return has(cpu, kHcrImo) || has(cpu, kHcrFmo) || ich(kIchTc);
     case SysregTrap::kGroup0:
+      return ich(kIchTall0);
     case SysregTrap::kGroup1:
+      return ich(kIchTall1);
+    case SysregTrap::kDir:
+      return ich(kIchTc) || ich(kIchTdir);
     case SysregTrap::kEither:
+      return ich(kIchTc);
+    case SysregTrap::kNone:
       return false;
   }
   return false;
@@ -95,6 +109,7 @@ bool is_virtual(const Cpu& cpu, SysregTrap trap) {
     case SysregTrap::kGroup1:
       return has(cpu, kHcrImo);
     case SysregTrap::kEither:
+    case SysregTrap::kDir:
       return has(cpu, kHcrImo) || has(cpu, kHcrFmo);
     default:
       return false;
@@ -191,8 +206,10 @@ Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
   } else if (row->trap == SysregTrap::kDebug && cpu.ps.el == 0 && host_el0(cpu)) {
     return trap_to_el2(cpu, word);
   }
-  if (row->effect == SysregEffect::kDevice && (row->offset < 0 || !w.read)) {
-    if (row->offset >= 0) set_sysreg_value(cpu, *row, cpu.r.x[w.rt]);
+  // Of the two registers that have storage here as well, ICH_HCR_EL2 counts on its own.
+  constexpr SysregId kIchHcr = sysreg_id(3, 4, 12, 11, 0);
+  if (row->effect == SysregEffect::kDevice && (row->offset < 0 || !w.read || id == kIchHcr)) {
+    if (row->offset >= 0 && !w.read) set_sysreg_value(cpu, *row, cpu.r.x[w.rt]);
     return exit_to_device(cpu, word, w, meant);
   }
   // SP_EL0 is UNDEFINED while it is the current stack pointer.

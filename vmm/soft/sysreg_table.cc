@@ -81,12 +81,14 @@ constexpr SysregRow device(SysregId id, const char* name, uint8_t access, Gate g
   return row;
 }
 
-// Of the CPU, which subtracts it, and of the timer, which has to hear of it.
-constexpr SysregRow cntvoff(SysregId id, const char* name, size_t offset) {
-  SysregRow row = stored(id, name, kRw2, offset, kAll);
+// Of a device, which hears of each write, and of the CPU, which obeys it, too.
+constexpr SysregRow mirrored(SysregId id, const char* name, size_t offset, uint64_t mask) {
+  SysregRow row = stored(id, name, kRw2, offset, mask);
   row.effect = Effect::kDevice;
   return row;
 }
+
+constexpr uint64_t kIchTraps = 0x5c00;  // TC, TALL0, TALL1, TDIR: what is the CPU's
 
 void ignore(Cpu&, uint64_t) {}
 uint64_t read_zero(const Cpu&) { return 0; }
@@ -341,7 +343,7 @@ constexpr SysregRow kFixedRows[] = {
     stored(sysreg_id(3, 4, 12, 9, 5), "ICC_SRE_EL2", kRw2, SYS(el2.icc_sre), 8, Effect::kNone, 7),
     stored(sysreg_id(3, 4, 13, 0, 1), "CONTEXTIDR_EL2", kRw2Vhe, SYS(el2.contextidr), kLow32),
     stored(sysreg_id(3, 4, 13, 0, 2), "TPIDR_EL2", kRw2, SYS(el2.tpidr), kAll),
-    cntvoff(sysreg_id(3, 4, 14, 0, 3), "CNTVOFF_EL2", SYS(el2.cntvoff)),
+    mirrored(sysreg_id(3, 4, 14, 0, 3), "CNTVOFF_EL2", SYS(el2.cntvoff), kAll),
     stored(sysreg_id(3, 4, 14, 1, 0), "CNTHCTL_EL2", kRw2, SYS(el2.cnthctl), 0xfff),
     device(sysreg_id(3, 4, 14, 2, 0), "CNTHP_TVAL_EL2", kRw2),
     device(sysreg_id(3, 4, 14, 2, 1), "CNTHP_CTL_EL2", kRw2),
@@ -360,7 +362,7 @@ constexpr SysregRow kFixedRows[] = {
     device(sysreg_id(3, 4, 12, 9, 1), "ICH_AP1R1_EL2", kRw2),
     device(sysreg_id(3, 4, 12, 9, 2), "ICH_AP1R2_EL2", kRw2),
     device(sysreg_id(3, 4, 12, 9, 3), "ICH_AP1R3_EL2", kRw2),
-    device(sysreg_id(3, 4, 12, 11, 0), "ICH_HCR_EL2", kRw2),
+    mirrored(sysreg_id(3, 4, 12, 11, 0), "ICH_HCR_EL2", SYS(el2.ich_hcr), kIchTraps),
     device(sysreg_id(3, 4, 12, 11, 1), "ICH_VTR_EL2", kRo2),
     device(sysreg_id(3, 4, 12, 11, 2), "ICH_MISR_EL2", kRo2),
     device(sysreg_id(3, 4, 12, 11, 3), "ICH_EISR_EL2", kRo2),
@@ -443,7 +445,8 @@ constexpr TrapRange kTraps[] = {
     one(sysreg_id(3, 0, 4, 6, 0), SysregTrap::kEither),                          // ICC_PMR
     {sysreg_id(3, 0, 12, 8, 0), sysreg_id(3, 0, 12, 8, 7), SysregTrap::kGroup0},
     {sysreg_id(3, 0, 12, 9, 0), sysreg_id(3, 0, 12, 9, 3), SysregTrap::kGroup1},
-    {sysreg_id(3, 0, 12, 11, 1), sysreg_id(3, 0, 12, 11, 3), SysregTrap::kEither},  // DIR, RPR
+    one(sysreg_id(3, 0, 12, 11, 1), SysregTrap::kDir),
+    one(sysreg_id(3, 0, 12, 11, 3), SysregTrap::kEither),  // ICC_RPR
     {sysreg_id(3, 0, 12, 11, 5), sysreg_id(3, 0, 12, 11, 7), SysregTrap::kSgi},
     {sysreg_id(3, 0, 12, 12, 0), sysreg_id(3, 0, 12, 12, 3), SysregTrap::kGroup1},
     one(sysreg_id(3, 0, 12, 12, 4), SysregTrap::kEither),  // ICC_CTLR
