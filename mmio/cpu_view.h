@@ -34,9 +34,9 @@ struct GuestFault {
   uint8_t ec = 0x24;  // data abort; 0x20 prefetch abort, 0x26 SP alignment, 0x27 MOPS, 0 UNDEFINED.
                       // The backend picks the lower or same EL
   uint32_t iss = 0;   // of an abort what is to be set besides fsc and WnR; else all of it
-  // To whom, where the guest has an EL2: as the architecture routes it; to EL2, since a control of
-  // EL2 traps the access; or an abort by EL2's own stage 2, with HPFAR_EL2 from `ipa`.
-  enum class Route : uint8_t { kRouted, kTrap, kStage2 };
+  // To whom, where the guest has an EL2: as the architecture routes it, or to EL2 an abort by EL2's
+  // own stage 2, with HPFAR_EL2 from `ipa`.
+  enum class Route : uint8_t { kRouted, kStage2 };
   Route route = Route::kRouted;
   bool s1ptw = false;
   bool ipa_valid = false;

@@ -24,8 +24,6 @@ class SysregDevice {
   // False: UNDEFINED for the guest (unknown, or wrong direction). EL is checked by the CPU.
   virtual bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) = 0;
   virtual bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) = 0;
-  // The access is one that ICH_HCR_EL2 traps to EL2. Asked where one of ICV_* was answered by false.
-  virtual bool traps_to_el2(SysregId /*id*/, unsigned /*vcpu*/, bool /*write*/) { return false; }
   // The manual's name, for the exit profile; empty if it is not this device's.
   virtual std::string_view register_name(SysregId /*id*/) const { return {}; }
 };

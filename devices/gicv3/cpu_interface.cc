@@ -135,10 +135,6 @@ bool CpuInterface::sysreg_write(SysregId id, unsigned vcpu, uint64_t value) {
   return true;
 }
 
-bool CpuInterface::traps_to_el2(SysregId id, unsigned vcpu, bool /*write*/) {
-  return is_icv(id) && vcpu < core_.num_cpus && virtual_.traps(id, vcpu);
-}
-
 std::string_view CpuInterface::register_name(SysregId id) const {
   if (is_virtual(id)) return VirtualInterface::register_name(id);
   switch (id) {

@@ -15,7 +15,6 @@ class CpuInterface final : public SysregDevice {
 
   bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) override;
   bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) override;
-  bool traps_to_el2(SysregId id, unsigned vcpu, bool write) override;
   std::string_view register_name(SysregId id) const override;
 
  private:

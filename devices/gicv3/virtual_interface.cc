@@ -35,10 +35,10 @@ constexpr uint32_t kVmcrPlain = kVeng0 | kVeng1 | kVcbpr | kVeoim;
 // ICH_MISR_EL2 (12.4.11), whose bits stand as those of ICH_HCR_EL2 that enable them.
 constexpr uint32_t kMisrEoi = 1;
 
-// ICH_VTR_EL2 (12.4.13): PRIbits 31:29 and PREbits 28:26, less one; IDbits 25:23 (0: 16 bits); A3V 21,
-// nV4 20, TDS 19; ListRegs 4:0, less one.
-constexpr uint32_t kVtr = (kPriorityBits - 1) << 29 | (kPriorityBits - 1) << 26 | 1u << 21 | 1u << 20 |
-                          1u << 19;
+// ICH_VTR_EL2 (12.4.13): PRIbits 31:29 and PREbits 28:26, less one; IDbits 25:23 (0: 16 bits); A3V
+// 21, nV4 20, TDS 19; ListRegs 4:0, less one.
+constexpr uint32_t kVtr =
+    (kPriorityBits - 1) << 29 | (kPriorityBits - 1) << 26 | 1u << 21 | 1u << 20 | 1u << 19;
 
 // State, HW, Group, Priority, pINTID, vINTID of 16 bits.
 constexpr uint64_t kLrWritable =
@@ -80,8 +80,8 @@ void VirtualInterface::reset(unsigned cpu) {
 
 // --- what is pending -----------------------------------------------------------------------------
 
-// The highest of those that are pending and whose group is enabled, whatever the mask says; of equal
-// ones the first. -1: none.
+// The highest of those that are pending and whose group is enabled, whatever the mask says; of
+// equal ones the first. -1: none.
 int VirtualInterface::best_pending(const VirtualCpu& v) const {
   int best = -1;
   for (unsigned i = 0; i < list_registers_; ++i) {
@@ -185,7 +185,8 @@ void VirtualInterface::end_of_interrupt(VirtualCpu& v, unsigned cpu, uint32_t in
 
   const int index = find_active(v, intid);
   if (index < 0) {
-    if (intid < kFirstLpi) v.hcr += 1u << kEoiCountShift;
+    // It counts what would have been deactivated: with EOImode 1 that is DIR's business.
+    if (intid < kFirstLpi && (v.vmcr & kVeoim) == 0) v.hcr += 1u << kEoiCountShift;
   } else {
     ListRegister& lr = v.list[index];
     const unsigned own = group_priority(v.vmcr, lr.priority(), lr.group()) >> (8 - kPriorityBits);
@@ -209,27 +210,6 @@ void VirtualInterface::set_vmcr(VirtualCpu& v, uint32_t value) {
   const uint32_t bpr1 = std::max<uint32_t>(vbpr1(value), kMinBpr1);
   v.vmcr = (value & kVmcrPlain) | kVfiqen | bpr0 << kVbpr0Shift | bpr1 << kVbpr1Shift |
            uint32_t{static_cast<uint8_t>(vpmr(value) & kPriorityMask)} << kVpmrShift;
-}
-
-bool VirtualInterface::traps(SysregId icv, unsigned cpu) const {
-  const uint32_t hcr = cpus_[cpu].hcr;
-  switch (icv) {
-    case icv_id(kIccDir):
-      return (hcr & (kTc | kTdir)) != 0;
-    case icv_id(kIccPmr):
-    case icv_id(kIccRpr):
-    case icv_id(kIccCtlr):
-      return (hcr & kTc) != 0;
-    case icv_id(kIccIar1):
-    case icv_id(kIccEoir1):
-    case icv_id(kIccHppir1):
-    case icv_id(kIccBpr1):
-    case icv_id(kIccAp1r0):
-    case icv_id(kIccIgrpen1):
-      return (hcr & kTall1) != 0;
-    default:
-      return (hcr & kTall0) != 0;
-  }
 }
 
 bool VirtualInterface::read_icv(SysregId id, VirtualCpu& v, unsigned cpu, uint64_t& value) {
@@ -338,7 +318,7 @@ bool VirtualInterface::write_icv(SysregId id, VirtualCpu& v, unsigned cpu, uint6
 
 bool VirtualInterface::read(SysregId id, unsigned cpu, uint64_t& value) {
   VirtualCpu& v = cpus_[cpu];
-  if (is_icv(id)) return !traps(id, cpu) && read_icv(id, v, cpu, value);
+  if (is_icv(id)) return read_icv(id, v, cpu, value);
   if (id >= kIchLr0 && id < kIchLr0 + list_registers_) {
     value = v.list[id - kIchLr0].bits;
     return true;
@@ -375,7 +355,7 @@ bool VirtualInterface::read(SysregId id, unsigned cpu, uint64_t& value) {
 
 bool VirtualInterface::write(SysregId id, unsigned cpu, uint64_t value) {
   VirtualCpu& v = cpus_[cpu];
-  if (is_icv(id)) return !traps(id, cpu) && write_icv(id, v, cpu, value);
+  if (is_icv(id)) return write_icv(id, v, cpu, value);
   if (id >= kIchLr0 && id < kIchLr0 + list_registers_) {
     v.list[id - kIchLr0].bits = value & kLrWritable;
     update(v, cpu);
@@ -419,7 +399,8 @@ void VirtualInterface::load(StateReader& in) {
     set_vmcr(v, in.get<uint32_t>());
     v.active_priorities[0] = in.get<uint32_t>();
     v.active_priorities[1] = in.get<uint32_t>();
-    for (unsigned n = 0; n < list_registers_; ++n) v.list[n].bits = in.get<uint64_t>() & kLrWritable;
+    for (unsigned n = 0; n < list_registers_; ++n)
+      v.list[n].bits = in.get<uint64_t>() & kLrWritable;
     update(v, i);
   }
 }
@@ -430,23 +411,34 @@ std::string_view VirtualInterface::register_name(SysregId id) {
     std::string_view name;
   };
   static constexpr Name kNames[] = {
-      {icv_id(kIccPmr), "ICV_PMR_EL1"},         {icv_id(kIccIar0), "ICV_IAR0_EL1"},
-      {icv_id(kIccIar1), "ICV_IAR1_EL1"},       {icv_id(kIccEoir0), "ICV_EOIR0_EL1"},
-      {icv_id(kIccEoir1), "ICV_EOIR1_EL1"},     {icv_id(kIccHppir0), "ICV_HPPIR0_EL1"},
-      {icv_id(kIccHppir1), "ICV_HPPIR1_EL1"},   {icv_id(kIccBpr0), "ICV_BPR0_EL1"},
-      {icv_id(kIccBpr1), "ICV_BPR1_EL1"},       {icv_id(kIccCtlr), "ICV_CTLR_EL1"},
-      {icv_id(kIccIgrpen0), "ICV_IGRPEN0_EL1"}, {icv_id(kIccIgrpen1), "ICV_IGRPEN1_EL1"},
-      {icv_id(kIccRpr), "ICV_RPR_EL1"},         {icv_id(kIccDir), "ICV_DIR_EL1"},
-      {icv_id(kIccAp0r0), "ICV_AP0R0_EL1"},     {icv_id(kIccAp1r0), "ICV_AP1R0_EL1"},
-      {kIchHcr, "ICH_HCR_EL2"},                 {kIchVtr, "ICH_VTR_EL2"},
-      {kIchVmcr, "ICH_VMCR_EL2"},               {kIchMisr, "ICH_MISR_EL2"},
-      {kIchEisr, "ICH_EISR_EL2"},               {kIchElrsr, "ICH_ELRSR_EL2"},
-      {kIchAp0r0, "ICH_AP0R0_EL2"},             {kIchAp1r0, "ICH_AP1R0_EL2"},
+      {icv_id(kIccPmr), "ICV_PMR_EL1"},
+      {icv_id(kIccIar0), "ICV_IAR0_EL1"},
+      {icv_id(kIccIar1), "ICV_IAR1_EL1"},
+      {icv_id(kIccEoir0), "ICV_EOIR0_EL1"},
+      {icv_id(kIccEoir1), "ICV_EOIR1_EL1"},
+      {icv_id(kIccHppir0), "ICV_HPPIR0_EL1"},
+      {icv_id(kIccHppir1), "ICV_HPPIR1_EL1"},
+      {icv_id(kIccBpr0), "ICV_BPR0_EL1"},
+      {icv_id(kIccBpr1), "ICV_BPR1_EL1"},
+      {icv_id(kIccCtlr), "ICV_CTLR_EL1"},
+      {icv_id(kIccIgrpen0), "ICV_IGRPEN0_EL1"},
+      {icv_id(kIccIgrpen1), "ICV_IGRPEN1_EL1"},
+      {icv_id(kIccRpr), "ICV_RPR_EL1"},
+      {icv_id(kIccDir), "ICV_DIR_EL1"},
+      {icv_id(kIccAp0r0), "ICV_AP0R0_EL1"},
+      {icv_id(kIccAp1r0), "ICV_AP1R0_EL1"},
+      {kIchHcr, "ICH_HCR_EL2"},
+      {kIchVtr, "ICH_VTR_EL2"},
+      {kIchVmcr, "ICH_VMCR_EL2"},
+      {kIchMisr, "ICH_MISR_EL2"},
+      {kIchEisr, "ICH_EISR_EL2"},
+      {kIchElrsr, "ICH_ELRSR_EL2"},
+      {kIchAp0r0, "ICH_AP0R0_EL2"},
+      {kIchAp1r0, "ICH_AP1R0_EL2"},
   };
   static constexpr std::string_view kListNames[kMaxListRegisters] = {
-      "ICH_LR0_EL2",  "ICH_LR1_EL2",  "ICH_LR2_EL2",  "ICH_LR3_EL2",
-      "ICH_LR4_EL2",  "ICH_LR5_EL2",  "ICH_LR6_EL2",  "ICH_LR7_EL2",
-      "ICH_LR8_EL2",  "ICH_LR9_EL2",  "ICH_LR10_EL2", "ICH_LR11_EL2",
+      "ICH_LR0_EL2",  "ICH_LR1_EL2",  "ICH_LR2_EL2",  "ICH_LR3_EL2", "ICH_LR4_EL2",  "ICH_LR5_EL2",
+      "ICH_LR6_EL2",  "ICH_LR7_EL2",  "ICH_LR8_EL2",  "ICH_LR9_EL2", "ICH_LR10_EL2", "ICH_LR11_EL2",
       "ICH_LR12_EL2", "ICH_LR13_EL2", "ICH_LR14_EL2", "ICH_LR15_EL2"};
   if (id >= kIchLr0 && id < kIchLr0 + kMaxListRegisters) return kListNames[id - kIchLr0];
   for (const Name& each : kNames) {

@@ -1,5 +1,5 @@
-// GICv3 virtualisation (IHI 0069, 6 and 12.4): list registers that a hypervisor fills (ICH_*_EL2), and
-// the CPU interface that its guest sees through them (ICV_*).
+// GICv3 virtualisation (IHI 0069, 6 and 12.4): list registers that a hypervisor fills (ICH_*_EL2),
+// and the CPU interface that its guest sees through them (ICV_*).
 //
 // All of it is one CPU's own and touched by that CPU's thread alone: no lock, but where HW=1
 // deactivates a physical interrupt, and where the maintenance interrupt's line is set.
@@ -54,8 +54,6 @@ class VirtualInterface final {
 
   bool read(SysregId id, unsigned cpu, uint64_t& value);
   bool write(SysregId id, unsigned cpu, uint64_t value);
-  // ICH_HCR_EL2.TC, TALL0, TALL1, TDIR.
-  bool traps(SysregId icv, unsigned cpu) const;
   static std::string_view register_name(SysregId id);
 
   void save(StateWriter& out) const;
@@ -63,10 +61,10 @@ class VirtualInterface final {
 
  private:
   struct alignas(64) VirtualCpu {
-    uint32_t hcr = 0;                      // ICH_HCR_EL2
-    uint32_t vmcr = 0;                     // ICH_VMCR_EL2
-    uint32_t active_priorities[2] = {};    // ICH_AP0R0_EL2, ICH_AP1R0_EL2
-    bool signalled[2] = {};                // virtual FIQ, IRQ
+    uint32_t hcr = 0;                    // ICH_HCR_EL2
+    uint32_t vmcr = 0;                   // ICH_VMCR_EL2
+    uint32_t active_priorities[2] = {};  // ICH_AP0R0_EL2, ICH_AP1R0_EL2
+    bool signalled[2] = {};              // virtual FIQ, IRQ
     bool maintenance = false;
     IrqLine* lines[2] = {};
     ListRegister list[kMaxListRegisters];

@@ -17,14 +17,22 @@ constexpr SysregId kFrq = sysreg_id(3, 3, 14, 0, 0);
 constexpr SysregId kPct = sysreg_id(3, 3, 14, 0, 1);
 constexpr SysregId kVct = sysreg_id(3, 3, 14, 0, 2);
 // The virtual timer's registers are those of the physical one with CRm 3.
-constexpr SysregId tval(unsigned crm) { return sysreg_id(3, 3, 14, crm, 0); }
-constexpr SysregId ctl(unsigned crm) { return sysreg_id(3, 3, 14, crm, 1); }
-constexpr SysregId cval(unsigned crm) { return sysreg_id(3, 3, 14, crm, 2); }
+// A timer is its registers' CRm, 2 physical and 3 virtual, and kEl2 for those of EL2.
+constexpr unsigned kEl2 = 8;
+constexpr SysregId timer_id(unsigned timer, unsigned op2) {
+  return sysreg_id(3, (timer & kEl2) != 0 ? 4 : 3, 14, timer & 7, op2);
+}
+constexpr SysregId tval(unsigned timer) { return timer_id(timer, 0); }
+constexpr SysregId ctl(unsigned timer) { return timer_id(timer, 1); }
+constexpr SysregId cval(unsigned timer) { return timer_id(timer, 2); }
+constexpr SysregId kCntvoff = sysreg_id(3, 4, 14, 0, 3);
 
 struct Bench {
   Bench() : timer(clock, 2) {
-    timer.connect(0, &virt[0], &physical[0]);
-    timer.connect(1, &virt[1], &physical[1]);
+    for (unsigned cpu = 0; cpu < 2; ++cpu) {
+      timer.connect(cpu, &virt[cpu], &physical[cpu]);
+      timer.connect_el2(cpu, &el2_virt[cpu], &el2_physical[cpu]);
+    }
   }
   uint64_t get(SysregId id, unsigned cpu = 0) {
     uint64_t value = 0xdead;
@@ -34,15 +42,27 @@ struct Bench {
   void set(SysregId id, uint64_t value, unsigned cpu = 0) {
     EXPECT_TRUE(timer.sysreg_write(id, cpu, value));
   }
-  FakeLine& line(unsigned crm, unsigned cpu = 0) { return crm == 2 ? physical[cpu] : virt[cpu]; }
+  FakeLine& line(unsigned which, unsigned cpu = 0) {
+    switch (which) {
+      case 2:
+        return physical[cpu];
+      case 3:
+        return virt[cpu];
+      case 2 | kEl2:
+        return el2_physical[cpu];
+      default:
+        return el2_virt[cpu];
+    }
+  }
 
   FakeClock clock;
-  FakeLine virt[2], physical[2];
+  FakeLine virt[2], physical[2], el2_virt[2], el2_physical[2];
   GenericTimer timer;
 };
 
-class EachTimer : public testing::TestWithParam<unsigned> {};  // CRm
-INSTANTIATE_TEST_SUITE_P(PhysicalAndVirtual, EachTimer, testing::Values(2u, 3u));
+class EachTimer : public testing::TestWithParam<unsigned> {};
+INSTANTIATE_TEST_SUITE_P(PhysicalAndVirtual, EachTimer,
+                         testing::Values(2u, 3u, 2u | kEl2, 3u | kEl2));
 
 TEST_P(EachTimer, FiresAtTheCompareValue) {
   Bench b;
@@ -54,7 +74,7 @@ TEST_P(EachTimer, FiresAtTheCompareValue) {
   EXPECT_FALSE(b.line(crm).level);
   b.clock.advance_to(1000);
   EXPECT_TRUE(b.line(crm).level);
-  EXPECT_FALSE(b.line(5 - crm).level);  // the other timer's
+  EXPECT_FALSE(b.line(crm ^ 1).level);  // the other timer's
   EXPECT_FALSE(b.line(crm, 1).level);   // the other CPU's
   EXPECT_EQ(b.get(ctl(crm)), 5u);
   b.set(ctl(crm), 3);  // masked: the status stays
@@ -139,6 +159,28 @@ TEST(GenericTimer, CountersAndFrequency) {
   EXPECT_FALSE(b.timer.sysreg_write(ctl(3), 2, 0));
 }
 
+// CNTVOFF_EL2 is EL1's virtual timer's alone, and moves its condition at once.
+TEST(GenericTimer, VirtualOffset) {
+  Bench b;
+  for (const unsigned timer : {2u, 3u, 2u | kEl2, 3u | kEl2}) {
+    b.set(cval(timer), 1000);
+    b.set(ctl(timer), 1);
+  }
+  b.set(kCntvoff, 500);
+  EXPECT_EQ(b.get(kCntvoff), 500u);
+  b.clock.advance_to(1000);
+  EXPECT_TRUE(b.physical[0].level && b.el2_physical[0].level && b.el2_virt[0].level);
+  EXPECT_FALSE(b.virt[0].level);
+  EXPECT_EQ(b.get(tval(3)), 500u);
+  b.clock.advance_to(1500);
+  EXPECT_TRUE(b.virt[0].level);
+  b.set(kCntvoff, 501);
+  EXPECT_FALSE(b.virt[0].level);
+  b.set(kCntvoff, 0);
+  EXPECT_TRUE(b.virt[0].level);
+  EXPECT_EQ(b.get(ctl(3)), 5u);
+}
+
 TEST(GenericTimer, Names) {
   Bench b;
   EXPECT_EQ(b.timer.register_name(cval(3)), "CNTV_CVAL_EL0");
@@ -187,6 +229,8 @@ TEST(GenericTimer, SaveAndLoad) {
   a.set(ctl(3), 1, 1);
   a.set(cval(2), 50);
   a.set(ctl(2), 3);
+  a.set(cval(2 | kEl2), 900, 1);
+  a.set(kCntvoff, 40, 1);
   a.clock.advance(100);
   StateWriter out;
   a.timer.save(out);
@@ -196,7 +240,9 @@ TEST(GenericTimer, SaveAndLoad) {
   ASSERT_TRUE(b.timer.load(in));
   EXPECT_EQ(b.get(ctl(2)), 7u);
   EXPECT_EQ(b.get(cval(3), 1), 700u);
-  b.clock.advance_to(700);
+  EXPECT_EQ(b.get(cval(2 | kEl2), 1), 900u);
+  EXPECT_EQ(b.get(kCntvoff, 1), 40u);
+  b.clock.advance_to(740);
   EXPECT_TRUE(b.virt[1].level);
   b.timer.reset();
   EXPECT_FALSE(b.virt[1].level);

@@ -117,9 +117,9 @@ def complete(*words):
 def options_of(command):
     """Options and the values of those that list them, as the command's help has them."""
     text = run(os.path.join(BUILD, "trapline"), command, "--help")
-    options = set(re.findall(r"^ +(?:-[a-z],)?(--[a-z-]+)", text, re.M))
+    options = set(re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)", text, re.M))
     values = {option: set(names.split(",")) for option, names in
-              re.findall(r"^ +(?:-[a-z],)?(--[a-z-]+)[^\n{]*\{([a-z,]+)\}", text, re.M)}
+              re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)[^\n{]*\{([a-z,]+)\}", text, re.M)}
     return options, values
 
 
@@ -127,7 +127,7 @@ def test_words(_):
     commands = {command: options_of(command) for command in ("run", "replay", "report")}
     require(len(commands["run"][0]) > 20 and len(commands["run"][1]) > 6 and len(commands["report"][0]) > 8,
             f"help is not understood: {commands}")
-    top = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", run(os.path.join(BUILD, "trapline"), "--help"), re.M))
+    top = set(re.findall(r"^ +(?:-h,)?(--[a-z0-9-]+)", run(os.path.join(BUILD, "trapline"), "--help"), re.M))
     options = set().union(*(names for names, _ in commands.values()),
                           *(options_of(command)[0] for command in ("stat", "top")))
     values = {option: names for _, of in commands.values() for option, names in of.items()}
@@ -141,7 +141,7 @@ def test_words(_):
 
     with open(os.path.join(PACKAGING, "_trapline"), encoding="utf-8") as file:
         zsh = file.read()
-    known = set(re.findall(r"(--[a-z-]+)[\[=]", zsh))
+    known = set(re.findall(r"(--[a-z0-9-]+)[\[=]", zsh))
     require(known == options | top, f"zsh completion: {known ^ (options | top)}")
     for option, names in values.items():
         listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z0-9 ]+)\)", zsh)
@@ -149,9 +149,9 @@ def test_words(_):
 
     with open(os.path.join(PACKAGING, "trapline.1"), encoding="utf-8") as file:
         page = file.read().replace("\\-", "-")
-    headings = set(re.findall(r'^\.(?:B|BI|BR|TP) .*?(--[a-z-]+)', page, re.M))
+    headings = set(re.findall(r'^\.(?:B|BI|BR|TP) .*?(--[a-z0-9-]+)', page, re.M))
     require(headings >= options | top, f"not in the man page: {(options | top) - headings}")
-    mentioned = set(re.findall(r"--[a-z][a-z-]+", page))
+    mentioned = set(re.findall(r"--[a-z][a-z0-9-]+", page))
     require(mentioned == options | top, f"only in the man page: {mentioned - options - top}")
     for option, names in values.items():
         listed = re.search(re.escape(option) + r' " \{([a-z|]+)\}"', page)

@@ -426,12 +426,6 @@ Answer ExitHandler::sysreg(const Exit& exit, uint64_t* x) {
   const bool known = exit.sysreg_write ? device->sysreg_write(exit.sysreg, exit.vcpu, value)
                                        : device->sysreg_read(exit.sysreg, exit.vcpu, value);
   if (!known) {
-    if (is_icv(exit.sysreg) && device->traps_to_el2(exit.sysreg, exit.vcpu, exit.sysreg_write)) {
-      fault = {.far = 0, .fsc = 0, .write = false, .ec = 0x18};  // a trapped MRS or MSR
-      fault.iss = static_cast<uint32_t>(exit.esr) & 0x1ff'ffff;
-      fault.route = GuestFault::Route::kTrap;
-      return resumed(Resume::kFault);
-    }
     bump(counters_.counters.undefined);
     fault = {.far = 0, .fsc = 0, .write = false, .ec = 0};
     return resumed(Resume::kFault);

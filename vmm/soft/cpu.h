@@ -26,7 +26,7 @@ struct El2Registers {
   uint64_t vbar = 0, elr = 0, spsr = 0, esr = 0, far = 0, hpfar = 0;
   uint64_t cptr = 0, mdcr = 0, hstr = 0, hacr = 0, actlr = 0, amair = 0, afsr0 = 0, afsr1 = 0;
   uint64_t tpidr = 0, contextidr = 0, vpidr = 0, vmpidr = 0, cnthctl = 0, cntvoff = 0;
-  uint64_t icc_sre = 0, sp = 0;
+  uint64_t icc_sre = 0, ich_hcr = 0, sp = 0;
 };
 
 // State that MRS/MSR reach and that the CPU itself acts on.

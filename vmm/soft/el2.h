@@ -39,6 +39,7 @@ enum Hcr : uint64_t {
   kHcrHcd = 1 << 29,
   kHcrTrvm = 1 << 30,
   kHcrRw = uint64_t{1} << 31,
+  kHcrCd = uint64_t{1} << 32,
   kHcrE2h = uint64_t{1} << 34,
 };
 
@@ -48,13 +49,19 @@ inline bool host_el0(const Cpu& cpu) {
   constexpr uint64_t kBoth = kHcrE2h | kHcrTge;
   return (cpu.sys.el2.hcr & kBoth) == kBoth;
 }
-// Below EL2 with its traps in force: TGE turns those of HCR_EL2 off.
+// Below EL2 with its traps in force. TGE alone leaves those of EL0 (D17.2.48: the bits that it
+// turns off are about EL1); with E2H, too, they are off.
 inline bool under_hypervisor(const Cpu& cpu) {
-  return cpu.has_el2 && cpu.ps.el < 2 && !has(cpu, kHcrTge);
+  return cpu.has_el2 && cpu.ps.el < 2 && !host_el0(cpu);
 }
 
 // The bits of MDCR_EL2 that something here obeys, D17.3.17.
-enum Mdcr : uint64_t { kMdcrTde = 1 << 8, kMdcrTda = 1 << 9, kMdcrTdosa = 1 << 10, kMdcrTdra = 1 << 11 };
+enum Mdcr : uint64_t {
+  kMdcrTde = 1 << 8,
+  kMdcrTda = 1 << 9,
+  kMdcrTdosa = 1 << 10,
+  kMdcrTdra = 1 << 11
+};
 // TDE and TGE: debug exceptions of EL0 and EL1 are EL2's.
 inline bool debug_is_routed_to_el2(const Cpu& cpu) {
   return has(cpu, kHcrTge) || (cpu.sys.el2.mdcr & kMdcrTde) != 0;

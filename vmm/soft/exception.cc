@@ -189,16 +189,19 @@ void take_virtual_serror(Cpu& cpu) {
 void take_fp_trap(Cpu& cpu) {
   constexpr uint32_t kIss = 1u << 24 | 0xeu << 20;  // CV, COND = AL
   if (fp_trap_el(cpu) == 2) {
-    trap_to_el2(cpu, Ec::kFpAccess, kIss, cpu.pc);
+    // CPACR_EL1's under TGE, which has no EL1 to go to: AArch64.AdvSIMDFPAccessTrap.
+    const bool of_el1 =
+        has(cpu, kHcrTge) && cpu.ps.el == 0 && !host_el0(cpu) && (cpu.sys.cpacr_el1 >> 20 & 3) != 3;
+    trap_to_el2(cpu, of_el1 ? Ec::kUnknown : Ec::kFpAccess, of_el1 ? 0 : kIss, cpu.pc);
   } else {
     take_sync(cpu, Ec::kFpAccess, kIss, cpu.pc);
   }
 }
 
 // D1.3.6, "Asynchronous exception routing": what goes to a higher EL no mask of this one holds
-// back, what would go to a lower one waits.
+// back, what would go to a lower one waits. The host's EL0 has its masks, as EL0 under EL1.
 void update_interrupts(Cpu& cpu) {
-  const bool el2 = cpu.ps.el == 2, tge = has(cpu, kHcrTge);
+  const bool el2 = cpu.ps.el == 2, tge = has(cpu, kHcrTge), host = !el2 && host_el0(cpu);
   const bool irq_to_el2 = tge || has(cpu, kHcrImo), fiq_to_el2 = tge || has(cpu, kHcrFmo);
   const bool virtual_irq = !el2 && !tge && has(cpu, kHcrImo);
   const bool virtual_fiq = !el2 && !tge && has(cpu, kHcrFmo);
@@ -207,8 +210,9 @@ void update_interrupts(Cpu& cpu) {
   for (unsigned masks = 0; masks < 4; ++masks) {
     const bool irq_masked = (masks & 2) != 0, fiq_masked = (masks & 1) != 0;
     uint32_t bits = 0;
-    if (el2 ? irq_to_el2 && !irq_masked : irq_to_el2 || !irq_masked) bits |= Cpu::kIrq;
-    if (el2 ? fiq_to_el2 && !fiq_masked : fiq_to_el2 || !fiq_masked) bits |= Cpu::kFiq;
+    const bool irq_free = irq_to_el2 && !host, fiq_free = fiq_to_el2 && !host;
+    if (el2 ? irq_to_el2 && !irq_masked : irq_free || !irq_masked) bits |= Cpu::kIrq;
+    if (el2 ? fiq_to_el2 && !fiq_masked : fiq_free || !fiq_masked) bits |= Cpu::kFiq;
     if (virtual_irq && !irq_masked) bits |= kVirqs;
     if (virtual_fiq && !fiq_masked) bits |= kVfiqs;
     if (virtual_serror) bits |= Cpu::kSetVserror;  // its mask, A, is looked at when it is taken
@@ -300,11 +304,7 @@ void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc) {
       return;
     }
     default:
-      if (fault.route == GuestFault::Route::kTrap && cpu.has_el2) {
-        trap_to_el2(cpu, ec, fault.iss, pc);
-      } else {
-        take_sync(cpu, ec, fault.iss, pc);
-      }
+      take_sync(cpu, ec, fault.iss, pc);
   }
 }
 

@@ -53,7 +53,7 @@ void visit_state(CpuType& cpu, F&& f) {
     f(h.vbar), f(h.elr), f(h.spsr), f(h.esr), f(h.far), f(h.hpfar);
     f(h.cptr), f(h.mdcr), f(h.hstr), f(h.hacr), f(h.actlr), f(h.amair), f(h.afsr0), f(h.afsr1);
     f(h.tpidr), f(h.contextidr), f(h.vpidr), f(h.vmpidr), f(h.cnthctl), f(h.cntvoff);
-    f(h.icc_sre), f(h.sp);
+    f(h.icc_sre), f(h.ich_hcr), f(h.sp);
   }
 
   auto& m = cpu.monitor;

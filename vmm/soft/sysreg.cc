@@ -11,6 +11,14 @@ namespace {
 // CNTKCTL_EL1, D17.11; CNTHCTL_EL2's under E2H.
 enum Cntkctl : uint64_t { kEl0pcten = 1, kEl0vcten = 2, kEl0vten = 1 << 8, kEl0pten = 1 << 9 };
 
+// ICH_HCR_EL2: traps of ICC_* and ICV_* alike.
+enum IchHcr : uint64_t {
+  kIchTc = 1 << 10,
+  kIchTall0 = 1 << 11,
+  kIchTall1 = 1 << 12,
+  kIchTdir = 1 << 14
+};
+
 // EL0's gates. False: the access traps, to EL1 or to EL2 whose EL0 it is.
 bool gate_open(const Cpu& cpu, SysregGate gate) {
   const uint64_t sctlr = cpu.sys.mmu.sctlr;
@@ -49,7 +57,10 @@ bool timer_allowed(const Cpu& cpu) {
 
 bool is_trapped(const Cpu& cpu, SysregTrap trap, bool read) {
   const El2Registers& el2 = cpu.sys.el2;
-  const auto debug = [&](Mdcr bit) { return (el2.mdcr & (bit | kMdcrTde)) != 0; };
+  const auto debug = [&](Mdcr bit) {  // TGE counts as all of them (D17.3.17)
+    return (el2.mdcr & (bit | kMdcrTde)) != 0 || has(cpu, kHcrTge);
+  };
+  const auto ich = [&](IchHcr bit) { return (el2.ich_hcr & bit) != 0; };
   switch (trap) {
     case SysregTrap::kVm:
       return has(cpu, read ? kHcrTrvm : kHcrTvm);
@@ -76,11 +87,16 @@ bool is_trapped(const Cpu& cpu, SysregTrap trap, bool read) {
     case SysregTrap::kSre:
       return (el2.icc_sre & 8) == 0;
     case SysregTrap::kSgi:
-      return has(cpu, kHcrImo) || has(cpu, kHcrFmo);
-    case SysregTrap::kNone:
+      return has(cpu, kHcrImo) || has(cpu, kHcrFmo) || ich(kIchTc);
     case SysregTrap::kGroup0:
+      return ich(kIchTall0);
     case SysregTrap::kGroup1:
+      return ich(kIchTall1);
+    case SysregTrap::kDir:
+      return ich(kIchTc) || ich(kIchTdir);
     case SysregTrap::kEither:
+      return ich(kIchTc);
+    case SysregTrap::kNone:
       return false;
   }
   return false;
@@ -94,6 +110,7 @@ bool is_virtual(const Cpu& cpu, SysregTrap trap) {
     case SysregTrap::kGroup1:
       return has(cpu, kHcrImo);
     case SysregTrap::kEither:
+    case SysregTrap::kDir:
       return has(cpu, kHcrImo) || has(cpu, kHcrFmo);
     default:
       return false;
@@ -168,12 +185,13 @@ Next execute_unknown(Cpu& cpu, uint32_t word, const SystemWord& w, SysregId id) 
 }
 
 Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
-  SysregId id = w.id();
+  SysregId id = w.id(), meant = id;
   if (cpu.has_el2) [[unlikely]] {
     if (cpu.ledger != nullptr && cpu.ps.el == 2) cpu.ledger->access(id, !w.read);
     constexpr SysregId kRvbarEl1 = sysreg_id(3, 0, 12, 0, 1);
-    id = canonical_sysreg(cpu, id);
-    if (id == 0 || id == kRvbarEl1) return undefined(cpu);
+    meant = canonical_sysreg(cpu, id);
+    if (meant == 0 || meant == kRvbarEl1) return undefined(cpu);
+    if (cpu.ps.el != 0) id = meant;  // EL0 has the rights that the name gives, CNTP_* and CNTV_*
   }
   const SysregRow* row = find_sysreg(id);
   if (row == nullptr) return execute_unknown(cpu, word, w, id);
@@ -187,10 +205,14 @@ Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
   if (under_hypervisor(cpu)) [[unlikely]] {
     if (is_trapped(cpu, row->trap, w.read)) return trap_to_el2(cpu, word);
     if (is_virtual(cpu, row->trap)) return exit_to_device(cpu, word, w, icv_id(id));
+  } else if (row->trap == SysregTrap::kDebug && cpu.ps.el == 0 && host_el0(cpu)) {
+    return trap_to_el2(cpu, word);
   }
-  if (row->effect == SysregEffect::kDevice && (row->offset < 0 || !w.read)) {
-    if (row->offset >= 0) set_sysreg_value(cpu, *row, cpu.r.x[w.rt]);
-    return exit_to_device(cpu, word, w, id);
+  // Of the two registers that have storage here as well, ICH_HCR_EL2 counts on its own.
+  constexpr SysregId kIchHcr = sysreg_id(3, 4, 12, 11, 0);
+  if (row->effect == SysregEffect::kDevice && (row->offset < 0 || !w.read || id == kIchHcr)) {
+    if (row->offset >= 0 && !w.read) set_sysreg_value(cpu, *row, cpu.r.x[w.rt]);
+    return exit_to_device(cpu, word, w, meant);
   }
   // SP_EL0 is UNDEFINED while it is the current stack pointer.
   if (row->id == sysreg_id(3, 0, 4, 1, 0) && cpu.ps.sp_sel == 0) return undefined(cpu);

@@ -1,4 +1,5 @@
 // SYS: cache maintenance, address translation, TLB maintenance (C5.3, C5.4, C5.5).
+#include "vmm/memory/memory_type.h"
 #include "vmm/memory/nested_walk_inl.h"
 #include "vmm/soft/el2.h"
 #include "vmm/soft/mmu.h"
@@ -62,19 +63,6 @@ constexpr uint64_t kParF = 1;
 constexpr uint64_t kParPtw = uint64_t{1} << 8;     // on a walk of stage 1
 constexpr uint64_t kParStage2 = uint64_t{1} << 9;  // S
 
-// An attribute of memory as PAR_EL1 shows it, of stage 1's by MAIR and stage 2's MemAttr[3:0]
-// (D8.5.5): the weaker of the two.
-uint64_t combined_attribute(uint64_t stage1, unsigned mem_attr) {
-  const auto half = [](unsigned of_stage1, unsigned of_stage2) -> unsigned {
-    if (of_stage2 == 1 || of_stage1 == 4) return 4;                         // Non-cacheable
-    return of_stage2 == 2 || (of_stage1 & 0xc) == 8 ? 0xa : of_stage1 | 3;  // WT, WB
-  };
-  if ((stage1 & 0xf0) == 0) return stage1;
-  if ((mem_attr & 0xc) == 0) return (mem_attr & 3) << 2;  // Device
-  const unsigned outer = stage1 >> 4 & 15, inner = stage1 & 15;
-  return half(outer, mem_attr >> 2) << 4 | half(inner, mem_attr & 3);
-}
-
 struct AtForm {
   Regime regime;
   bool el0, write;
@@ -82,27 +70,16 @@ struct AtForm {
   bool with_pan = false;
 };
 
-// The attributes and the output of a walk that succeeded, as PAR_EL1 has them.
+// Of a walk that succeeded; `nested` if stage 2 counts.
 uint64_t par_of(const TranslationRegs& regs, const Stage1Walk& walk, const NestedWalk* nested) {
-  uint64_t attr = 0, shareability = 2;  // Device and Non-cacheable read as Outer Shareable
-  if ((regs.sctlr & kSctlrM) != 0) {
-    attr = regs.mair >> (walk.attr_index * 8) & 0xff;
-    if (!walk.device && attr != 0x44) {
-      uint64_t leaf = walk.descriptor[walk.table_loads - 1];
-      if ((regs.sctlr & kSctlrEe) != 0) leaf = __builtin_bswap64(leaf);
-      shareability = leaf >> 8 & 3;
-    }
-  } else if ((regs.guest_stage2 & kGuestStage2Dc) != 0) {
-    attr = 0xff, shareability = 0;
-  }
+  MemoryType type = stage1_memory_type(regs, walk);
   uint64_t output = walk.ipa;
   if (nested != nullptr && (regs.guest_stage2 & kGuestStage2On) != 0) {
+    type = combined_memory_type(regs, type, nested->stage2);
     output = nested->ipa;
-    attr = combined_attribute(attr, nested->stage2.mem_attr);
-    shareability |= nested->stage2.shareability;
-    if ((attr & 0xf0) == 0 || attr == 0x44) shareability = 2;
   }
-  return attr << 56 | (output & ~kPageMask) | kParRes1 | shareability << 7;
+  return uint64_t{type.attr} << 56 | (output & ~kPageMask) | kParRes1 |
+         uint64_t{type.shareability} << 7;
 }
 
 Next address_translate(Cpu& cpu, uint64_t va, const AtForm& form) {

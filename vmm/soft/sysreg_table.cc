@@ -81,14 +81,17 @@ constexpr SysregRow device(SysregId id, const char* name, uint8_t access, Gate g
   return row;
 }
 
-// Of the CPU, which subtracts it, and of the timer, which has to hear of it.
-constexpr SysregRow cntvoff(SysregId id, const char* name, size_t offset) {
-  SysregRow row = stored(id, name, kRw2, offset, kAll);
+// Of a device, which hears of each write, and of the CPU, which obeys it, too.
+constexpr SysregRow mirrored(SysregId id, const char* name, size_t offset, uint64_t mask) {
+  SysregRow row = stored(id, name, kRw2, offset, mask);
   row.effect = Effect::kDevice;
   return row;
 }
 
+constexpr uint64_t kIchTraps = 0x5c00;  // TC, TALL0, TALL1, TDIR: what is the CPU's
+
 void ignore(Cpu&, uint64_t) {}
+uint64_t read_zero(const Cpu&) { return 0; }
 
 uint64_t read_ccsidr(const Cpu& cpu) {
   // CSSELR_EL1: level - 1 in bits 3:1, InD in bit 0.
@@ -103,14 +106,21 @@ uint64_t read_ccsidr(const Cpu& cpu) {
   }
 }
 
+// Below EL2 the virtual interrupts where HCR_EL2 routes the physical ones to EL2 (D17.2.65).
 uint64_t read_isr(const Cpu& cpu) {
   const uint32_t lines = cpu.attention.load(std::memory_order_relaxed);
-  return ((lines & Cpu::kIrq) != 0 ? 1u << 7 : 0) | ((lines & Cpu::kFiq) != 0 ? 1u << 6 : 0);
+  const bool guest = under_hypervisor(cpu);
+  const uint32_t irq = guest && has(cpu, kHcrImo) ? Cpu::kVirq | Cpu::kSetVirq : Cpu::kIrq;
+  const uint32_t fiq = guest && has(cpu, kHcrFmo) ? Cpu::kVfiq | Cpu::kSetVfiq : Cpu::kFiq;
+  const bool serror = guest && has(cpu, kHcrAmo) && has(cpu, kHcrVse);
+  return ((lines & irq) != 0 ? 1u << 7 : 0) | ((lines & fiq) != 0 ? 1u << 6 : 0) |
+         (serror ? 1u << 8 : 0);
 }
 
 uint64_t read_dczid(const Cpu& cpu) {
   // DZP: DC ZVA is prohibited at the current EL.
-  const bool prohibited = cpu.ps.el == 0 && (cpu.sys.mmu.sctlr >> 14 & 1) == 0;
+  const bool prohibited = (cpu.ps.el == 0 && (cpu.sys.mmu.sctlr >> 14 & 1) == 0) ||
+                          (under_hypervisor(cpu) && has(cpu, kHcrTdz));
   return id::kDczid | (prohibited ? 1 << 4 : 0);
 }
 
@@ -316,6 +326,11 @@ constexpr SysregRow kFixedRows[] = {
     stored(sysreg_id(3, 4, 4, 0, 0), "SPSR_EL2", kRw2, SYS(el2.spsr), kSpsrWritable),
     stored(sysreg_id(3, 4, 4, 0, 1), "ELR_EL2", kRw2, SYS(el2.elr), kAll),
     stored(sysreg_id(3, 4, 4, 1, 0), "SP_EL1", kRw2, SYS(sp_el1), kAll),
+    // Of an EL1 with AArch32: RES0.
+    computed(sysreg_id(3, 4, 4, 3, 0), "SPSR_irq", kRw2, read_zero, ignore),
+    computed(sysreg_id(3, 4, 4, 3, 1), "SPSR_abt", kRw2, read_zero, ignore),
+    computed(sysreg_id(3, 4, 4, 3, 2), "SPSR_und", kRw2, read_zero, ignore),
+    computed(sysreg_id(3, 4, 4, 3, 3), "SPSR_fiq", kRw2, read_zero, ignore),
     stored(sysreg_id(3, 4, 5, 1, 0), "AFSR0_EL2", kRw2, SYS(el2.afsr0), kAll),
     stored(sysreg_id(3, 4, 5, 1, 1), "AFSR1_EL2", kRw2, SYS(el2.afsr1), kAll),
     stored(sysreg_id(3, 4, 5, 2, 0), "ESR_EL2", kRw2, SYS(el2.esr), kLow32),
@@ -328,7 +343,7 @@ constexpr SysregRow kFixedRows[] = {
     stored(sysreg_id(3, 4, 12, 9, 5), "ICC_SRE_EL2", kRw2, SYS(el2.icc_sre), 8, Effect::kNone, 7),
     stored(sysreg_id(3, 4, 13, 0, 1), "CONTEXTIDR_EL2", kRw2Vhe, SYS(el2.contextidr), kLow32),
     stored(sysreg_id(3, 4, 13, 0, 2), "TPIDR_EL2", kRw2, SYS(el2.tpidr), kAll),
-    cntvoff(sysreg_id(3, 4, 14, 0, 3), "CNTVOFF_EL2", SYS(el2.cntvoff)),
+    mirrored(sysreg_id(3, 4, 14, 0, 3), "CNTVOFF_EL2", SYS(el2.cntvoff), kAll),
     stored(sysreg_id(3, 4, 14, 1, 0), "CNTHCTL_EL2", kRw2, SYS(el2.cnthctl), 0xfff),
     device(sysreg_id(3, 4, 14, 2, 0), "CNTHP_TVAL_EL2", kRw2),
     device(sysreg_id(3, 4, 14, 2, 1), "CNTHP_CTL_EL2", kRw2),
@@ -347,7 +362,7 @@ constexpr SysregRow kFixedRows[] = {
     device(sysreg_id(3, 4, 12, 9, 1), "ICH_AP1R1_EL2", kRw2),
     device(sysreg_id(3, 4, 12, 9, 2), "ICH_AP1R2_EL2", kRw2),
     device(sysreg_id(3, 4, 12, 9, 3), "ICH_AP1R3_EL2", kRw2),
-    device(sysreg_id(3, 4, 12, 11, 0), "ICH_HCR_EL2", kRw2),
+    mirrored(sysreg_id(3, 4, 12, 11, 0), "ICH_HCR_EL2", SYS(el2.ich_hcr), kIchTraps),
     device(sysreg_id(3, 4, 12, 11, 1), "ICH_VTR_EL2", kRo2),
     device(sysreg_id(3, 4, 12, 11, 2), "ICH_MISR_EL2", kRo2),
     device(sysreg_id(3, 4, 12, 11, 3), "ICH_EISR_EL2", kRo2),
@@ -430,7 +445,8 @@ constexpr TrapRange kTraps[] = {
     one(sysreg_id(3, 0, 4, 6, 0), SysregTrap::kEither),                          // ICC_PMR
     {sysreg_id(3, 0, 12, 8, 0), sysreg_id(3, 0, 12, 8, 7), SysregTrap::kGroup0},
     {sysreg_id(3, 0, 12, 9, 0), sysreg_id(3, 0, 12, 9, 3), SysregTrap::kGroup1},
-    {sysreg_id(3, 0, 12, 11, 1), sysreg_id(3, 0, 12, 11, 3), SysregTrap::kEither},  // DIR, RPR
+    one(sysreg_id(3, 0, 12, 11, 1), SysregTrap::kDir),
+    one(sysreg_id(3, 0, 12, 11, 3), SysregTrap::kEither),  // ICC_RPR
     {sysreg_id(3, 0, 12, 11, 5), sysreg_id(3, 0, 12, 11, 7), SysregTrap::kSgi},
     {sysreg_id(3, 0, 12, 12, 0), sysreg_id(3, 0, 12, 12, 3), SysregTrap::kGroup1},
     one(sysreg_id(3, 0, 12, 12, 4), SysregTrap::kEither),  // ICC_CTLR

@@ -36,11 +36,12 @@ enum class SysregTrap : uint8_t {
   kCounter,   // CNTHCTL_EL2.EL1PCTEN
   kTimer,     // CNTHCTL_EL2.EL1PTEN, or EL1PCEN
   kSre,       // ICC_SRE_EL2.Enable
-  kSgi,       // HCR_EL2.IMO or FMO: SGIs are not virtualised by hardware
-  // Not trapped, but made virtual: ICV_*.
-  kGroup0,  // HCR_EL2.FMO
-  kGroup1,  // HCR_EL2.IMO
-  kEither,  // either
+  kSgi,       // HCR_EL2.IMO or FMO: SGIs are not virtualised by hardware; ICH_HCR_EL2.TC
+  // By ICH_HCR_EL2; else made virtual, ICV_*.
+  kGroup0,  // TALL0; HCR_EL2.FMO
+  kGroup1,  // TALL1; HCR_EL2.IMO
+  kEither,  // TC; either
+  kDir,     // TC or TDIR; either
 };
 
 // The control that lets an access through, else it traps to EL1 (EC 0x18; kFpen: EC 0x07).

@@ -100,7 +100,10 @@ enum {
   SCTLR_EL1_BASE =
       0x30d00800 | SCTLR_UCI | SCTLR_DZE | SCTLR_UCT | SCTLR_UMA | SCTLR_NTWI | SCTLR_NTWE,
   SCTLR_EL2_BASE = 0x30c50830 | SCTLR_SPAN,
+  SCTLR_EL2_HOST = SCTLR_EL2_BASE & ~SCTLR_SA0,  // with E2H, where that bit is not RES1
 };
+
+#define SCTLR_EL2_NOW (E2H_IS_ON ? SCTLR_EL2_HOST : SCTLR_EL2_BASE)
 
 #define BIT(n) (1ul << (n))
 enum {

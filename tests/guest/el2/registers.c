@@ -249,13 +249,39 @@ static void identity(void) {
   print_value("CurrentEL at EL1", read_at(EL1H, SYSREG(3, 0, 4, 2, 2), HCR_RW));
   print_value("SPSel at EL2h", read_at(EL2H, SYSREG(3, 0, 4, 2, 0), HCR_RW));
   print_value("SPSel at EL2t", read_at(EL2T, SYSREG(3, 0, 4, 2, 0), HCR_RW));
-  print_value("ID_AA64PFR0_EL1.EL2", mrs(id_aa64pfr0_el1) >> 8 & 15);
+  print_value("ID_AA64PFR0_EL1.EL2 is there", (mrs(id_aa64pfr0_el1) >> 8 & 15) != 0);
   print_value("ID_AA64PFR0_EL1.EL3 is there", (mrs(id_aa64pfr0_el1) >> 12 & 15) != 0);
   print_value("ID_AA64MMFR1_EL1.VH", mrs(id_aa64mmfr1_el1) >> 8 & 15);
   // Linux asks whether E2H can be cleared by whether these two are one.
   msr(far_el1, 1);
   msr(far_el2, 2);
   print_value("FAR_EL1 beside FAR_EL2", mrs(far_el1));
+}
+
+// ISR_EL1 and DCZID_EL0.DZP: what is shown depends on who asks.
+static void pending(void) {
+  static const u64 kModes[] = {EL1H, EL2H};
+  for (u64 routed = 0; routed < 4; ++routed) {
+    for (u64 what = 0; what < 16; ++what) {
+      if (what & 4) send_sgi(1);
+      if (what & 8) send_sgi_fiq(5);
+      u64 hcr = HCR_RW | (routed & 1 ? HCR_IMO : 0) | (routed & 2 ? HCR_FMO : 0) |
+                (what & 1 ? HCR_VI : 0) | (what & 2 ? HCR_VF : 0);
+      // A physical interrupt that is routed to EL2 would be taken at EL1.
+      print_hex(routed);
+      print_hex(what);
+      print(":");
+      if ((what & 12) == 0 || routed == 0) {
+        print_hex(read_at(kModes[0], SYSREG(3, 0, 12, 1, 0), hcr));
+      }
+      print_hex(read_at(kModes[1], SYSREG(3, 0, 12, 1, 0), hcr));
+      print("\n");
+      clear_sgis();
+    }
+  }
+  print_value("DCZID_EL0 at EL1", read_at(EL1H, SYSREG(3, 3, 0, 0, 7), HCR_RW));
+  print_value("DCZID_EL0 at EL1, TDZ", read_at(EL1H, SYSREG(3, 3, 0, 0, 7), HCR_RW | BIT(28)));
+  print_value("DCZID_EL0 at EL2, TDZ", read_at(EL2H, SYSREG(3, 3, 0, 0, 7), HCR_RW | BIT(28)));
 }
 
 void test(void) {
@@ -269,6 +295,8 @@ void test(void) {
   scan(kEl2, COUNT(kEl2), EL1H, HCR_RW);
   section("EL12's without E2H");
   scan(kE2h, COUNT(kE2h), EL2H, HCR_RW);
+  section("pending");
+  pending();
   section("names without E2H");
   aliases(HCR_RW);
   if (!has_vhe) return;

@@ -75,7 +75,7 @@ static void causes(u64 hcr) {
       SET_EL1(CPACR_EL1, cause->code == fp ? 0 : 3ul << 20);
       int aligned = cause->code != load || (cause->x0 & 3) == 0;
       SET_EL1(SCTLR_EL1, SCTLR_EL1_BASE | (aligned ? 0 : SCTLR_A));
-      msr(sctlr_el2, SCTLR_EL2_BASE | (aligned ? 0 : SCTLR_A));
+      msr(sctlr_el2, SCTLR_EL2_NOW | (aligned ? 0 : SCTLR_A));
       ctx.x[0] = cause->x0;
       ctx.sp = (u64)&stack_top[4];
       enter(kModes[m] | MASKED | cause->spsr | 0xa0000000, (u64)cause->code, hcr | cause->hcr);
@@ -84,7 +84,7 @@ static void causes(u64 hcr) {
   }
   SET_EL1(CPACR_EL1, 3ul << 20);
   SET_EL1(SCTLR_EL1, SCTLR_EL1_BASE);
-  msr(sctlr_el2, SCTLR_EL2_BASE);
+  msr(sctlr_el2, SCTLR_EL2_NOW);
 }
 
 // --- interrupts --------------------------------------------------------------------------------
@@ -174,6 +174,7 @@ void test(void) {
   one(HCR_RW | HCR_TGE);
   if (!has_vhe) return;
   set_e2h(1);
+  msr(sctlr_el2, SCTLR_EL2_HOST);
   section("E2H 1, TGE 0");
   one(HCR_RW | HCR_E2H);
   section("E2H 1, TGE 1");
@@ -184,7 +185,7 @@ void test(void) {
       for (int tge = 0; tge < 2; ++tge) {
         u64 hcr = HCR_RW | HCR_E2H | (tge ? HCR_TGE : 0);
         if (tge && level(kModes[m]) == 1) continue;
-        msr(sctlr_el2, SCTLR_EL2_BASE & ~(u64)SCTLR_SPAN);
+        msr(sctlr_el2, SCTLR_EL2_HOST & ~(u64)SCTLR_SPAN);
         SET_EL1(SCTLR_EL1, SCTLR_EL1_BASE & ~(u64)SCTLR_SPAN);
         ctx.sp = 0;
         enter(kModes[m] | MASKED | (pan ? 1ul << 22 : 0), (u64)udf, hcr);

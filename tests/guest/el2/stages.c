@@ -101,7 +101,7 @@ static void regimes(void) {
   hcr_now = HCR_RW;
   el1_mmu(1);
   section("EL1&0");
-  stage1_matrix(kEl1, 2, has_pan);
+  stage1_matrix(kEl1, 2, has_pan && has_vhe);  // the oracle without VHE has no PAN
   stage1_faults(EL1H);
   el1_mmu(0);
 
@@ -313,7 +313,7 @@ static void stage2_shapes(void) {
   section("stage 2: shapes");
   hcr_now = HCR_RW | HCR_VM;
   msr(vttbr_el2, 0x50000000);
-  for (u64 tg = 0; tg < 3; ++tg) {
+  for (u64 tg = 0; tg < (has_vhe ? 3 : 2); ++tg) {  // nor 16 KiB
     for (u64 sl = 0; sl < 4; ++sl) {
       print("TG0");
       print_hex(tg);

@@ -17,6 +17,8 @@ struct Instruction {
   { "MSR " name, MSR(__VA_ARGS__), value }
 #define SYS(name, x0, ...) \
   { name, MSR(__VA_ARGS__), x0 }
+#define SYS_ALL(name, ...) \
+  { name, MSR(__VA_ARGS__) | 31, 0 }
 
 static u64 line[16] __attribute__((aligned(64)));
 
@@ -96,11 +98,10 @@ static const struct Instruction kInstructions[] = {
     SYS("DC CIVAC", (u64)line, 1, 3, 7, 14, 1),
     SYS("DC CVAU", (u64)line, 1, 3, 7, 11, 1),
     SYS("IC IVAU", (u64)line, 1, 3, 7, 5, 1),
-    SYS("IC IALLU", 31, 1, 0, 7, 5, 0),
-    SYS("IC IALLUIS", 31, 1, 0, 7, 1, 0),
-    SYS("DC ZVA", (u64)line, 1, 3, 7, 4, 1),
-    SYS("TLBI VMALLE1", 0, 1, 0, 8, 7, 0),
-    SYS("TLBI VMALLE1IS", 0, 1, 0, 8, 3, 0),
+    SYS_ALL("IC IALLU", 1, 0, 7, 5, 0),
+    SYS_ALL("IC IALLUIS", 1, 0, 7, 1, 0),
+    SYS_ALL("TLBI VMALLE1", 1, 0, 8, 7, 0),
+    SYS_ALL("TLBI VMALLE1IS", 1, 0, 8, 3, 0),
     SYS("TLBI VAE1", 0, 1, 0, 8, 7, 1),
     SYS("TLBI ASIDE1", 0, 1, 0, 8, 7, 2),
     SYS("TLBI VAAE1IS", 0, 1, 0, 8, 3, 3),
@@ -118,10 +119,10 @@ static const struct Instruction kInstructions[] = {
     READ("ICC_SRE_EL2", 3, 4, 12, 9, 5),
     READ("SCTLR_EL12", 3, 5, 1, 0, 0),
     READ("CNTV_CTL_EL02", 3, 5, 14, 3, 1),
-    SYS("TLBI ALLE1", 0, 1, 4, 8, 7, 4),
+    SYS_ALL("TLBI ALLE1", 1, 4, 8, 7, 4),
     SYS("TLBI VAE2IS", 0, 1, 4, 8, 3, 1),
     SYS("TLBI IPAS2E1IS", 0, 1, 4, 8, 0, 1),
-    SYS("TLBI VMALLS12E1", 0, 1, 4, 8, 7, 6),
+    SYS_ALL("TLBI VMALLS12E1", 1, 4, 8, 7, 6),
     SYS("AT S12E1R", 0, 1, 4, 7, 8, 4),
     SYS("AT S1E2R", 0, 1, 4, 7, 8, 0),
     // others
@@ -262,9 +263,10 @@ static const struct Register kMdcr[] = {{"MDCR_EL2.TDE", 1 << 8},
 static const struct Register kCnthctl[] = {
     {"CNTHCTL_EL2 = 0", 0}, {"CNTHCTL_EL2.EL1PCTEN", 1}, {"CNTHCTL_EL2.EL1PCEN", 2}};
 static const struct Register kCnthctlE2h[] = {
-    {"CNTHCTL_EL2 = 0", 0},         {"CNTHCTL_EL2.EL0PCTEN", 1},    {"CNTHCTL_EL2.EL0VCTEN", 2},
-    {"CNTHCTL_EL2.EL0VTEN", 0x100}, {"CNTHCTL_EL2.EL0PTEN", 0x200}, {"CNTHCTL_EL2.EL1PCTEN", 0x400},
-    {"CNTHCTL_EL2.EL1PTEN", 0x800}};
+    {"E2H: CNTHCTL_EL2 = 0", 0},         {"E2H: CNTHCTL_EL2.EL0PCTEN", 1},
+    {"E2H: CNTHCTL_EL2.EL0VCTEN", 2},    {"E2H: CNTHCTL_EL2.EL0VTEN", 0x100},
+    {"E2H: CNTHCTL_EL2.EL0PTEN", 0x200}, {"E2H: CNTHCTL_EL2.EL1PCTEN", 0x400},
+    {"E2H: CNTHCTL_EL2.EL1PTEN", 0x800}};
 static const struct Register kHstr[] = {{"HSTR_EL2", 0xffff}};
 
 #define EACH(rows, register, e2h)                            \
@@ -308,6 +310,20 @@ static void waits(u64 e2h) {
   SET_EL1(SCTLR_EL1, SCTLR_EL1_BASE);
 }
 
+// DC ZVA needs memory that is not Device: by HCR_EL2.DC.
+static void zero_block(u64 e2h) {
+  static const struct Instruction kZva = {"DC ZVA", MSR(1, 3, 7, 4, 1), (u64)line};
+  section("DC ZVA");
+  for (int tdz = 0; tdz < 2; ++tdz) {
+    for (int source = 0; source < SOURCES; ++source) {
+      if (source == FROM_EL0_TGE && e2h != 0) continue;
+      one(source, &kZva, HCR_RW | e2h | HCR_DC | (tdz ? BIT(28) : 0));
+      print(tdz ? "TDZ " : "");
+      line_of(source, &kZva);
+    }
+  }
+}
+
 static void layout(int e2h) {
   u64 bit = e2h ? HCR_E2H : 0;
   set_e2h(e2h);
@@ -316,6 +332,7 @@ static void layout(int e2h) {
   all(HCR_RW | bit, 1);
   hcr_bits(bit);
   waits(bit);
+  zero_block(bit);
   if (e2h) {
     EACH(kCptrE2h, cptr_el2, bit);
     EACH(kCnthctlE2h, cnthctl_el2, bit);

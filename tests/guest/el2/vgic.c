@@ -250,10 +250,11 @@ static void registers(void) {
   print_value("SRE", guest_read(ICC_SRE));
   print_value("VTR", mrs(ICH_VTR) & 0xfc00001f);
   msr(ICH_HCR, ~0ul);
-  print_value("ICH_HCR_EL2", mrs(ICH_HCR) & 0xf8007cff);
+  print_value("ICH_HCR_EL2", mrs(ICH_HCR) & 0xf8005cff);  // without TSEI, RES0 where no SEIs are
   msr(ICH_HCR, 0);
   msr(ICH_VMCR, ~0ul);
-  print_value("ICH_VMCR_EL2", mrs(ICH_VMCR));
+  // VPMR has as many bits as priorities have.
+  print_value("ICH_VMCR_EL2", mrs(ICH_VMCR) & 0xf8ffffff);
   msr(ICH_VMCR, 0);
   print_value("ICH_VMCR_EL2", mrs(ICH_VMCR));
 }

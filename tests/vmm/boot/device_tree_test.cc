@@ -58,6 +58,30 @@ TEST_F(DeviceTreeTest, DescribesThePlatform) {
   EXPECT_NE(fdt_getprop(tree.data(), node(tree, "/timer"), "always-on", nullptr), nullptr);
 }
 
+// What a hypervisor looks for: PSCI by SMC, its timers' interrupts, the maintenance interrupt.
+TEST_F(DeviceTreeTest, El2) {
+  const auto size_of = [](const std::vector<uint8_t>& tree, const char* path, const char* name) {
+    int size = 0;
+    return fdt_getprop(tree.data(), node(tree, path), name, &size) != nullptr ? size : 0;
+  };
+  const struct {
+    bool on, vhe;
+    const char* method;
+    unsigned timers, maintenance;
+  } kRows[] = {{false, true, "hvc", 4, 0}, {true, false, "smc", 4, 1}, {true, true, "smc", 5, 1}};
+  for (const auto& row : kRows) {
+    options_.el2.on = row.on;
+    options_.el2.vhe = row.vhe;
+    const std::vector<uint8_t> tree = build();
+    ASSERT_EQ(fdt_check_full(tree.data(), tree.size()), 0);
+    EXPECT_STREQ(
+        static_cast<const char*>(fdt_getprop(tree.data(), node(tree, "/psci"), "method", nullptr)),
+        row.method);
+    EXPECT_EQ(size_of(tree, "/timer", "interrupts"), static_cast<int>(row.timers * 12));
+    EXPECT_EQ(size_of(tree, "/intc@8000000", "interrupts"), static_cast<int>(row.maintenance * 12));
+  }
+}
+
 TEST_F(DeviceTreeTest, OptionalNodes) {
   std::vector<uint8_t> tree = build();
   EXPECT_LT(node(tree, "/flash@0"), 0);

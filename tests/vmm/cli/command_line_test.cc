@@ -57,6 +57,32 @@ TEST(CommandLine, NumbersRefused) {
   }
 }
 
+TEST(CommandLine, El2) {
+  const struct {
+    const char* option;
+    bool on, vhe;
+    unsigned list_registers;
+  } kRows[] = {{"--rng", false, true, 4},
+               {"--el2", true, true, 4},
+               {"--el2=novhe", true, false, 4},
+               {"--el2=lrs=1", true, true, 1},
+               {"--el2=lrs=16,novhe", true, false, 16},
+               {"--el2=novhe,lrs=8", true, false, 8}};
+  for (const auto& row : kRows) {
+    auto line = parse({"run", "--kernel", "k", row.option});
+    ASSERT_TRUE(line) << line.error();
+    EXPECT_EQ(line->options.el2.on, row.on) << row.option;
+    EXPECT_EQ(line->options.el2.vhe, row.vhe) << row.option;
+    EXPECT_EQ(line->options.el2.list_registers, row.list_registers) << row.option;
+  }
+  for (const char* option : {"--el2=lrs=2", "--el2=lrs=", "--el2=vhe", "--el2=novhe,,x"}) {
+    auto line = parse({"run", "--kernel", "k", option});
+    ASSERT_FALSE(line) << option;
+    EXPECT_EQ(line.error().find("--el2="), 0u) << line.error();
+    EXPECT_EQ(line.error().find('\n'), std::string::npos) << line.error();
+  }
+}
+
 TEST(CommandLine, HelpShowsTheDefaults) {
   auto line = parse({"run", "--help"});
   ASSERT_TRUE(line) << line.error();
