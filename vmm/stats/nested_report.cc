@@ -40,11 +40,16 @@ nlohmann::json nested_ledger_json(const NestedLedger& ledger) {
                        {"nv", count.nv},
                        {"nv2", count.nv2}});
     }
-    out[nested_exit_name(static_cast<NestedExit>(i))] = {
-        {"exits", c.exits},         {"moved", c.moved},   {"stays_at_el2", c.stays},
-        {"traps_nv", c.traps_nv},   {"traps_nv2", c.traps_nv2},
-        {"erets", c.erets},         {"tlbis", c.tlbis},   {"ats", c.ats},
-        {"instructions", c.instructions}, {"traps", traps}};
+    out[nested_exit_name(static_cast<NestedExit>(i))] = {{"exits", c.exits},
+                                                         {"moved", c.moved},
+                                                         {"stays_at_el2", c.stays},
+                                                         {"traps_nv", c.traps_nv},
+                                                         {"traps_nv2", c.traps_nv2},
+                                                         {"erets", c.erets},
+                                                         {"tlbis", c.tlbis},
+                                                         {"ats", c.ats},
+                                                         {"instructions", c.instructions},
+                                                         {"traps", traps}};
   }
   return out;
 }

@@ -1,5 +1,5 @@
-// The inner guest (L2) of the nested experiment: so many exits of each class, and how long they took by the
-// virtual counter. Its device and its numbers are kvm_vmm's.
+// The inner guest (L2) of the nested experiment: so many exits of each class, and how long they
+// took by the virtual counter. Its device and its numbers are kvm_vmm's.
 typedef unsigned long u64;
 typedef unsigned int u32;
 
@@ -7,7 +7,12 @@ enum { kDevice = 0x0a000000, kGicd = 0x08000000, kGicr = 0x080a0000 };
 enum { kText = 0, kCounter = 8, kMark = 0x10, kTicks = 0x18, kCount = 0x20, kCpus = 0x28 };
 enum { kHypercall, kMmio, kMmioIsv0, kSgiSelf, kIpi, kTimer, kWfi, kStage2Fault, kEoi };
 
-#define MRS(name) ({ u64 v_; __asm__ volatile("mrs %0, " name : "=r"(v_)::"memory"); v_; })
+#define MRS(name)                                           \
+  ({                                                        \
+    u64 v_;                                                 \
+    __asm__ volatile("mrs %0, " name : "=r"(v_)::"memory"); \
+    v_;                                                     \
+  })
 #define MSR(name, value) __asm__ volatile("msr " name ", %0" ::"r"((u64)(value)) : "memory")
 #define ISB() __asm__ volatile("isb" ::: "memory")
 
@@ -42,7 +47,8 @@ void inner_unexpected(u64 esr, u64 elr, u64 far) {
   print("inner: unexpected exception ");
   const u64 values[3] = {esr, elr, far};
   for (int i = 0; i < 3; ++i) {
-    for (int shift = 60; shift >= 0; shift -= 4) write32(kDevice + kText, (u32)"0123456789abcdef"[values[i] >> shift & 15]);
+    for (int shift = 60; shift >= 0; shift -= 4)
+      write32(kDevice + kText, (u32) "0123456789abcdef"[values[i] >> shift & 15]);
     print(" ");
   }
   print("\n");
@@ -62,11 +68,11 @@ static void gic_init(u64 cpu) {
   write32(redistributor + 0x14, 0);  // awake
   while (read32(redistributor + 0x14) & 4) {
   }
-  write32(redistributor + 0x10080, 0xffffffff);             // group 1
-  write32(redistributor + 0x10100, 1 << 1 | 1 << 27);       // SGI 1, virtual timer
+  write32(redistributor + 0x10080, 0xffffffff);        // group 1
+  write32(redistributor + 0x10100, 1 << 1 | 1 << 27);  // SGI 1, virtual timer
   for (int i = 0; i < 8; ++i) write32(redistributor + 0x10400 + 4 * (u64)i, 0x80808080);
-  MSR("S3_0_C4_C6_0", 0xf0);   // ICC_PMR_EL1
-  MSR("S3_0_C12_C12_7", 1);    // ICC_IGRPEN1_EL1
+  MSR("S3_0_C4_C6_0", 0xf0);  // ICC_PMR_EL1
+  MSR("S3_0_C12_C12_7", 1);   // ICC_IGRPEN1_EL1
   ISB();
 }
 
