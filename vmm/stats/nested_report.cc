@@ -54,8 +54,7 @@ nlohmann::json nested_ledger_json(const NestedLedger& ledger) {
   return out;
 }
 
-std::string nested_ledger_table(const NestedLedger& ledger, NestedLedgerChoice shown) {
-  const bool nv = shown != NestedLedgerChoice::kNv2, nv2 = shown != NestedLedgerChoice::kNv;
+std::string nested_ledger_table(const NestedLedger& ledger, bool nv, bool nv2) {
   std::string out = "what nesting would cost: traps to the host an exit of the inner guest\n";
   out += fmt::format("  {:<14}{:>10}{:>7}", "exit", "exits", "moved");
   if (nv) out += fmt::format("{:>9}", "NV");

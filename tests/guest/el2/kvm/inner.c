@@ -93,6 +93,25 @@ static void arm_timer(u64 in) {
   MSR("cntv_ctl_el0", 1);
 }
 
+// The MMU on, as any guest has it: RAM and code by four levels of tables, devices by a block.
+static u64 tables[4][512] __attribute__((aligned(4096)));
+static void mmu_on(void) {
+  enum { kTable = 3, kBlock = 1, kPage = 3, kAf = 1 << 10, kInner = 3 << 8, kNormal = 1 << 2 };
+  tables[0][0] = (u64)tables[1] | kTable;
+  tables[1][0] = 0 | kBlock | kAf;  // devices
+  tables[1][1] = (u64)tables[2] | kTable;
+  tables[2][0] = (u64)tables[3] | kTable;
+  for (u64 i = 1; i < 512; ++i) tables[2][i] = (0x40000000 + (i << 21)) | kBlock | kAf | kInner | kNormal;
+  for (u64 i = 0; i < 512; ++i) tables[3][i] = (0x40000000 + (i << 12)) | kPage | kAf | kInner | kNormal;
+  MSR("mair_el1", 0xff00);
+  MSR("tcr_el1", 16 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2ul << 32);  // 48 bits, EPD1, 40 bits out
+  MSR("ttbr0_el1", tables);
+  ISB();
+  __asm__ volatile("tlbi vmalle1\n dsb nsh\n isb" ::: "memory");
+  MSR("sctlr_el1", MRS("sctlr_el1") | 1 | 1 << 2 | 1 << 12);
+  ISB();
+}
+
 static void run(u64 count) {
   u64 start;
   begin(kHypercall);
@@ -170,6 +189,7 @@ static void run(u64 count) {
 }
 
 void inner_main(u64 cpu) {
+  if (cpu == 0) mmu_on();
   gic_init(cpu);
   if (cpu != 0) {
     second_is_up = 1;
