@@ -156,6 +156,12 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
              "never: every data abort needs decoding");
   run_command->add_flag("--el2", el2,
                         "[=novhe][,lrs=1|4|8|16]: the guest starts at EL2 and may be a hypervisor");
+  add_choice(run_command, "--nested-ledger", options.nested_ledger,
+             {{"off", NestedLedgerChoice::kOff},
+              {"nv", NestedLedgerChoice::kNv},
+              {"nv2", NestedLedgerChoice::kNv2},
+              {"both", NestedLedgerChoice::kBoth}},
+             "with --el2: what the guest's own guests would cost it under FEAT_NV, FEAT_NV2");
   add_choice(run_command, "--decoder", options.decoder,
              {{"native", DecoderChoice::kNative}, {"capstone", DecoderChoice::kCapstone}},
              "on a cache miss");
@@ -258,6 +264,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
     return Error{fmt::format("--memory {}: {}", memory, error)};
   }
   if (std::string error = read_el2(el2, options.el2); !error.empty()) return Error{error};
+  if (options.nested_ledger != NestedLedgerChoice::kOff && !options.el2.on) {
+    return Error{"--nested-ledger: only a guest with --el2 has guests of its own"};
+  }
   if (std::string error = check(options, memory); !error.empty()) return Error{error};
   line.command = CommandLine::Command::kRun;
   return line;

@@ -22,6 +22,9 @@ constexpr const char* name_of(DecoderChoice decoder) {
   return decoder == DecoderChoice::kNative ? "native" : "capstone";
 }
 
+// --nested-ledger: what of it is printed; both are always counted.
+enum class NestedLedgerChoice : uint8_t { kOff, kNv, kNv2, kBoth };
+
 struct Options {
   std::string kernel, initrd, append, raw;
   std::string firmware, vars;
@@ -39,6 +42,7 @@ struct Options {
     bool vhe = true;
     unsigned list_registers = 4;
   } el2;
+  NestedLedgerChoice nested_ledger = NestedLedgerChoice::kOff;
   std::optional<uint16_t> translate_after;  // runs of a block; 0: never
   DecoderChoice decoder = DecoderChoice::kNative;
   CachePolicy icache = CachePolicy::kRewalk;

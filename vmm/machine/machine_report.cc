@@ -75,6 +75,8 @@ std::optional<RunReport> Machine::report_now() {
 RunReport Machine::report() {
   RunReport report = counts(wall_seconds_, cycles_);
   if (profile_rows_ != nullptr) report.profile = profile(report);
+  report.nested = backend_->nested_ledger();
+  report.nested_shown = options_.nested_ledger;
   return report;
 }
 

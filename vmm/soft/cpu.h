@@ -86,6 +86,7 @@ class Count {
 
 struct SharedState;  // what the vCPUs of one machine share: owned by vmm/soft/machine.h
 struct EngineState;  // TLB, block cache, lazy flags: private to the engine
+class NestedCounter;
 
 struct Cpu {
   GeneralRegisters r{};  // slots 31 (XZR), 32 (current SP), 33 (discard): cpu_view.h
@@ -146,6 +147,7 @@ struct Cpu {
   Clock* clock = nullptr;
   SharedState* shared = nullptr;
   EngineState* engine = nullptr;
+  NestedCounter* ledger = nullptr;  // --nested-ledger
 };
 
 // --- system: engine/wait.cc ----------------------------------------------------------------------

@@ -4,6 +4,7 @@
 
 #include "vmm/memory/walk_inl.h"
 #include "vmm/soft/el2.h"
+#include "vmm/soft/nested_counter.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::soft {
@@ -103,6 +104,9 @@ void take_sync_to(Cpu& cpu, unsigned el, Ec ec, uint32_t iss, uint64_t return_pc
     cpu.futile_exceptions = 0;
   }
   ++cpu.futile_exceptions;
+  if (cpu.ledger != nullptr && el == 2) [[unlikely]] {
+    cpu.ledger->exception(VectorKind::kSync, ec, iss, return_pc);
+  }
   // SVC completes before its exception is taken (AArch64.CallSupervisor calls SSAdvance).
   if (ec == Ec::kSvc64) step_advance(cpu);
   switch (ec) {
@@ -168,7 +172,12 @@ void take_stage2_abort(Cpu& cpu, Ec ec, uint32_t iss, uint64_t far, const MmuRes
   take_sync_to(cpu, 2, ec, iss | (fault.s1ptw ? uint32_t{iss::kS1ptw} : 0) | fault.fsc, return_pc);
 }
 
-void take_interrupt(Cpu& cpu, VectorKind kind, unsigned el) { enter(cpu, kind, cpu.pc, el); }
+void take_interrupt(Cpu& cpu, VectorKind kind, unsigned el) {
+  if (cpu.ledger != nullptr && el == 2) [[unlikely]] {
+    cpu.ledger->exception(kind, Ec::kUnknown, 0, cpu.pc);
+  }
+  enter(cpu, kind, cpu.pc, el);
+}
 
 void take_virtual_serror(Cpu& cpu) {
   constexpr auto kSError = static_cast<Ec>(0x2f);
@@ -247,6 +256,7 @@ bool illegal_return(const Cpu& cpu, uint64_t mode) {
 void exception_return(Cpu& cpu) {
   const uint64_t spsr = cpu.ps.el == 2 ? cpu.sys.el2.spsr : cpu.sys.spsr_el1;
   const uint64_t target = cpu.ps.el == 2 ? cpu.sys.el2.elr : cpu.sys.elr_el1;
+  const bool from_el2 = cpu.ps.el == 2;
   const uint64_t mode = spsr & kModeMask;
   const bool illegal = illegal_return(cpu, mode);
   const unsigned el = illegal ? cpu.ps.el : mode >> 2;
@@ -268,6 +278,9 @@ void exception_return(Cpu& cpu) {
   // An illegal return restores PAN like NZCV and DAIF, but not EL and SP.
   set_pstate_context(cpu, el, sp_sel, (spsr & kSpsrPan) != 0);
   cpu.pc = strip_tag(cpu.sys.mmu, target);  // AArch64.BranchAddr
+  if (cpu.ledger != nullptr && from_el2) [[unlikely]] {
+    cpu.ledger->eret(cpu.pc);
+  }
 }
 
 void deliver(Cpu& cpu, const GuestFault& fault, uint64_t pc) {

@@ -1,6 +1,7 @@
 // The machine-wide side of the software CPU: stage 2, and the assembly of the vCPUs.
 #include "vmm/soft/engine/engine.h"
 #include "vmm/soft/machine.h"
+#include "vmm/soft/nested_counter.h"
 #include "vmm/soft/soft_internal.h"
 #include "vmm/soft/soft_vcpu.h"
 
@@ -30,6 +31,15 @@ class Machine final : public SoftMachine {
   void map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) override;
   void unmap(uint64_t ipa, uint64_t size) override;
   bool watch(uint64_t ipa_page) override;
+  std::optional<NestedLedger> nested_ledger() const override {
+    if (counters_.empty()) return std::nullopt;
+    NestedLedger sum;
+    for (const auto& counter : counters_) sum.merge(counter->ledger());
+    for (const auto& [key, count] : sum.traps) {
+      sum.names.try_emplace(key.second, nested_trap_name(key.second));
+    }
+    return sum;
+  }
 
  private:
   void make(Clock& clock, unsigned count, bool isv_never, uint16_t translate_after, El2Choice el2) {
@@ -44,6 +54,9 @@ class Machine final : public SoftMachine {
       cpu.stage2 = &stage2_;
       cpu.clock = &clock;
       cpu.shared = &shared_;
+      if (el2.ledger) {
+        cpu.ledger = counters_.emplace_back(std::make_unique<NestedCounter>(cpu, windows_)).get();
+      }
       engine_create(cpu);
       vcpus_.push_back(std::make_unique<SoftVcpu>(cpu));
     }
@@ -60,6 +73,8 @@ class Machine final : public SoftMachine {
   Stage2& stage2_;
   SharedState shared_;
   std::vector<std::unique_ptr<Cpu>> cpus_;
+  NestedWindows windows_;
+  std::vector<std::unique_ptr<NestedCounter>> counters_;
   std::vector<std::unique_ptr<SoftVcpu>> vcpus_;
 };
 

@@ -80,6 +80,7 @@ class SoftMachine : public Backend {
 struct El2Choice {
   bool on = false;
   bool vhe = true;
+  bool ledger = false;
 };
 std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
                                                unsigned cpus, bool isv_never,

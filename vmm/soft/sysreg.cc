@@ -2,6 +2,7 @@
 
 #include "vmm/memory/walk_inl.h"
 #include "vmm/soft/el2.h"
+#include "vmm/soft/nested_counter.h"
 #include "vmm/soft/sysreg_table.h"
 
 namespace trapline::soft {
@@ -186,6 +187,7 @@ Next execute_unknown(Cpu& cpu, uint32_t word, const SystemWord& w, SysregId id) 
 Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
   SysregId id = w.id(), meant = id;
   if (cpu.has_el2) [[unlikely]] {
+    if (cpu.ledger != nullptr && cpu.ps.el == 2) cpu.ledger->access(id, !w.read);
     constexpr SysregId kRvbarEl1 = sysreg_id(3, 0, 12, 0, 1);
     meant = canonical_sysreg(cpu, id);
     if (meant == 0 || meant == kRvbarEl1) return undefined(cpu);

@@ -3,6 +3,7 @@
 #include "vmm/memory/nested_walk_inl.h"
 #include "vmm/soft/el2.h"
 #include "vmm/soft/mmu.h"
+#include "vmm/soft/nested_counter.h"
 #include "vmm/soft/sysreg.h"
 #include "vmm/vcpu/syndrome.h"
 
@@ -315,6 +316,7 @@ Next cache_el0(Cpu& cpu, uint32_t word, const SystemWord& w) {
 
 Next execute_sys(Cpu& cpu, uint32_t word, const SystemWord& w) {
   if (w.read) return undefined(cpu);  // SYSL: none exists here
+  if (cpu.ledger != nullptr && cpu.ps.el == 2) cpu.ledger->access(w.id(), true);
   if (w.op1 == 3 && w.crn == 7) return cache_el0(cpu, word, w);
   if (w.op1 == 0 && cpu.ps.el != 0) {
     if (w.crn == 7) return cache_or_at_el1(cpu, word, w);

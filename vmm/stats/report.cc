@@ -10,6 +10,7 @@
 
 #include "vmm/report/json_reader.h"
 #include "vmm/report/json_writer.h"
+#include "vmm/stats/nested_report.h"
 #include "vmm/stats/profile_model.h"
 
 namespace trapline {
@@ -196,6 +197,7 @@ nlohmann::json report_json(const RunReport& report) {
     out["source"] = report.profile->source;
     out["profile"] = profile_part_json(*report.profile);
   }
+  if (report.nested) out["nested_ledger"] = nested_ledger_json(*report.nested);
   return out;
 }
 
@@ -262,6 +264,7 @@ std::string report_table(const RunReport& report) {
         c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses, c.unsupported_accesses,
         c.undefined));
   }
+  if (report.nested) out += nested_ledger_table(*report.nested, report.nested_shown);
   line(fmt::format("  instructions {}, wall {:.3f} s, {:.0f} million a second", report.instructions,
                    report.wall_seconds,
                    report.wall_seconds > 0

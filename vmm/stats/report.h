@@ -11,9 +11,11 @@
 
 #include "mmio/bus.h"
 #include "mmio/sysreg.h"
+#include "vmm/config/options.h"
 #include "vmm/exit/counters.h"
 #include "vmm/report/profile.h"
 #include "vmm/stats/latency.h"
+#include "vmm/vcpu/nested_ledger.h"
 
 namespace trapline {
 
@@ -23,6 +25,8 @@ struct RunReport {
   std::unique_ptr<ExitLatency> latency;  // null: nobody asked for it
   unsigned sampled_every = 1;            // of `latency`: one exit in so many
   std::optional<Profile> profile;        // --profile
+  std::optional<NestedLedger> nested;    // --nested-ledger, and what of it is printed
+  NestedLedgerChoice nested_shown = NestedLedgerChoice::kOff;
   CacheCounters icache;
   uint64_t instructions = 0;
   double wall_seconds = 0;

@@ -4,12 +4,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "decode/access.h"
 #include "mmio/cpu_view.h"
 #include "mmio/emulate.h"
 #include "mmio/state.h"
 #include "mmio/sysreg.h"
+#include "vmm/vcpu/nested_ledger.h"
 
 namespace trapline {
 
@@ -169,6 +171,9 @@ class Backend {
   // After it returns true no vCPU can write the 4 KiB page without GuestMemory's observers hearing
   // of it. False: this backend cannot (KVM).
   virtual bool watch(uint64_t ipa_page) = 0;
+  // What the guest's own guests cost it, summed over the vCPUs; none if nobody asked, or can say.
+  // While no vCPU runs.
+  virtual std::optional<NestedLedger> nested_ledger() const { return std::nullopt; }
 };
 
 class Vcpu {

@@ -75,6 +75,7 @@ enum BlockMode : uint8_t {
   kModeEl2 = 8,        // at EL2
   kModeE2h = 16,       // there, with HCR_EL2.E2H
   kModeUnderEl2 = 32,  // below EL2, which may trap what is done here
+  kModeCounted = 64,   // at EL2, whose accesses to registers are counted
 };
 
 inline constexpr unsigned kMaxBlockLen = 63;  // with the end, op indices of 6 bits

@@ -146,6 +146,7 @@ uint8_t current_mode(const Cpu& cpu) {
   }
   if (!cpu.has_el2) return mode;
   if (cpu.ps.el < 2) return mode | kModeUnderEl2;
+  if (cpu.ledger != nullptr) mode |= kModeCounted;
   return mode | (has(cpu, kHcrE2h) ? kModeEl2 | kModeE2h : kModeEl2);
 }
 

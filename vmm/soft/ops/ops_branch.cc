@@ -1,5 +1,6 @@
 // Branches and exception generation: "Branches, Exception Generating and System instructions",
 // C4.1.93, without the system part; and how blocks begin and end.
+#include "vmm/soft/nested_counter.h"
 #include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
@@ -187,6 +188,7 @@ TL_OP(op_hvc_to_el2) {
     raise(cpu, e, Ec::kUnknown, 0);
     return;
   }
+  if (cpu->ledger != nullptr && cpu->ps.el == 2) cpu->ledger->hvc();
   retire_one(cpu, e);
   step_advance(*cpu);
   trap_to_el2(*cpu, Ec::kHvc64, op->word, cpu->pc + 4);
@@ -202,6 +204,7 @@ TL_OP(op_smc) {
     e->leave = Leave::kException;
     return;
   }
+  if (cpu->ledger != nullptr && cpu->ps.el == 2) cpu->ledger->smc();
   Exit& exit = cpu->exit;
   exit = Exit{};
   exit.kind = ExitKind::kHvc;

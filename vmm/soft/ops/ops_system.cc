@@ -323,6 +323,7 @@ SysregId named_at_el2(SysregId id, uint8_t mode) {
 
 // What EL2 does often. The registers of EL1 it goes to by the table.
 Handler read_handler_el2(SysregId id, uint8_t mode, Op& op) {
+  if ((mode & kModeCounted) != 0) return op_system;
   switch (named_at_el2(id, mode)) {
     case kDaif:
       return op_mrs_daif;
@@ -347,6 +348,7 @@ Handler read_handler_el2(SysregId id, uint8_t mode, Op& op) {
   return op_system;
 }
 Handler write_handler_el2(SysregId id, uint8_t mode) {
+  if ((mode & kModeCounted) != 0) return op_system;
   switch (named_at_el2(id, mode)) {
     case kDaif:
       return op_msr_daif;
@@ -467,7 +469,7 @@ Predecoded predecode_undefined(uint32_t word, Op& op) {
 // A device's register that the access reaches whatever else is set: at EL1 without EL2, and of the
 // GIC at EL2. (Under E2H the timers' names are others'.)
 bool reaches_device(SysregId id, bool read, uint8_t mode) {
-  if ((mode & (kModePrivileged | kModeUnderEl2)) != kModePrivileged) return false;
+  if ((mode & (kModePrivileged | kModeUnderEl2 | kModeCounted)) != kModePrivileged) return false;
   const SysregRow* row = find_sysreg(id);
   if (row == nullptr || row->effect != SysregEffect::kDevice || row->offset >= 0) return false;
   if ((mode & kModeEl2) == 0) return (row->access & (read ? kEl1Read : kEl1Write)) != 0;
