@@ -2,7 +2,8 @@
 """Runs a guest of EL2 on Trapline and on QEMU: both must print the same lines.
 
 compare_test.py TRAPLINE QEMU CPU BINARY [TRAPLINE OPTIONS]
-TRAPLINE may be `-`: then QEMU's text, corrected, is only printed. CPU is QEMU's.
+TRAPLINE may be `-`: then QEMU's text, corrected, is only printed. CPU is QEMU's; of the options --cpus N
+is for both.
 
 qemu_is_wrong.txt beside this script lists where QEMU 7.2 departs from the Arm ARM:
     GUEST: SECTION      as the guest prints it
@@ -55,8 +56,9 @@ def corrected(lines, name):
     return result
 
 
-def qemu(program, cpu, binary):
+def qemu(program, cpu, cpus, binary):
     command = [program, "-M", "virt,virtualization=on,gic-version=3", "-cpu", cpu, "-m", "512"]
+    command += ["-smp", cpus]
     # No network card: its option ROM is in a package (ipxe-qemu) that nothing here needs.
     command += ["-nic", "none", "-display", "none", "-serial", "stdio", "-monitor", "none"]
     status, output, errors = guest.run(command + ["-kernel", binary], 60)
@@ -67,7 +69,8 @@ def qemu(program, cpu, binary):
 def test():
     trapline, program, cpu, binary, *options = sys.argv[1:]
     name = os.path.basename(binary).removesuffix(".bin").removeprefix("el2_")
-    expected = corrected(qemu(program, cpu, binary), name)
+    cpus = options[options.index("--cpus") + 1] if "--cpus" in options else "1"
+    expected = corrected(qemu(program, cpu, cpus, binary), name)
     if trapline == "-":
         print("\n".join(expected))
         return

@@ -333,6 +333,104 @@ static void stage2_shapes(void) {
   }
 }
 
+// Stage 2 with each granule and start level, by AT with stage 1 off: pages, blocks, concatenated
+// tables.
+static void clear(u64 address, u64 size) {
+  for (u64 i = 0; i < size; i += 8) at(u64, address + i) = 0;
+}
+static void stage2_granules(void) {
+  section("stage 2: granules");
+  static const struct {
+    u64 tg, log2, sl0, start, t0sz;
+  } kShapes[] = {{0, 12, 1, 1, 25}, {0, 12, 1, 1, 24}, {0, 12, 0, 2, 30},
+                 {0, 12, 0, 2, 34}, {1, 16, 1, 2, 24}, {1, 16, 0, 3, 31},
+                 {2, 14, 1, 2, 24}, {2, 14, 1, 2, 28}, {2, 14, 0, 3, 35}};
+  const u64 kRoot = 0x50000000, kNext = 0x51000000;
+  for (u64 s = 0; s < (has_vhe ? sizeof kShapes / sizeof kShapes[0] : 6); ++s) {
+    u64 log2 = kShapes[s].log2, stride = log2 - 3, bits = 64 - kShapes[s].t0sz;
+    u64 last = (1ul << bits) - 1;
+    msr(vttbr_el2, kRoot);
+    msr(vtcr_el2, 1ul << 31 | 2ul << 16 | kShapes[s].tg << 14 | 0x3500 | kShapes[s].sl0 << 6 |
+                      kShapes[s].t0sz);
+    for (u64 leaf = kShapes[s].start; leaf < 4; ++leaf) {
+      clear(kRoot, 0x100000);
+      clear(kNext, 0x100000);
+      u64 table = kRoot, next = kNext;
+      for (u64 level = kShapes[s].start;; ++level) {
+        u64 shift = log2 + (3 - level) * stride;
+        u64 first = level == kShapes[s].start;
+        u64 index = last >> shift & (first ? ~0ul : (1ul << stride) - 1);
+        if (level == leaf) {
+          at(u64, table + index * 8) = (0x7ul << 36 & ~((1ul << shift) - 1)) | S2_NORMAL | S2_RW |
+                                       (level == 3 ? PAGE : BLOCK);
+          break;
+        }
+        at(u64, table + index * 8) = next | TABLE;
+        table = next;
+        next += 0x10000;
+      }
+      tlbi_everything();
+      msr(hcr_el2, HCR_RW | HCR_VM);
+      print_hex(s);
+      print(" leaf at");
+      print_hex(leaf);
+      print(":");
+      print_hex(AT("s12e1r", last & ~7ul));
+      print_hex(AT("s12e1w", last ^ 0x4000));
+      print_hex(AT("s12e1r", 0));
+      if (bits < 40) print_hex(AT("s12e1r", last + 1));  // beyond what every CPU has
+      print("\n");
+      msr(hcr_el2, base_hcr);
+    }
+  }
+}
+
+// LDTR and STTR are EL0's accesses at EL1, and at EL2 with E2H and TGE; elsewhere those of the
+// level.
+SNIPPET(load_unprivileged, "ldtr w1, [x0]");
+SNIPPET(store_unprivileged, "sttr w1, [x0]");
+static void unprivileged_from(const char* name, u64 mode, u64 hcr) {
+  for (u64 ap = 0; ap < 4; ++ap) {
+    window[0] = FRAME(0) | NORMAL | AF | XN | PAGE | ap << 6;
+    tlbi_everything();
+    for (int pan = 0; pan <= (has_vhe && (mode == EL1H || hcr & HCR_E2H)); ++pan) {
+      print(name);
+      print(" ap");
+      print_hex(ap);
+      print(pan ? " pan:" : ":");
+      for (int write = 0; write < 2; ++write) {
+        ctx.x[0] = WINDOW;
+        enter(mode | MASKED | (pan ? 1ul << 22 : 0),
+              (u64)(write ? store_unprivileged : load_unprivileged), hcr);
+        if (outcome.done) {
+          print(" ok");
+        } else {
+          print(outcome.el == 2 ? " EL2 esr" : " EL1 esr");
+          print_hex(outcome.esr);
+        }
+      }
+      print("\n");
+    }
+  }
+}
+static void unprivileged(void) {
+  section("LDTR and STTR");
+  make_tables();
+  el1_mmu(1);
+  unprivileged_from("EL1", EL1H, HCR_RW);
+  el1_mmu(0);
+  el2_mmu(1);
+  unprivileged_from("EL2", EL2H, HCR_RW);
+  el2_mmu(0);
+  if (!has_vhe) return;
+  set_e2h(1);
+  el2_mmu(1);
+  unprivileged_from("E2H EL2", EL2H, HCR_RW | HCR_E2H);
+  unprivileged_from("E2H TGE EL2", EL2H, HCR_RW | HCR_E2H | HCR_TGE);
+  el2_mmu(0);
+  set_e2h(0);
+}
+
 // Memory types of both stages together, as AT S12E1R shows them: attribute and shareability. Left
 // out is what QEMU gets wrong: Device beside a Normal type whose low half reads as a Device type.
 static void attributes(void) {
@@ -425,6 +523,8 @@ void test(void) {
   stage2_faults();
   stage2_levels();
   stage2_shapes();
+  stage2_granules();
+  unprivileged();
   attributes();
   translations();
 }

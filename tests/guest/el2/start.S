@@ -13,7 +13,7 @@
         .equ    STACK, 16384
 
         .section .text.start, "ax"
-        .global start, el1_vectors, el1_vectors_smc, run
+        .global start, el1_vectors, el1_vectors_smc, el2_vectors, run
 start:
         adrp    x1, stack_top
         add     x1, x1, :lo12:stack_top
@@ -21,7 +21,7 @@ start:
         adrp    x1, ctx
         add     x1, x1, :lo12:ctx
         msr     tpidr_el2, x1
-        adr     x1, vectors
+        adr     x1, el2_vectors
         msr     vbar_el2, x1
         isb
         bl      primary
@@ -38,7 +38,7 @@ start:
         .endm
 
         .balign 2048
-vectors:
+el2_vectors:
         .irp    offset, 0x000, 0x080, 0x100, 0x180, 0x200, 0x280, 0x300, 0x380, 0x400, 0x480, 0x500, 0x580, 0x600, 0x680, 0x700, 0x780
         vector  \offset
         .endr

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "vmm/soft/el2.h"
 #include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
@@ -10,8 +11,9 @@
 namespace trapline::soft {
 namespace {
 
-// DBGBCR.{PMC}, DBGWCR.{PAC}: bit 0 is EL1, bit 1 EL0 (the rest concerns other ELs and states).
+// DBGBCR.{PMC}, DBGWCR.{PAC}: bit 0 is EL1, bit 1 EL0. HMC is EL2 (SSC concerns other states).
 bool el_matches(uint64_t control, unsigned shift, unsigned el) {
+  if (el == 2) return (control >> 13 & 1) != 0;
   const uint64_t privilege = control >> shift & 3;
   return (privilege & (el == 0 ? 2 : 1)) != 0;
 }
@@ -33,8 +35,12 @@ bool active_breakpoint(const Cpu& cpu, unsigned i) {
   const uint64_t control = cpu.sys.dbgbcr[i];
   return compares_address(control) || compares_context(control, i, kContext);
 }
+// AArch64.BreakpointValueMatch: at EL2 without E2H there is no context.
 bool same_context(const Cpu& cpu, unsigned i) {
-  return static_cast<uint32_t>(cpu.sys.dbgbvr[i]) == cpu.sys.contextidr_el1;
+  const auto wanted = static_cast<uint32_t>(cpu.sys.dbgbvr[i]);
+  const bool host = cpu.ps.el == 2 ? has(cpu, kHcrE2h) : cpu.ps.el == 0 && host_el0(cpu);
+  if (host) return wanted == cpu.sys.el2.contextidr;
+  return cpu.ps.el != 2 && wanted == cpu.sys.contextidr_el1;
 }
 // LBN of a linked breakpoint or watchpoint. The state that the context match names does not count.
 bool link_matches(const Cpu& cpu, uint64_t control) {
