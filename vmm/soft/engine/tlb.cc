@@ -318,7 +318,7 @@ void tlb_update_context(Cpu& cpu) {
   const TranslationRegs& now = cpu.sys.mmu;
   if (cpu.has_el2) {
     World& world = world_for(e, now);
-    if (&world != e.world) world.last_use = ++e.use_counter;
+    if (&world != e.world || world.last_use == 0) world.last_use = ++e.use_counter;
     e.world = &world;
   }
   World& w = *e.world;
