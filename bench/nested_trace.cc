@@ -16,6 +16,8 @@ struct TracedRegister {
 };
 struct TracedRegisters {
   TracedRegister sctlr, tcr, ttbr0, ttbr1, mair, pan;
+  Regime regime = Regime::kEl10;  // the CPU's state, no register
+  uint8_t guest_stage2 = 0;
 };
 
 }  // namespace trapline

@@ -52,7 +52,9 @@ class Gicv3Irqchip final : public Irqchip {
         probe_(probe) {
     lines_.reserve(4 * vcpus.size());
     for (unsigned i = 0; i < cpus_; ++i) {
-      const auto line = [&](CpuLine::Input input) { return &lines_.emplace_back(*vcpus[i], input); };
+      const auto line = [&](CpuLine::Input input) {
+        return &lines_.emplace_back(*vcpus[i], input);
+      };
       gic_.connect_cpu(i, line(&Vcpu::set_irq), line(&Vcpu::set_fiq));
       if (list_registers != 0) {
         gic_.connect_virtual(i, line(&Vcpu::set_virq), line(&Vcpu::set_vfiq));

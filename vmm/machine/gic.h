@@ -12,8 +12,8 @@
 namespace trapline {
 
 // Its CPU interfaces drive the vCPUs' interrupt inputs; the vCPUs outlive it.
-// `probe`: notes when lines rise; null: nobody asks. `list_registers`: of the virtual CPU interface;
-// 0: the vCPUs have no EL2.
+// `probe`: notes when lines rise; null: nobody asks. `list_registers`: of the virtual CPU
+// interface; 0: the vCPUs have no EL2.
 std::unique_ptr<Irqchip> make_gicv3(const std::vector<Vcpu*>& vcpus, IrqProbe* probe,
                                     unsigned list_registers = 0);
 

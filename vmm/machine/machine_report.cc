@@ -76,7 +76,8 @@ RunReport Machine::report() {
   RunReport report = counts(wall_seconds_, cycles_);
   if (profile_rows_ != nullptr) report.profile = profile(report);
   report.nested = backend_->nested_ledger();
-  report.nested_shown = options_.nested_ledger;
+  report.nested_nv = options_.nested_ledger != NestedLedgerChoice::kNv2;
+  report.nested_nv2 = options_.nested_ledger != NestedLedgerChoice::kNv;
   return report;
 }
 

@@ -8,9 +8,7 @@ namespace trapline::soft {
 namespace {
 
 // An inner guest runs, or is about to: below EL2, in a VM.
-bool in_guest(const Cpu& cpu) {
-  return cpu.ps.el < 2 && has(cpu, kHcrVm) && !has(cpu, kHcrTge);
-}
+bool in_guest(const Cpu& cpu) { return cpu.ps.el < 2 && has(cpu, kHcrVm) && !has(cpu, kHcrTge); }
 
 uint64_t vcpu_of(const Cpu& cpu) {
   return cpu.sys.el2.vttbr >> 48 << 40 | (cpu.sys.el2.vmpidr & 0xff'00ff'ffff);

@@ -1,8 +1,9 @@
 // Keeps the ledger of nested virtualisation (vmm/vcpu/nested_ledger.h) of one CPU. Only with
 // --nested-ledger; the CPU calls it at what the names below say, at EL2 or on the way there.
 //
-// A window is the time from the exception that an inner vCPU leaves by to the next entry of the same
-// one, by VMID and virtual MPIDR; on whichever CPU that is, so that the open windows are the machine's.
+// A window is the time from the exception that an inner vCPU leaves by to the next entry of the
+// same one, by VMID and virtual MPIDR; on whichever CPU that is, so that the open windows are the
+// machine's.
 #ifndef TRAPLINE_VMM_SOFT_NESTED_COUNTER_H_
 #define TRAPLINE_VMM_SOFT_NESTED_COUNTER_H_
 
@@ -17,11 +18,11 @@
 namespace trapline::soft {
 
 struct NestedWindow {
-  uint64_t vcpu;       // whose: VMID and virtual MPIDR
-  unsigned cpu;        // on which it left
+  uint64_t vcpu;  // whose: VMID and virtual MPIDR
+  unsigned cpu;   // on which it left
   NestedExit why;
   bool isv = false;
-  uint64_t pc;         // of the instruction that left
+  uint64_t pc;  // of the instruction that left
   NestedCounts counts;
   std::unordered_map<uint32_t, NestedTrapCount> traps;
 };
@@ -60,7 +61,8 @@ class NestedCounter {
   Cpu& cpu_;
   NestedWindows& windows_;
   NestedLedger ledger_;
-  std::shared_ptr<NestedWindow> current_;  // what happens now is its price; null: nobody's, kForeign
+  std::shared_ptr<NestedWindow>
+      current_;               // what happens now is its price; null: nobody's, kForeign
   bool interrupted_ = false;  // by an interrupt of the hypervisor's own, until it returns
   uint64_t interrupted_pc_ = 0;
   uint64_t counted_to_ = 0;  // instructions

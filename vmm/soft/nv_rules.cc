@@ -20,15 +20,11 @@ constexpr Row kEl2InMemory[] = {
     {sysreg_id(3, 4, 13, 0, 2), 0x090},  // TPIDR_EL2
     {sysreg_id(3, 4, 14, 0, 3), 0x060},  // CNTVOFF_EL2
     {sysreg_id(3, 4, 12, 8, 0), 0x480},  // ICH_AP0R0_EL2
-    {sysreg_id(3, 4, 12, 8, 1), 0x488},
-    {sysreg_id(3, 4, 12, 8, 2), 0x490},
-    {sysreg_id(3, 4, 12, 8, 3), 0x498},
-    {sysreg_id(3, 4, 12, 9, 0), 0x4a0},  // ICH_AP1R0_EL2
-    {sysreg_id(3, 4, 12, 9, 1), 0x4a8},
-    {sysreg_id(3, 4, 12, 9, 2), 0x4b0},
-    {sysreg_id(3, 4, 12, 9, 3), 0x4b8},
-    {sysreg_id(3, 4, 12, 11, 0), 0x4c0},  // ICH_HCR_EL2
-    {sysreg_id(3, 4, 12, 11, 7), 0x4c8},  // ICH_VMCR_EL2
+    {sysreg_id(3, 4, 12, 8, 1), 0x488},  {sysreg_id(3, 4, 12, 8, 2), 0x490},
+    {sysreg_id(3, 4, 12, 8, 3), 0x498},  {sysreg_id(3, 4, 12, 9, 0), 0x4a0},  // ICH_AP1R0_EL2
+    {sysreg_id(3, 4, 12, 9, 1), 0x4a8},  {sysreg_id(3, 4, 12, 9, 2), 0x4b0},
+    {sysreg_id(3, 4, 12, 9, 3), 0x4b8},  {sysreg_id(3, 4, 12, 11, 0), 0x4c0},  // ICH_HCR_EL2
+    {sysreg_id(3, 4, 12, 11, 7), 0x4c8},                                       // ICH_VMCR_EL2
 };
 constexpr SysregId kFirstLr = sysreg_id(3, 4, 12, 12, 0), kLastLr = sysreg_id(3, 4, 12, 13, 7);
 constexpr int kLrOffset = 0x400;

@@ -40,17 +40,21 @@ nlohmann::json nested_ledger_json(const NestedLedger& ledger) {
                        {"nv", count.nv},
                        {"nv2", count.nv2}});
     }
-    out[nested_exit_name(static_cast<NestedExit>(i))] = {
-        {"exits", c.exits},         {"moved", c.moved},   {"stays_at_el2", c.stays},
-        {"traps_nv", c.traps_nv},   {"traps_nv2", c.traps_nv2},
-        {"erets", c.erets},         {"tlbis", c.tlbis},   {"ats", c.ats},
-        {"instructions", c.instructions}, {"traps", traps}};
+    out[nested_exit_name(static_cast<NestedExit>(i))] = {{"exits", c.exits},
+                                                         {"moved", c.moved},
+                                                         {"stays_at_el2", c.stays},
+                                                         {"traps_nv", c.traps_nv},
+                                                         {"traps_nv2", c.traps_nv2},
+                                                         {"erets", c.erets},
+                                                         {"tlbis", c.tlbis},
+                                                         {"ats", c.ats},
+                                                         {"instructions", c.instructions},
+                                                         {"traps", traps}};
   }
   return out;
 }
 
-std::string nested_ledger_table(const NestedLedger& ledger, NestedLedgerChoice shown) {
-  const bool nv = shown != NestedLedgerChoice::kNv2, nv2 = shown != NestedLedgerChoice::kNv;
+std::string nested_ledger_table(const NestedLedger& ledger, bool nv, bool nv2) {
   std::string out = "what nesting would cost: traps to the host an exit of the inner guest\n";
   out += fmt::format("  {:<14}{:>10}{:>7}", "exit", "exits", "moved");
   if (nv) out += fmt::format("{:>9}", "NV");

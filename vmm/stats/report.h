@@ -11,7 +11,6 @@
 
 #include "mmio/bus.h"
 #include "mmio/sysreg.h"
-#include "vmm/config/options.h"
 #include "vmm/exit/counters.h"
 #include "vmm/report/profile.h"
 #include "vmm/stats/latency.h"
@@ -26,7 +25,7 @@ struct RunReport {
   unsigned sampled_every = 1;            // of `latency`: one exit in so many
   std::optional<Profile> profile;        // --profile
   std::optional<NestedLedger> nested;    // --nested-ledger, and what of it is printed
-  NestedLedgerChoice nested_shown = NestedLedgerChoice::kOff;
+  bool nested_nv = true, nested_nv2 = true;
   CacheCounters icache;
   uint64_t instructions = 0;
   double wall_seconds = 0;

@@ -1,5 +1,6 @@
-// What nesting would cost on hardware: of each exit of an inner guest, what its hypervisor did at EL2 that
-// FEAT_NV or FEAT_NV2 would have made a trap to the host below. Counts only, summed over all vCPUs.
+// What nesting would cost on hardware: of each exit of an inner guest, what its hypervisor did at
+// EL2 that FEAT_NV or FEAT_NV2 would have made a trap to the host below. Counts only, summed over
+// all vCPUs.
 #ifndef TRAPLINE_VMM_VCPU_NESTED_LEDGER_H_
 #define TRAPLINE_VMM_VCPU_NESTED_LEDGER_H_
 
@@ -39,11 +40,11 @@ enum NestedTrap : uint32_t {
 };
 
 struct NestedCounts {
-  uint64_t exits = 0;         // whose price is known: the same vCPU was entered again on the same CPU
-  uint64_t moved = 0;         // it was entered on another: not in any sum
-  uint64_t stays = 0;         // at EL2, until EL1 or EL0 ran
-  uint64_t traps_nv = 0;      // with FEAT_NV
-  uint64_t traps_nv2 = 0;     // and FEAT_NV2
+  uint64_t exits = 0;      // whose price is known: the same vCPU was entered again on the same CPU
+  uint64_t moved = 0;      // it was entered on another: not in any sum
+  uint64_t stays = 0;      // at EL2, until EL1 or EL0 ran
+  uint64_t traps_nv = 0;   // with FEAT_NV
+  uint64_t traps_nv2 = 0;  // and FEAT_NV2
   uint64_t erets = 0, tlbis = 0, ats = 0;
   uint64_t instructions = 0;  // between exit and entry, at any level
 };

@@ -1,5 +1,5 @@
-// The inner guest (L2) of the nested experiment: so many exits of each class, and how long they took by the
-// virtual counter. Its device and its numbers are kvm_vmm's.
+// The inner guest (L2) of the nested experiment: so many exits of each class, and how long they
+// took by the virtual counter. Its device and its numbers are kvm_vmm's.
 typedef unsigned long u64;
 typedef unsigned int u32;
 
@@ -7,7 +7,12 @@ enum { kDevice = 0x0a000000, kGicd = 0x08000000, kGicr = 0x080a0000 };
 enum { kText = 0, kCounter = 8, kMark = 0x10, kTicks = 0x18, kCount = 0x20, kCpus = 0x28 };
 enum { kHypercall, kMmio, kMmioIsv0, kSgiSelf, kIpi, kTimer, kWfi, kStage2Fault, kEoi };
 
-#define MRS(name) ({ u64 v_; __asm__ volatile("mrs %0, " name : "=r"(v_)::"memory"); v_; })
+#define MRS(name)                                           \
+  ({                                                        \
+    u64 v_;                                                 \
+    __asm__ volatile("mrs %0, " name : "=r"(v_)::"memory"); \
+    v_;                                                     \
+  })
 #define MSR(name, value) __asm__ volatile("msr " name ", %0" ::"r"((u64)(value)) : "memory")
 #define ISB() __asm__ volatile("isb" ::: "memory")
 
@@ -42,7 +47,8 @@ void inner_unexpected(u64 esr, u64 elr, u64 far) {
   print("inner: unexpected exception ");
   const u64 values[3] = {esr, elr, far};
   for (int i = 0; i < 3; ++i) {
-    for (int shift = 60; shift >= 0; shift -= 4) write32(kDevice + kText, (u32)"0123456789abcdef"[values[i] >> shift & 15]);
+    for (int shift = 60; shift >= 0; shift -= 4)
+      write32(kDevice + kText, (u32) "0123456789abcdef"[values[i] >> shift & 15]);
     print(" ");
   }
   print("\n");
@@ -62,11 +68,11 @@ static void gic_init(u64 cpu) {
   write32(redistributor + 0x14, 0);  // awake
   while (read32(redistributor + 0x14) & 4) {
   }
-  write32(redistributor + 0x10080, 0xffffffff);             // group 1
-  write32(redistributor + 0x10100, 1 << 1 | 1 << 27);       // SGI 1, virtual timer
+  write32(redistributor + 0x10080, 0xffffffff);        // group 1
+  write32(redistributor + 0x10100, 1 << 1 | 1 << 27);  // SGI 1, virtual timer
   for (int i = 0; i < 8; ++i) write32(redistributor + 0x10400 + 4 * (u64)i, 0x80808080);
-  MSR("S3_0_C4_C6_0", 0xf0);   // ICC_PMR_EL1
-  MSR("S3_0_C12_C12_7", 1);    // ICC_IGRPEN1_EL1
+  MSR("S3_0_C4_C6_0", 0xf0);  // ICC_PMR_EL1
+  MSR("S3_0_C12_C12_7", 1);   // ICC_IGRPEN1_EL1
   ISB();
 }
 
@@ -85,6 +91,25 @@ static void end(u64 start) {
 static void arm_timer(u64 in) {
   MSR("cntv_cval_el0", MRS("cntvct_el0") + in);
   MSR("cntv_ctl_el0", 1);
+}
+
+// The MMU on, as any guest has it: RAM and code by four levels of tables, devices by a block.
+static u64 tables[4][512] __attribute__((aligned(4096)));
+static void mmu_on(void) {
+  enum { kTable = 3, kBlock = 1, kPage = 3, kAf = 1 << 10, kInner = 3 << 8, kNormal = 1 << 2 };
+  tables[0][0] = (u64)tables[1] | kTable;
+  tables[1][0] = 0 | kBlock | kAf;  // devices
+  tables[1][1] = (u64)tables[2] | kTable;
+  tables[2][0] = (u64)tables[3] | kTable;
+  for (u64 i = 1; i < 512; ++i) tables[2][i] = (0x40000000 + (i << 21)) | kBlock | kAf | kInner | kNormal;
+  for (u64 i = 0; i < 512; ++i) tables[3][i] = (0x40000000 + (i << 12)) | kPage | kAf | kInner | kNormal;
+  MSR("mair_el1", 0xff00);
+  MSR("tcr_el1", 16 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2ul << 32);  // 48 bits, EPD1, 40 bits out
+  MSR("ttbr0_el1", tables);
+  ISB();
+  __asm__ volatile("tlbi vmalle1\n dsb nsh\n isb" ::: "memory");
+  MSR("sctlr_el1", MRS("sctlr_el1") | 1 | 1 << 2 | 1 << 12);
+  ISB();
 }
 
 static void run(u64 count) {
@@ -164,6 +189,7 @@ static void run(u64 count) {
 }
 
 void inner_main(u64 cpu) {
+  if (cpu == 0) mmu_on();
   gic_init(cpu);
   if (cpu != 0) {
     second_is_up = 1;

@@ -1,11 +1,11 @@
-// A small VMM on /dev/kvm, for hosts that are guests of Trapline: the L1 of a nested run. Static, so that
-// an initramfs needs nothing but it.
+// A small VMM on /dev/kvm, for hosts that are guests of Trapline: the L1 of a nested run. Static,
+// so that an initramfs needs nothing but it.
 //
-//   kvm_vmm exits INNER.bin [--cpus 1|2] [--count N]   the guest of inner.c: N exits of each class
+//   kvm_vmm exits INNER.bin [--cpus 1|2] [--count N] [--cached]   the guest of inner.c: N exits a class
 //   kvm_vmm linux IMAGE DTB [INITRD] [--cpus N]        a kernel, on a PL011 that only prints
 //
-// Accesses without a valid syndrome (KVM_EXIT_ARM_NISV) are fetched, decoded by our decoder and emulated.
-// Ends with the guest's power-off; status 0 unless something failed.
+// Accesses without a valid syndrome (KVM_EXIT_ARM_NISV) are fetched, decoded by our decoder and
+// emulated. Ends with the guest's power-off; status 0 unless something failed.
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -21,7 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "decode/trapline-decode.h"
+#include "tests/guest/el2/kvm/instruction.h"
 
 namespace {
 
@@ -55,6 +55,8 @@ struct Vm {
   int fd[kMaxCpus];
   kvm_run* run[kMaxCpus];
   uint64_t device_reads = 0, nisv = 0;
+  bool cached = false;
+  InstructionSource* instructions[kMaxCpus];
 };
 Vm g;
 
@@ -76,6 +78,17 @@ void set_reg(unsigned cpu, uint64_t id, uint64_t value) {
   check(ioctl(g.fd[cpu], KVM_SET_ONE_REG, &reg), "KVM_SET_ONE_REG");
 }
 
+}  // namespace
+
+uint64_t guest_sysreg(unsigned cpu, unsigned op1, unsigned crn, unsigned crm, unsigned op2) {
+  return get_reg(cpu, ARM64_SYS_REG(3, op1, crn, crm, op2));
+}
+const uint8_t* guest_memory(uint64_t ipa) {
+  return ipa - kRam < g.ram_size ? g.ram + (ipa - kRam) : nullptr;
+}
+
+namespace {
+
 void gic_attr(uint32_t group, uint64_t attr, uint64_t value) {
   kvm_device_attr a{0, group, attr, reinterpret_cast<uint64_t>(&value)};
   check(ioctl(g.gic, KVM_SET_DEVICE_ATTR, &a), "KVM_SET_DEVICE_ATTR");
@@ -84,8 +97,8 @@ void gic_attr(uint32_t group, uint64_t attr, uint64_t value) {
 void make_vm() {
   g.kvm = check(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
   g.vm = check(ioctl(g.kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
-  void* ram = mmap(nullptr, g.ram_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+  void* ram = mmap(nullptr, g.ram_size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (ram == MAP_FAILED) fail("no memory");
   madvise(ram, g.ram_size, MADV_NOHUGEPAGE);  // stage-2 faults are to be counted by pages
   g.ram = static_cast<uint8_t*>(ram);
@@ -106,9 +119,11 @@ void make_vm() {
   init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;
   for (unsigned i = 0; i < g.cpus; ++i) {
     g.fd[i] = check(ioctl(g.vm, KVM_CREATE_VCPU, i), "KVM_CREATE_VCPU");
-    void* run = mmap(nullptr, static_cast<size_t>(run_size), PROT_READ | PROT_WRITE, MAP_SHARED, g.fd[i], 0);
+    void* run = mmap(nullptr, static_cast<size_t>(run_size), PROT_READ | PROT_WRITE, MAP_SHARED,
+                     g.fd[i], 0);
     if (run == MAP_FAILED) fail("no kvm_run");
     g.run[i] = static_cast<kvm_run*>(run);
+    g.instructions[i] = new InstructionSource(g.cached);
     if (i == 1) init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
     check(ioctl(g.fd[i], KVM_ARM_VCPU_INIT, &init), "KVM_ARM_VCPU_INIT");
   }
@@ -133,10 +148,17 @@ uint64_t load_file(const char* name, uint64_t offset) {
 
 // --- devices -------------------------------------------------------------------------------------
 
-enum DeviceRegister : uint64_t { kText = 0, kCounter = 8, kMark = 0x10, kTicks = 0x18, kCount = 0x20, kCpus = 0x28 };
+enum DeviceRegister : uint64_t {
+  kText = 0,
+  kCounter = 8,
+  kMark = 0x10,
+  kTicks = 0x18,
+  kCount = 0x20,
+  kCpus = 0x28
+};
 
-const char* const kClasses[] = {"hypercall", "mmio",     "mmio_isv0", "sgi_self",
-                                "ipi",       "timer",    "wfi",       "stage2_fault", "eoi"};
+const char* const kClasses[] = {"hypercall", "mmio", "mmio_isv0",    "sgi_self", "ipi",
+                                "timer",     "wfi",  "stage2_fault", "eoi"};
 
 // What the inner guest does to the device of inner.c.
 uint64_t device_read(uint64_t offset) {
@@ -205,28 +227,27 @@ void mmio_exit(kvm_run& run) {
   if (run.mmio.is_write == 0) std::memcpy(run.mmio.data, &value, 8);
 }
 
-// An access of general registers that the syndrome does not describe, by a guest whose MMU is off.
+// An access of general registers that the syndrome does not describe.
 void nisv_exit(unsigned cpu, kvm_run& run) {
+  using trapline::AddressMode, trapline::Op;
   ++g.nisv;
   const uint64_t pc = get_reg(cpu, kPc), ipa = run.arm_nisv.fault_ipa;
-  uint32_t word;
-  std::memcpy(&word, g.ram + (pc - kRam), sizeof word);
-  tl_access a;
-  if (tl_decode(word, &a) != TL_OK || (a.op != TL_OP_LOAD && a.op != TL_OP_STORE) || (a.flags & TL_VECTOR)) {
-    fail("instruction %08x at %llx", word, static_cast<unsigned long long>(pc));
+  const trapline::Access* a = g.instructions[cpu]->find(cpu, pc);
+  if (a == nullptr || (a->op != Op::kLoad && a->op != Op::kStore) || a->vector) {
+    fail("no access of general registers at %llx", static_cast<unsigned long long>(pc));
   }
-  const unsigned bytes = 1u << a.size_log2;
-  const uint8_t targets[] = {a.rt, a.rt2};
-  for (unsigned i = 0; i < a.count; ++i) {
+  const unsigned bytes = a->element_bytes();
+  const uint8_t targets[] = {a->rt, a->rt2};
+  for (unsigned i = 0; i < a->count; ++i) {
     const unsigned target = targets[i];
-    uint64_t value = a.op == TL_OP_STORE && target != 31 ? get_reg(cpu, core_reg(target)) : 0;
-    value = mmio(ipa + i * bytes, a.op == TL_OP_STORE, value);
+    uint64_t value = a->op == Op::kStore && target != 31 ? get_reg(cpu, core_reg(target)) : 0;
+    value = mmio(ipa + i * bytes, a->op == Op::kStore, value);
     if (bytes < 8) value &= (uint64_t{1} << 8 * bytes) - 1;
-    if (a.op == TL_OP_LOAD && target != 31) set_reg(cpu, core_reg(target), value);
+    if (a->op == Op::kLoad && target != 31) set_reg(cpu, core_reg(target), value);
   }
-  if (a.mode == TL_MODE_PRE_INDEX || a.mode == TL_MODE_POST_INDEX) {
-    if (a.rn == 31) fail("the stack pointer as base");
-    set_reg(cpu, core_reg(a.rn), get_reg(cpu, core_reg(a.rn)) + static_cast<uint64_t>(int64_t{a.imm}));
+  if (a->mode == AddressMode::kPreIndex || a->mode == AddressMode::kPostIndex) {
+    if (a->rn == 31) fail("the stack pointer as base");
+    set_reg(cpu, core_reg(a->rn), get_reg(cpu, core_reg(a->rn)) + static_cast<uint64_t>(int64_t{a->imm}));
   }
   set_reg(cpu, kPc, pc + 4);
 }
@@ -248,12 +269,13 @@ void* run_vcpu(void* argument) {
         nisv_exit(cpu, run);
         break;
       case KVM_EXIT_SYSTEM_EVENT:
-        std::printf("kvm_vmm: system event %u, %llu accesses without a syndrome\n", run.system_event.type,
-                    static_cast<unsigned long long>(g.nisv));
+        std::printf("kvm_vmm: system event %u, %llu accesses without a syndrome\n",
+                    run.system_event.type, static_cast<unsigned long long>(g.nisv));
         std::fflush(stdout);
         _exit(run.system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN ? 0 : 1);
       default:
-        fail("exit %u at pc %llx", run.exit_reason, static_cast<unsigned long long>(get_reg(cpu, kPc)));
+        fail("exit %u at pc %llx", run.exit_reason,
+             static_cast<unsigned long long>(get_reg(cpu, kPc)));
     }
   }
 }
@@ -268,6 +290,8 @@ int main(int argc, char** argv) {
       g.cpus = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 0));
     } else if (std::strcmp(argv[i], "--count") == 0 && i + 1 < argc) {
       g.count = std::strtoull(argv[++i], nullptr, 0);
+    } else if (std::strcmp(argv[i], "--cached") == 0) {
+      g.cached = true;
     } else if (count < 4) {
       names[count++] = argv[i];
     }
@@ -275,7 +299,8 @@ int main(int argc, char** argv) {
   const bool exits = count == 2 && std::strcmp(names[0], "exits") == 0;
   const bool linux_guest = count >= 3 && std::strcmp(names[0], "linux") == 0;
   if ((!exits && !linux_guest) || g.cpus == 0 || g.cpus > kMaxCpus) {
-    std::puts("usage: kvm_vmm exits INNER [--cpus N] [--count N] | linux IMAGE DTB [INITRD] [--cpus N]");
+    std::puts(
+        "usage: kvm_vmm exits INNER [--cpus N] [--count N] [--cached] | linux IMAGE DTB [INITRD] [--cpus N]");
     return 1;
   }
   make_vm();
@@ -293,7 +318,8 @@ int main(int argc, char** argv) {
   }
   for (unsigned i = 1; i < g.cpus; ++i) {
     pthread_t thread;
-    if (pthread_create(&thread, nullptr, run_vcpu, reinterpret_cast<void*>(uintptr_t{i})) != 0) fail("no thread");
+    if (pthread_create(&thread, nullptr, run_vcpu, reinterpret_cast<void*>(uintptr_t{i})) != 0)
+      fail("no thread");
   }
   run_vcpu(nullptr);
 }
