@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "devices/gicv3/gicv3.h"
 #include "mmio/bus.h"
 #include "mmio/emulate.h"
 #include "tools/fuzz_cpu/random.h"
@@ -43,13 +44,17 @@ struct Totals {
 
 class FuzzMachine {
  public:
-  explicit FuzzMachine(bool isv_never);
+  FuzzMachine(bool isv_never, soft::El2Choice el2);
   // Runs the program of the seed, at most `budget` instructions.
   void run(uint64_t seed, uint64_t budget, Totals& totals);
+  ~FuzzMachine();
 
  private:
   void write_tables(Random& random);
+  void write_stage2(Random& random);
+  void write_vectors(Random& random, uint64_t at, bool of_el2);
   void prepare(Random& random);
+  void prepare_el2(Random& random);
   void disturb(Random& random);
   class Sink final : public ExitSink {
    public:
@@ -62,6 +67,7 @@ class FuzzMachine {
   Answer serve(const Exit& exit, CpuView& view);
   Answer data_abort(const Exit& exit, CpuView& view);
   Answer fault(const Exit& exit, uint8_t ec);
+  bool system_register(const Exit& exit, CpuView& view);
 
   GuestMemory memory_;
   Stage2 stage2_;
@@ -70,6 +76,11 @@ class FuzzMachine {
   FuzzDevice device_;
   EmulateContext emulate_;
   std::unique_ptr<soft::SoftMachine> machine_;
+  // With EL2: a GIC whose virtual interrupts reach the CPU.
+  struct Lines;
+  soft::El2Choice el2_;
+  std::unique_ptr<Gicv3> gic_;
+  std::unique_ptr<Lines> lines_;
   Sink sink_{*this};
   // Of the program that runs.
   Random* random_ = nullptr;

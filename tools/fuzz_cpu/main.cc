@@ -39,6 +39,9 @@ int main(int argc, char** argv) {
   CLI::App app{"Random words as programs on the software CPU"};
   app.add_option("--programs", programs, "how many");
   app.add_option("--seed", seed, "of the first; the next has the next number");
+  bool el2 = false, novhe = false;
+  app.add_flag("--el2", el2, "the CPU has EL2");
+  app.add_flag("--novhe", novhe, "without FEAT_VHE");
   app.add_option("--budget", budget, "instructions a program")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
 
@@ -50,7 +53,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPROF, on_signal);
   std::signal(SIGABRT, on_signal);
 
-  trapline::fuzz::FuzzMachine machine(false);
+  trapline::fuzz::FuzzMachine machine(false, {el2 || novhe, !novhe});
   trapline::fuzz::Totals totals;
   for (uint64_t i = 0; i < programs; ++i) {
     g_seed = seed + i;

@@ -42,9 +42,17 @@ constexpr Pattern kPatterns[] = {
     {0xffc00000, 0xd5000000},  // system
 };
 
-uint32_t sysreg_word(Random& random) {
+constexpr Pattern kEl2Patterns[] = {
+    {0xffffff1f, 0xd50c7800},  // AT S1E2, S12E1, S12E0
+    {0xfffff000, 0xd50c8000},  // TLBI of EL2
+    {0xffe0001f, 0xd4000003},  // SMC
+    {0xffffffff, 0xd69f03e0},  // ERET
+};
+
+uint32_t sysreg_word(Random& random, bool el2) {
   const auto rows = soft::sysreg_rows();
-  const SysregId id = rows[random.below(rows.size())].id;
+  SysregId id = rows[random.below(rows.size())].id;
+  if (el2 && random.one_in(6)) id = static_cast<SysregId>((id & ~0x3800) | 5 << 11);  // *_EL12
   // SysregId is op0:op1:CRn:CRm:op2, as the instruction has it at bit 5.
   return 0xd5000000u | (random.one_in(2) ? 1u << 21 : 0) |
          (static_cast<uint32_t>(id) << 5 & 0x1fffe0u) | static_cast<uint32_t>(random.below(32));
@@ -52,11 +60,15 @@ uint32_t sysreg_word(Random& random) {
 
 }  // namespace
 
-uint32_t random_word(Random& random) {
+uint32_t random_word(Random& random, bool el2) {
   const uint64_t kind = random.below(16);
   const auto any = static_cast<uint32_t>(random.next());
   if (kind == 0) return any;
-  if (kind == 1) return sysreg_word(random);
+  if (kind == 1 || (el2 && kind == 2)) return sysreg_word(random, el2);
+  if (el2 && random.one_in(16)) {
+    const Pattern p = random.pick(kEl2Patterns);
+    return (any & ~p.mask) | p.bits;
+  }
   const Pattern& p = kPatterns[random.below(sizeof kPatterns / sizeof *kPatterns)];
   uint32_t word = (any & ~p.mask) | p.bits;
   // Branches that stay near.

@@ -119,9 +119,9 @@ struct Cpu {
     kSetVserror = 1024,
   };
 
-  // Of `attention`: the interrupts that PSTATE.DAIF, its two lowest bits the index, lets through,
-  // and those that end a WFI. Different only where there is EL2: update_interrupts().
-  uint32_t interrupt_bits[4] = {kIrq | kFiq, kIrq, kFiq, 0};
+  // Of `attention`: the interrupts that PSTATE.AIF, the index, lets through, and those that end a
+  // WFI. Different only where there is EL2: update_interrupts().
+  uint32_t interrupt_bits[8] = {kIrq | kFiq, kIrq, kFiq, 0, kIrq | kFiq, kIrq, kFiq, 0};
   uint32_t wake_bits = kIrq | kFiq;
 
   // From either of these ticks on a read of the counter exits: Vcpu::timers_due().

@@ -207,7 +207,7 @@ void update_interrupts(Cpu& cpu) {
   const bool virtual_fiq = !el2 && !tge && has(cpu, kHcrFmo);
   const bool virtual_serror = !el2 && !tge && has(cpu, kHcrAmo) && has(cpu, kHcrVse);
   constexpr uint32_t kVirqs = Cpu::kVirq | Cpu::kSetVirq, kVfiqs = Cpu::kVfiq | Cpu::kSetVfiq;
-  for (unsigned masks = 0; masks < 4; ++masks) {
+  for (unsigned masks = 0; masks < 8; ++masks) {
     const bool irq_masked = (masks & 2) != 0, fiq_masked = (masks & 1) != 0;
     uint32_t bits = 0;
     const bool irq_free = irq_to_el2 && !host, fiq_free = fiq_to_el2 && !host;
@@ -215,7 +215,7 @@ void update_interrupts(Cpu& cpu) {
     if (el2 ? fiq_to_el2 && !fiq_masked : fiq_free || !fiq_masked) bits |= Cpu::kFiq;
     if (virtual_irq && !irq_masked) bits |= kVirqs;
     if (virtual_fiq && !fiq_masked) bits |= kVfiqs;
-    if (virtual_serror) bits |= Cpu::kSetVserror;  // its mask, A, is looked at when it is taken
+    if (virtual_serror && (masks & 4) == 0) bits |= Cpu::kSetVserror;
     cpu.interrupt_bits[masks] = bits;
   }
   cpu.wake_bits = Cpu::kIrq | Cpu::kFiq | (virtual_irq ? kVirqs : 0) | (virtual_fiq ? kVfiqs : 0);

@@ -17,6 +17,7 @@ SNIPPET(jump, "br x0");
 SNIPPET(stack, "add sp, sp, #4\n ldr w1, [sp]");
 SNIPPET(fp, "fmov d0, xzr");
 SNIPPET(nothing, "nop\n nop\n nop");
+SNIPPET(counted, "mov x0, #50\n 1: subs x0, x0, #1\n b.ne 1b\n wfe\n isb");
 SNIPPET(unmask, "nop\n msr daifclr, #7\n nop\n nop");
 
 struct Cause {
@@ -122,6 +123,11 @@ static void interrupts(u64 hcr) {
         clear_sgis();
       }
     }
+  }
+  // A masked virtual SError holds nothing up.
+  if ((hcr & HCR_TGE) == 0) {
+    enter(EL1H | MASKED, (u64)counted, hcr | HCR_VSE);
+    report_at("a loop, VSE", hcr, 2);
   }
   // Taken where it is unmasked, and not before.
   for (int m = 1; m < 3; ++m) {

@@ -57,7 +57,7 @@ void take_interrupts(Cpu& cpu, EngineState& e, uint32_t pending) {
     take_interrupt(cpu, VectorKind::kFiq, 1);
   } else if ((pending & (Cpu::kVirq | Cpu::kSetVirq)) != 0) {
     take_interrupt(cpu, VectorKind::kIrq, 1);
-  } else if ((pending & Cpu::kSetVserror) != 0 && (cpu.ps.daif & 4) == 0) {
+  } else if ((pending & Cpu::kSetVserror) != 0) {
     take_virtual_serror(cpu);
   } else {
     return;
@@ -75,7 +75,7 @@ bool look_around(Cpu& cpu, EngineState& e) {
     return true;
   }
   if (e.stop_after_exception) return false;  // a debugger's step
-  take_interrupts(cpu, e, attention & cpu.interrupt_bits[cpu.ps.daif & 3]);
+  take_interrupts(cpu, e, attention & cpu.interrupt_bits[cpu.ps.daif & 7]);
   return false;
 }
 

@@ -232,7 +232,7 @@ inline void update_attention_mask(Cpu& cpu, EngineState& e) {
     e.attention_mask = mask;
     return;
   }
-  e.attention_mask = mask | cpu.interrupt_bits[cpu.ps.daif & 3];
+  e.attention_mask = mask | cpu.interrupt_bits[cpu.ps.daif & 7];
 }
 
 // --- block.cc ---

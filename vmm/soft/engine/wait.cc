@@ -107,7 +107,7 @@ void raise_attention(Cpu& cpu, uint32_t bits) {
 
 // An interrupt that PSTATE masks ends a WFI, but not a WFE (D1.6.1).
 bool event_pending(const Cpu& cpu) {
-  const uint32_t wanted = Cpu::kEvent | cpu.interrupt_bits[cpu.ps.daif & 3];
+  const uint32_t wanted = Cpu::kEvent | cpu.interrupt_bits[cpu.ps.daif & 7];
   return cpu.event || (cpu.attention.load(std::memory_order_seq_cst) & wanted) != 0 ||
          monitor_lost(cpu);
 }
