@@ -46,13 +46,17 @@ InstructionSource::~InstructionSource() = default;
 
 void InstructionSource::change_context(const TranslationRegs& now) {
   seen_serial_ = now.serial != 0 ? now.serial : ~uint64_t{0};
+  // EL2 has two regimes, and a PC behind a hypervisor's stage 2 is none without it, though all the
+  // other registers be the same. (Nothing is cached there: Fetched::whole.)
+  const bool nested = (now.guest_stage2 & kGuestStage2On) != 0;
+  const auto world = static_cast<uint8_t>(static_cast<unsigned>(now.regime) << 4 | nested << 6);
   cache_->set_context({.sctlr = now.sctlr,
                        .tcr = now.tcr,
                        .mair = now.mair,
                        .ttbr0 = now.ttbr0,
                        .ttbr1 = now.ttbr1,
                        .vmid = now.vmid,
-                       .el = now.el});
+                       .el = static_cast<uint8_t>(now.el | world)});
 }
 
 DecodeStatus InstructionSource::decode_with_choice(uint32_t word, Access& access) {
@@ -114,8 +118,8 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
     }
   }
 
-  bool cacheable = true;
-  if (choice_.policy == CachePolicy::kProtect) {
+  bool cacheable = fetched.whole;
+  if (choice_.policy == CachePolicy::kProtect && cacheable) {
     cacheable = watch_source(pc, fetched);
     clock.lap(Stage::kFetch);
     if (!fetched.ok) return Status::kRetry;

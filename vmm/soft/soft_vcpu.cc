@@ -77,8 +77,10 @@ bool SoftVcpu::translate_pc(uint64_t pc, Fetched& out) {
   MmuResult fault;
   const bool ok =
       walk_guest(cpu_.sys.mmu, pc, WalkFor::kFetch, cpu_.ps.el == 0, reader, walk, fault);
-  out.loads = walk.table_loads;
-  for (unsigned i = 0; i < walk.table_loads; ++i) {
+  // Of a nested walk the reader's loads are those of both stages, and up to 19.
+  out.whole = (cpu_.sys.mmu.guest_stage2 & kGuestStage2On) == 0;
+  out.loads = out.whole ? walk.table_loads : 0;
+  for (unsigned i = 0; i < out.loads; ++i) {
     out.desc_host[i] = reader.host(i);
     out.desc_ipa[i] = walk.descriptor_ipa[i];
     out.desc[i] = walk.descriptor[i];

@@ -177,6 +177,7 @@ void ExitRecorder::flush() {
 }
 
 bool ExitRecorder::Known::unchanged() const {
+  if (!fetched.whole) return false;
   uint64_t changes = __atomic_load_n(fetched.word_host, __ATOMIC_RELAXED) ^ fetched.word;
   for (unsigned i = 0; i < fetched.loads; ++i) {
     changes |= __atomic_load_n(fetched.desc_host[i], __ATOMIC_RELAXED) ^ fetched.desc[i];

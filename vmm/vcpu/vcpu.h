@@ -134,7 +134,10 @@ struct TranslationRegs {
 
 // The result of reading an instruction word at a PC as the CPU would fetch it.
 struct Fetched {
-  bool ok = false;    // false: the PC does not translate any more, or not to memory
+  bool ok = false;  // false: the PC does not translate any more, or not to memory
+  // False behind a hypervisor's stage 2: more descriptors were read than are handed out (none is),
+  // so nothing that is made from this may be kept.
+  bool whole = true;
   uint8_t loads = 0;  // table descriptors read
   uint32_t word = 0;
   uint64_t ipa = 0;
