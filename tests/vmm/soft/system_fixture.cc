@@ -25,10 +25,17 @@ namespace {
 
 // --- the engine's side of the seam -----------------------------------------------------------
 
-void tlb_invalidate(Cpu&, TlbiTarget, TlbiScope scope, uint64_t va, uint16_t asid, bool broadcast) {
+void tlb_invalidate(Cpu&, TlbiTarget target, TlbiScope scope, uint64_t va, uint16_t asid,
+                    bool broadcast) {
   constexpr const char* kNames[] = {"all", "asid", "va", "vaa"};
-  record("tlbi %s %#llx asid %u%s", kNames[static_cast<unsigned>(scope)],
-         static_cast<unsigned long long>(va), unsigned{asid}, broadcast ? " broadcast" : "");
+  constexpr const char* kRegimes[] = {" of EL1&0", " of EL2", " of EL2&0"};
+  const bool all_of_el1 =
+      target.regime == Regime::kEl10 && target.vmid == TlbiTarget::kAnyVmid;  // also without EL2
+  std::string of = all_of_el1 ? "" : kRegimes[static_cast<unsigned>(target.regime)];
+  if (target.regime == Regime::kEl10 && !all_of_el1) of += " vmid " + std::to_string(target.vmid);
+  record("tlbi %s %#llx asid %u%s%s", kNames[static_cast<unsigned>(scope)],
+         static_cast<unsigned long long>(va), unsigned{asid}, of.c_str(),
+         broadcast ? " broadcast" : "");
 }
 void icache_invalidate_line(Cpu& cpu, const uint8_t* line, bool broadcast) {
   record("ic line %#llx%s",
