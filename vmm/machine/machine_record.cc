@@ -26,7 +26,7 @@ std::string Machine::start_recording() {
     recorder.ask(this);
     recorder.watch_counters(&cpu->exits.counters().counters);
     cpu->exits.set_power(&recorder);
-    cpu->exits.add_observer(&recorder, Attention::kEveryExit);
+    cpu->exits.add_observer(&recorder, Attention::kEveryAccess);
   }
   return {};
 }

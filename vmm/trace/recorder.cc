@@ -337,8 +337,9 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   return seen;
 }
 
-void ExitRecorder::accessed(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
-                            uint64_t value, bool abort) {
+void ExitRecorder::accessed(const ExitRecord& record) {
+  const Bus::Region& region = *record.region;
+  const uint64_t offset = record.offset;
   event_.flags |= ExitEvent::kAccesses;
   const uint64_t target = uint64_t{region.index} << 48 | register_offset(region.size, offset);
   uint64_t& recent = recent_targets_[(offset >> 2 ^ uint64_t{region.index} * 67) & (kFilter - 1)];
@@ -348,7 +349,7 @@ void ExitRecorder::accessed(const Bus::Region& region, uint64_t offset, unsigned
     if (targets_.size() < kMost) targets_.insert(target);
   }
   event_.accesses.push_back(
-      {region.index, static_cast<uint8_t>(size), write, abort, offset, value});
+      {region.index, record.size, record.write, record.abort, offset, record.value});
 }
 
 ExitEvent::Rare& ExitRecorder::rare() {

@@ -32,8 +32,7 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   ~ExitRecorder() override;
 
   CpuView& begins(const Exit& exit, CpuView& view) override;
-  void accessed(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
-                uint64_t value, bool abort) override;
+  void accessed(const ExitRecord& record) override;
   void exited(const ExitRecord& record) override;
   // The vCPU's thread: it was asleep.
   void slept(uint64_t cycles);
