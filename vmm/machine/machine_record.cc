@@ -23,8 +23,7 @@ std::string Machine::start_recording() {
   recording_ = std::move(*recording);
   for (auto& cpu : cpus_) {
     trace::ExitRecorder& recorder = recording_->vcpu(cpu->index);
-    recorder.ask(this);
-    recorder.watch_counters(&cpu->exits.counters().counters);
+    recorder.attend(cpu->vcpu, cpu->exits.counters().counters, *this);
     cpu->exits.set_power(&recorder);
     cpu->exits.add_observer(&recorder, Attention::kEveryAccess);
   }

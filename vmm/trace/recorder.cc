@@ -6,6 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "decode/a64_decoder.h"
 #include "vmm/host/messages.h"
 #include "vmm/vcpu/host_clock.h"
 #include "vmm/vcpu/syndrome.h"
@@ -68,90 +69,26 @@ uint64_t registers_of(const Exit& exit, const Access* access) {
   }
 }
 
-// Flags and monitor take part.
-bool uses_state(const Access& access) {
-  return access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
-         access.op >= Op::kCopyForwardProlog;
+// What an instruction has to do with beside general registers.
+constexpr uint8_t kVectors = 1, kState = 2, kAll = 3;  // kState: flags and monitor
+uint8_t needs_of(const Access& access) {
+  const bool state = access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
+                     access.op >= Op::kCopyForwardProlog;
+  return static_cast<uint8_t>((access.vector ? kVectors : 0) | (state ? kState : 0));
 }
 
 }  // namespace
 
-// --- the view that notes what it is asked --------------------------------------------------------
-
-class ExitRecorder::View final : public CpuView {
- public:
-  explicit View(ExitRecorder& recorder) : recorder_(recorder) {}
-
-  CpuView& through(CpuView& inner) {
-    inner_ = &inner;
-    static_cast<CpuView&>(*this) = inner;
-    return *this;
-  }
-  // What an emulation changes beside registers.
-  void give_back() { inner_->nzcv = nzcv; }
-  // The bytes that were written, after the exit.
-  void note_written() {
-    for (const auto& [question, host] : writes_) {
-      Question& q = recorder_.event_.rare->questions[question];
-      q.data.assign(host, host + q.b);
-    }
-    writes_.clear();
-    pages_.clear();
-  }
-
-  Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override {
-    const Translation t = inner_->translate(va, size, dir, unprivileged);
-    Question& q = recorder_.question(Question::Kind::kTranslate);
-    q.a = va;
-    q.b = size;
-    q.c = static_cast<uint64_t>(dir) | (unprivileged ? 8 : 0);
-    q.answer = static_cast<uint64_t>(t.status);
-    q.extra = t.device;
-    q.ipa = t.ipa;
-    q.fault = t.fault;
-    return t;
-  }
-  uint8_t* ram(uint64_t ipa, Direction dir) override {
-    uint8_t* host = inner_->ram(ipa, dir);
-    Question& q = recorder_.question(Question::Kind::kRam);
-    q.a = ipa;
-    q.b = static_cast<uint64_t>(dir);
-    q.answer = host != nullptr;
-    if (host == nullptr) return nullptr;
-    const uint8_t* page = host - ipa % kPageSize;
-    q.data.assign(page, page + kPageSize);
-    pages_.emplace_back(ipa / kPageSize, page);
-    return host;
-  }
-  void ram_written(uint64_t ipa, unsigned size) override {
-    inner_->ram_written(ipa, size);
-    for (auto at = pages_.rbegin(); at != pages_.rend(); ++at) {
-      if (at->first != ipa / kPageSize || ipa % kPageSize + size > kPageSize) continue;
-      Question& q = recorder_.question(Question::Kind::kWritten);
-      q.a = ipa;
-      q.b = size;
-      writes_.emplace_back(recorder_.event_.rare->questions.size() - 1,
-                           at->second + ipa % kPageSize);
-      return;
-    }
-  }
-
- private:
-  bool begin_ram_access() override { return inner_->begin_ram(); }
-  void end_ram_access() override { inner_->end_ram(); }
-
-  ExitRecorder& recorder_;
-  CpuView* inner_ = nullptr;
-  std::vector<std::pair<uint64_t, const uint8_t*>> pages_;
-  std::vector<std::pair<size_t, const uint8_t*>> writes_;
-};
-
 // --- one vCPU ------------------------------------------------------------------------------------
 
-ExitRecorder::ExitRecorder(Recording& recording, unsigned vcpu)
-    : recording_(recording), vcpu_(vcpu), view_(std::make_unique<View>(*this)) {}
+ExitRecorder::ExitRecorder(Recording& recording, unsigned index)
+    : recording_(recording), index_(index) {}
 
-ExitRecorder::~ExitRecorder() = default;
+void ExitRecorder::attend(Vcpu& vcpu, const ExitCounters& counters, PowerControl& power) {
+  vcpu_ = &vcpu;
+  counters_ = &counters;
+  power_ = &power;
+}
 
 // Room for one more event in the block, which begins with the first one.
 template <typename Put>
@@ -160,7 +97,7 @@ void ExitRecorder::emit(size_t longest, Put&& put) {
   if (block_.data.empty() || used + longest > block_.data.size()) {
     flush();
     block_.header = BlockHeader{};
-    block_.header.vcpu = vcpu_;
+    block_.header.vcpu = index_;
     block_.header.first_exit = exits_;
     block_.header.first_start = coding_.start;
     block_.data = recording_.writer_->buffer(std::max(kBlockBytes, longest));
@@ -229,8 +166,8 @@ uint64_t ExitRecorder::number_of(const Fetched& fetched) {
 }
 
 // The instruction of an ISV=0 exit, as the exit path will read it or has remembered it.
-void ExitRecorder::note_source(const Exit& exit, Vcpu& vcpu) {
-  note_context(vcpu.translation_regs());
+void ExitRecorder::note_source(const Exit& exit) {
+  note_context(vcpu_->translation_regs());
   event_.context = context_;
   const uint64_t key = (exit.pc ^ context_ << 32) * 0x9e3779b97f4a7c15;
   const Known*& recent = recent_known_[key >> 54];
@@ -241,28 +178,30 @@ void ExitRecorder::note_source(const Exit& exit, Vcpu& vcpu) {
             ? &found->second
             : nullptr;
   }
-  if (recent != nullptr && recent->unchanged()) [[likely]] {
-    event_.source = recent->number;
-    return;
+  if (recent == nullptr || !recent->unchanged()) [[unlikely]] {
+    recent = nullptr;  // which may go
+    recent = note_new_source(exit, key);
   }
-  recent = nullptr;
-  note_new_source(exit, vcpu, key);
+  event_.source = recent != nullptr ? recent->number : 0;
+  saved_ = recent != nullptr ? recent->needs : kAll;
 }
 
-void ExitRecorder::note_new_source(const Exit& exit, Vcpu& vcpu, uint64_t key) {
-  Fetched fetched = vcpu.fetch(exit.pc);
+// Null: the PC leads nowhere.
+const ExitRecorder::Known* ExitRecorder::note_new_source(const Exit& exit, uint64_t key) {
+  Fetched fetched = vcpu_->fetch(exit.pc);
   if (fetched.ok) {
     // Read again once it is watched: what was written in between was not heard of.
     recording_.watch(fetched.ipa);
     for (unsigned i = 0; i < fetched.loads; ++i) recording_.watch(fetched.desc_ipa[i]);
-    fetched = vcpu.fetch(exit.pc);
+    fetched = vcpu_->fetch(exit.pc);
   }
-  event_.source = 0;
-  if (!fetched.ok) return;
-  event_.source = number_of(fetched);
+  if (!fetched.ok) return nullptr;
+  const uint64_t number = number_of(fetched);
   constexpr size_t kRemembered = 1 << 16;
   if (known_.size() >= kRemembered) forget_sources();
-  known_[key] = {exit.pc, context_, fetched, event_.source};
+  Access access{};
+  const bool decoded = decode(fetched.word, access) == DecodeStatus::kAccess;
+  return &(known_[key] = {exit.pc, context_, fetched, number, decoded ? needs_of(access) : kAll});
 }
 
 void ExitRecorder::forget_sources() {
@@ -270,13 +209,13 @@ void ExitRecorder::forget_sources() {
   recent_known_.fill(nullptr);
 }
 
-void ExitRecorder::note_place(const Exit& exit, Vcpu& vcpu) {
+void ExitRecorder::note_place(const Exit& exit) {
   uint64_t& recent = recent_places_[exit.pc >> 2 & (kFilter - 1)];
   if (recent == exit.pc) return;
   recent = exit.pc;
   constexpr size_t kMost = 1 << 20;
   if (places_.size() >= kMost || !places_.insert(exit.pc).second) return;
-  const Fetched fetched = vcpu.fetch(exit.pc);
+  const Fetched fetched = vcpu_->fetch(exit.pc);
   if (!fetched.ok) return;
   emit(64, [&](Encoder& out) {
     out.byte(static_cast<uint8_t>(Tag::kPlace));
@@ -285,11 +224,15 @@ void ExitRecorder::note_place(const Exit& exit, Vcpu& vcpu) {
   });
 }
 
+// But for ACCDATA_EL1 it is what the translation registers make it.
 void ExitRecorder::note_view(const CpuView& view) {
-  const ViewState state = ViewState::of(view);
-  if (view_known_ && state == view_state_) [[likely]] {
+  const uint64_t serial = vcpu_->translation_regs().serial;
+  if (serial != 0 && serial == view_serial_ && view.accdata == view_state_.accdata) [[likely]] {
     return;
   }
+  view_serial_ = serial;
+  const ViewState state = ViewState::of(view);
+  if (view_known_ && state == view_state_) return;
   view_known_ = true;
   view_state_ = state;
   emit(64, [&](Encoder& out) {
@@ -322,19 +265,21 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   }
   event_.flags = 0;
   event_.accesses.clear();
-  event_.source = 0;
-  std::copy_n(view.regs->x, registers_.size(), registers_.begin());
-  if (counters_ != nullptr) stuck_before_ = counters_->stuck_aborts;
-  if (event_.rare != nullptr) event_.rare->questions.clear();
+  event_.source = event_.context = 0;
+  registers_ = *view.regs;
+  stuck_before_ = counters_->stuck_aborts;
+  view_.begin();
   if (exit.kind != ExitKind::kDataAbort) return view;
   note_view(view);
-  if (is_isv0(exit)) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
-  CpuView& seen = view_->through(view);
-  if (seen.monitor != nullptr && is_isv0(exit)) {
-    rare().monitor_before = *seen.monitor;
-    rare().nzcv_before = view.nzcv;
+  if (is_isv0(exit)) {
+    note_source(exit);
+    if ((saved_ & kVectors) != 0) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
+    if ((saved_ & kState) != 0) {
+      rare().nzcv_before = view.nzcv;
+      if (view.monitor != nullptr) rare().monitor_before = *view.monitor;
+    }
   }
-  return seen;
+  return view_.through(view);
 }
 
 void ExitRecorder::accessed(const ExitRecord& record) {
@@ -357,22 +302,14 @@ ExitEvent::Rare& ExitRecorder::rare() {
   return *event_.rare;
 }
 
-Question& ExitRecorder::question(Question::Kind kind) {
-  event_.flags |= ExitEvent::kQuestions;
-  auto& questions = rare().questions;
-  questions.emplace_back();
-  questions.back().kind = kind;
-  return questions.back();
-}
-
 void ExitRecorder::note_registers(const ExitRecord& record) {
-  const uint64_t* x = record.view->regs->x;
+  const uint64_t *x = record.view->regs->x, *met = registers_.x;
   event_.before_mask = event_.after_mask = 0;
   for_each_bit(registers_of(*record.exit, record.access), [&](unsigned i) {
-    event_.before[i] = registers_[i];
+    event_.before[i] = met[i];
     event_.after[i] = x[i];
-    if (registers_[i] != coding_.registers[i]) event_.before_mask |= bit(i);
-    if (x[i] != registers_[i]) event_.after_mask |= bit(i);
+    if (met[i] != coding_.registers[i]) event_.before_mask |= bit(i);
+    if (x[i] != met[i]) event_.after_mask |= bit(i);
   });
 }
 
@@ -392,6 +329,24 @@ void ExitRecorder::note_vectors(const ExitRecord& record) {
   });
 }
 
+void ExitRecorder::note_abort(const ExitRecord& record) {
+  view_.give_back();
+  view_.end();
+  if (record.access == nullptr || !is_isv0(*record.exit)) return;
+  const uint8_t needs = needs_of(*record.access);
+  // Another CPU has put another instruction there since begins().
+  if ((needs & ~saved_) != 0) [[unlikely]] {
+    event_.flags |= ExitEvent::kOvertaken;
+    return;
+  }
+  if ((needs & kVectors) != 0) note_vectors(record);
+  if ((needs & kState) != 0) {
+    event_.flags |= ExitEvent::kState;
+    rare().nzcv_after = record.view->nzcv;
+    if (record.view->monitor != nullptr) rare().monitor_after = *record.view->monitor;
+  }
+}
+
 void ExitRecorder::exited(const ExitRecord& record) {
   const Exit& exit = *record.exit;
   note_registers(record);
@@ -400,30 +355,16 @@ void ExitRecorder::exited(const ExitRecord& record) {
   event_.exit = exit;
   event_.answer = record.answer;
   if (record.answer.how == Resume::kFault) event_.fault = *record.fault;
-  if (counters_ != nullptr && counters_->stuck_aborts != stuck_before_) {
-    event_.flags |= ExitEvent::kStuck;
-  }
-  if (record.answer.how == Resume::kAgain && record.vcpu->fetch_overtaken()) {
+  if (counters_->stuck_aborts != stuck_before_) event_.flags |= ExitEvent::kStuck;
+  if (record.answer.how == Resume::kAgain && vcpu_->fetch_overtaken()) {
     event_.flags |= ExitEvent::kOvertaken;
   }
   if (exit.kind == ExitKind::kSysreg) {
     event_.value = record.value;
     if (record.answer.how == Resume::kFault) event_.flags |= ExitEvent::kUndefined;
   }
-  if (exit.kind == ExitKind::kDataAbort) {
-    view_->give_back();
-    if (is_isv0(exit) && record.access != nullptr) {
-      if (record.access->vector) note_vectors(record);
-      if (uses_state(*record.access)) {
-        event_.flags |= ExitEvent::kState;
-        rare().nzcv_after = record.view->nzcv;
-        if (record.view->monitor != nullptr) rare().monitor_after = *record.view->monitor;
-      }
-    }
-    if ((event_.flags & ExitEvent::kQuestions) != 0) view_->note_written();
-    if (is_isv0(exit)) note_source(exit, *record.vcpu);
-  }
-  note_place(exit, *record.vcpu);
+  if (exit.kind == ExitKind::kDataAbort) note_abort(record);
+  note_place(exit);
   emit(longest(event_), [&](Encoder& out) { write_event(out, coding_, event_); });
   ++exits_;
 }
@@ -445,7 +386,7 @@ void ExitRecorder::map_changed() { memory_written(0, 0); }
 
 PowerControl::Power ExitRecorder::power(unsigned cpu) {
   const Power answer = power_->power(cpu);
-  Question& q = question(Question::Kind::kPower);
+  Question& q = view_.question(Question::Kind::kPower);
   q.a = cpu;
   q.answer = static_cast<uint64_t>(answer);
   return answer;
@@ -453,7 +394,7 @@ PowerControl::Power ExitRecorder::power(unsigned cpu) {
 
 bool ExitRecorder::cpu_on(unsigned cpu, uint64_t entry, uint64_t context) {
   const bool answer = power_->cpu_on(cpu, entry, context);
-  Question& q = question(Question::Kind::kCpuOn);
+  Question& q = view_.question(Question::Kind::kCpuOn);
   q.a = cpu;
   q.b = entry;
   q.c = context;
@@ -463,7 +404,7 @@ bool ExitRecorder::cpu_on(unsigned cpu, uint64_t entry, uint64_t context) {
 
 bool ExitRecorder::is_guest_memory(uint64_t ipa) const {
   const bool answer = power_->is_guest_memory(ipa);
-  Question& q = const_cast<ExitRecorder*>(this)->question(Question::Kind::kIsMemory);
+  Question& q = view_.question(Question::Kind::kIsMemory);
   q.a = ipa;
   q.answer = answer;
   return answer;

@@ -16,7 +16,7 @@ namespace trapline::trace {
 namespace {
 
 constexpr const char* kConfiguration =
-    R"({"version": 1, "cpus": 2, "icount": true, "icache": "recheck", "decoder": "native",
+    R"({"version": 2, "cpus": 2, "icount": true, "icache": "recheck", "decoder": "native",
         "isv": "auto", "backend": "soft", "ns_per_cycle": 0.5, "regions": [
         {"base": 134217728, "size": 65536, "device_offset": 0, "device": "gicd"},
         {"base": 150994944, "size": 4096, "device_offset": 0, "device": "pl011"}]})";
