@@ -203,13 +203,15 @@ void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t off
                                          bool write, uint64_t value, bool abort) {
   handler_.counters_.device_access(region, offset, size, write, value, abort);
   ExitRecord& record = handler_.record_;
+  if (record.region != nullptr) [[unlikely]] {
+    handler_.tell_access();
+  }
   record.region = &region;
   record.offset = offset;
   record.size = static_cast<uint8_t>(size);
   record.write = write;
   record.value = value;
   record.abort = abort;
-  if (!handler_.of_accesses_.empty()) handler_.tell_access();
 }
 
 [[gnu::noinline]] void ExitHandler::tell_access() {

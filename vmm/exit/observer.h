@@ -48,7 +48,8 @@ class ExitObserver {
   virtual ~ExitObserver() = default;
   // With kEveryAccess: before an exit is handled; the view through which it is.
   virtual CpuView& begins(const Exit& /*exit*/, CpuView& view) { return view; }
-  // And each element that reaches a device meanwhile: `record` has region to abort.
+  // And each element that reaches a device meanwhile, but the last, of which exited() tells:
+  // `record` has region to abort.
   virtual void accessed(const ExitRecord& /*record*/) {}
   // On the vCPU's thread, before it goes on.
   virtual void exited(const ExitRecord& record) = 0;

@@ -78,7 +78,8 @@ void remember(Shape& shape, const ExitEvent& event) {
   shape.reached = event.reached;
 }
 
-void write_like(Encoder& out, Coding& coding, Shape& shape, const ExitEvent& event) {
+void write_like(Encoder& to, Coding& coding, Shape& shape, const ExitEvent& event) {
+  Encoder out = to;  // in a register: what is written may be anything, for all the compiler knows
   const Exit& exit = event.exit;
   const Moves moves(shape, event);
   const bool moved = moves.together(event);
@@ -103,6 +104,7 @@ void write_like(Encoder& out, Coding& coding, Shape& shape, const ExitEvent& eve
   put_values(out, event.before_mask, event.before, coding.registers);
   put_values(out, event.after_mask, event.after, coding.registers);
   if (!event.accesses.empty()) out.varint(event.accesses[0].value);
+  to = out;
   take_position(coding, shape, event);
 }
 

@@ -37,6 +37,8 @@ bool is_isv0(const Exit& exit) {
 constexpr uint64_t bit(unsigned slot) { return uint64_t{1} << slot; }
 constexpr uint64_t general(unsigned r) { return r < 31 ? bit(r) : 0; }
 
+constexpr uint64_t kAllRegisters = (uint64_t{1} << ExitEvent::kRegisters) - 1;
+
 // The registers that an instruction names.
 uint64_t registers_of(const Access& access) {
   uint64_t mask = access.rn == kRegZr ? bit(kSlotSp) : general(access.rn);
@@ -52,32 +54,42 @@ uint64_t registers_of(const Access& access) {
   return mask;
 }
 
-// Those that the handling of an exit reads or writes.
-uint64_t registers_of(const Exit& exit, const Access* access) {
-  switch (exit.kind) {
-    case ExitKind::kDataAbort: {
-      const DataAbort abort{exit.esr};
-      if (abort.valid()) return general(abort.rt());
-      return access != nullptr ? registers_of(*access) : 0;
-    }
-    case ExitKind::kSysreg:
-      return general(exit.sysreg_rt);
-    case ExitKind::kHvc:
-      return 0xff;
-    default:
-      return 0;
-  }
-}
-
-// What an instruction has to do with beside general registers.
-constexpr uint8_t kVectors = 1, kState = 2, kAll = 3;  // kState: flags and monitor
-uint8_t needs_of(const Access& access) {
-  const bool state = access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
-                     access.op >= Op::kCopyForwardProlog;
-  return static_cast<uint8_t>((access.vector ? kVectors : 0) | (state ? kState : 0));
+// Those of them whose values nothing depends on.
+uint64_t results_of(const Access& access) {
+  if (access.op != Op::kLoad || access.vector) return 0;
+  const uint64_t address = general(access.rn) | general(access.rm) | general(access.rs);
+  return (general(access.rt) | general(access.rt2)) & ~address;
 }
 
 }  // namespace
+
+// All of it may be needed.
+constexpr ExitRecorder::Needs ExitRecorder::kEverything{kAllRegisters, 0, true, true};
+
+ExitRecorder::Needs ExitRecorder::needs_of(const Access& access) {
+  const bool state = access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
+                     access.op >= Op::kCopyForwardProlog;
+  return {registers_of(access), results_of(access), access.vector != 0, state};
+}
+
+// Of an exit whose instruction need not be known.
+ExitRecorder::Needs ExitRecorder::needs_of(const Exit& exit) {
+  switch (exit.kind) {
+    case ExitKind::kDataAbort: {
+      const DataAbort abort{exit.esr};
+      const uint64_t rt = general(abort.rt());
+      return {rt, abort.write() ? 0 : rt};
+    }
+    case ExitKind::kSysreg: {
+      const uint64_t rt = general(exit.sysreg_rt);
+      return {rt, exit.sysreg_write ? 0 : rt};
+    }
+    case ExitKind::kHvc:
+      return {0xff};
+    default:
+      return {};
+  }
+}
 
 // --- one vCPU ------------------------------------------------------------------------------------
 
@@ -182,8 +194,9 @@ void ExitRecorder::note_source(const Exit& exit) {
     recent = nullptr;  // which may go
     recent = note_new_source(exit, key);
   }
+  source_ = recent;
   event_.source = recent != nullptr ? recent->number : 0;
-  saved_ = recent != nullptr ? recent->needs : kAll;
+  needs_ = recent != nullptr ? recent->needs : kEverything;
 }
 
 // Null: the PC leads nowhere.
@@ -199,9 +212,11 @@ const ExitRecorder::Known* ExitRecorder::note_new_source(const Exit& exit, uint6
   const uint64_t number = number_of(fetched);
   constexpr size_t kRemembered = 1 << 16;
   if (known_.size() >= kRemembered) forget_sources();
-  Access access{};
-  const bool decoded = decode(fetched.word, access) == DecodeStatus::kAccess;
-  return &(known_[key] = {exit.pc, context_, fetched, number, decoded ? needs_of(access) : kAll});
+  Known known{exit.pc, context_, fetched, number, {}, kEverything};
+  if (decode(fetched.word, known.access) == DecodeStatus::kAccess) {
+    known.needs = needs_of(known.access);
+  }
+  return &(known_[key] = known);
 }
 
 void ExitRecorder::forget_sources() {
@@ -266,26 +281,55 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   event_.flags = 0;
   event_.accesses.clear();
   event_.source = event_.context = 0;
-  registers_ = *view.regs;
   stuck_before_ = counters_->stuck_aborts;
   view_.begin();
-  if (exit.kind != ExitKind::kDataAbort) return view;
-  note_view(view);
+  source_ = nullptr;
   if (is_isv0(exit)) {
     note_source(exit);
-    if ((saved_ & kVectors) != 0) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
-    if ((saved_ & kState) != 0) {
-      rare().nzcv_before = view.nzcv;
-      if (view.monitor != nullptr) rare().monitor_before = *view.monitor;
-    }
+  } else {
+    needs_ = needs_of(exit);
   }
+  save(view);
+  if (exit.kind != ExitKind::kDataAbort) return view;
+  note_view(view);
   return view_.through(view);
+}
+
+void ExitRecorder::save(const CpuView& view) {
+  for_each_bit(needs_.registers, [&](unsigned i) { registers_[i] = view.regs->x[i]; });
+  if (needs_.vectors) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
+  if (needs_.state) {
+    rare().nzcv_before = view.nzcv;
+    if (view.monitor != nullptr) rare().monitor_before = *view.monitor;
+  }
+}
+
+// What the exit did have to do with. False: more than was saved, since another CPU has put another
+// instruction there after begins().
+bool ExitRecorder::settle_needs(const ExitRecord& record) {
+  if (!is_isv0(*record.exit)) return true;
+  if (record.access == nullptr) {
+    needs_ = {};
+    return true;
+  }
+  Access access = *record.access;
+  access.spare = 0;
+  if (source_ != nullptr && std::memcmp(&access, &source_->access, sizeof access) == 0) return true;
+  const Needs saved = std::exchange(needs_, needs_of(access));
+  if ((needs_.registers & ~saved.registers) == 0 && needs_.vectors <= saved.vectors &&
+      needs_.state <= saved.state) {
+    return true;
+  }
+  needs_ = {};
+  return false;
 }
 
 void ExitRecorder::accessed(const ExitRecord& record) {
   const Bus::Region& region = *record.region;
   const uint64_t offset = record.offset;
   event_.flags |= ExitEvent::kAccesses;
+  event_.accesses.push_back(
+      {region.index, record.size, record.write, record.abort, offset, record.value});
   const uint64_t target = uint64_t{region.index} << 48 | register_offset(region.size, offset);
   uint64_t& recent = recent_targets_[(offset >> 2 ^ uint64_t{region.index} * 67) & (kFilter - 1)];
   if (recent != target) {
@@ -293,8 +337,6 @@ void ExitRecorder::accessed(const ExitRecord& record) {
     constexpr size_t kMost = 1 << 16;
     if (targets_.size() < kMost) targets_.insert(target);
   }
-  event_.accesses.push_back(
-      {region.index, record.size, record.write, record.abort, offset, record.value});
 }
 
 ExitEvent::Rare& ExitRecorder::rare() {
@@ -302,15 +344,23 @@ ExitEvent::Rare& ExitRecorder::rare() {
   return *event_.rare;
 }
 
+// What an instruction only writes needs no value before, if it was written.
 void ExitRecorder::note_registers(const ExitRecord& record) {
-  const uint64_t *x = record.view->regs->x, *met = registers_.x;
-  event_.before_mask = event_.after_mask = 0;
-  for_each_bit(registers_of(*record.exit, record.access), [&](unsigned i) {
-    event_.before[i] = met[i];
+  const uint64_t* x = record.view->regs->x;
+  const uint64_t results = record.answer.how == Resume::kGoOn ? needs_.results : 0;
+  uint64_t before = 0, after = 0;
+  for_each_bit(results, [&](unsigned i) {
     event_.after[i] = x[i];
-    if (met[i] != coding_.registers[i]) event_.before_mask |= bit(i);
-    if (x[i] != met[i]) event_.after_mask |= bit(i);
+    after |= uint64_t{x[i] != coding_.registers[i]} << i;
   });
+  for_each_bit(needs_.registers & ~results, [&](unsigned i) {
+    event_.before[i] = registers_[i];
+    event_.after[i] = x[i];
+    before |= uint64_t{registers_[i] != coding_.registers[i]} << i;
+    after |= uint64_t{x[i] != registers_[i]} << i;
+  });
+  event_.before_mask = before;
+  event_.after_mask = after;
 }
 
 void ExitRecorder::note_vectors(const ExitRecord& record) {
@@ -332,15 +382,8 @@ void ExitRecorder::note_vectors(const ExitRecord& record) {
 void ExitRecorder::note_abort(const ExitRecord& record) {
   view_.give_back();
   view_.end();
-  if (record.access == nullptr || !is_isv0(*record.exit)) return;
-  const uint8_t needs = needs_of(*record.access);
-  // Another CPU has put another instruction there since begins().
-  if ((needs & ~saved_) != 0) [[unlikely]] {
-    event_.flags |= ExitEvent::kOvertaken;
-    return;
-  }
-  if ((needs & kVectors) != 0) note_vectors(record);
-  if ((needs & kState) != 0) {
+  if (needs_.vectors) note_vectors(record);
+  if (needs_.state) {
     event_.flags |= ExitEvent::kState;
     rare().nzcv_after = record.view->nzcv;
     if (record.view->monitor != nullptr) rare().monitor_after = *record.view->monitor;
@@ -349,6 +392,8 @@ void ExitRecorder::note_abort(const ExitRecord& record) {
 
 void ExitRecorder::exited(const ExitRecord& record) {
   const Exit& exit = *record.exit;
+  if (record.region != nullptr) accessed(record);
+  if (!settle_needs(record)) event_.flags |= ExitEvent::kOvertaken;
   note_registers(record);
   event_.start = record.start;
   event_.total = record.total;

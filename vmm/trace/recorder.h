@@ -57,11 +57,19 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   const std::set<uint64_t>& targets() const { return targets_; }
 
  private:
+  // What an exit has to do with: general registers, those of them that it only writes, vector
+  // registers; flags and monitor.
+  struct Needs {
+    uint64_t registers = 0, results = 0;
+    bool vectors = false, state = false;
+  };
+  static const Needs kEverything;
   struct Known {  // a source that was seen, and how to see that it is the same
     uint64_t pc, context;
     Fetched fetched;
     uint64_t number;
-    uint8_t needs;  // what its instruction has to do with
+    Access access;
+    Needs needs;
     bool unchanged() const;
   };
   struct Written {
@@ -70,6 +78,10 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
 
   void note_source(const Exit& exit);
   const Known* note_new_source(const Exit& exit, uint64_t key);
+  static Needs needs_of(const Access& access);
+  static Needs needs_of(const Exit& exit);
+  void save(const CpuView& view);
+  bool settle_needs(const ExitRecord& record);
   void note_abort(const ExitRecord& record);
   void note_registers(const ExitRecord& record);
   void note_vectors(const ExitRecord& record);
@@ -91,10 +103,11 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   ExitEvent event_;
   mutable AskingView view_{event_};  // is_guest_memory() is a question
   Coding coding_;
-  // As the exit met them; vectors and state where `saved_` says so.
-  GeneralRegisters registers_{};
+  // As the exit met them, of what it needs.
+  Needs needs_;
+  const Known* source_ = nullptr;
+  std::array<uint64_t, ExitEvent::kRegisters> registers_{};
   std::array<Vreg, 32> vectors_{};
-  uint8_t saved_ = 0;
   uint64_t stuck_before_ = 0;
 
   ViewState view_state_;
