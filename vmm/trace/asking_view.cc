@@ -4,11 +4,6 @@
 
 namespace trapline::trace {
 
-void AskingView::begin() {
-  if (asked_ == Asked::kMore) event_.rare->questions.clear();
-  asked_ = Asked::kNothing;
-}
-
 // What was kept back, as questions like any.
 void AskingView::list_reached() {
   const Asked asked = std::exchange(asked_, Asked::kMore);
@@ -30,12 +25,7 @@ Question& AskingView::question(Question::Kind kind) {
   return questions.back();
 }
 
-void AskingView::end() {
-  if (asked_ == Asked::kNothing) return;
-  if (asked_ == Asked::kReached && reached_va_ == event_.exit.far) {
-    event_.flags |= ExitEvent::kReached;
-    return;
-  }
+void AskingView::list() {
   list_reached();
   event_.flags |= ExitEvent::kQuestions;
   for (const auto& [question, host] : writes_) {

@@ -16,7 +16,10 @@ class AskingView final : public CpuView {
   explicit AskingView(ExitEvent& event) : event_(event) {}
 
   // For an exit to come: nothing has been asked.
-  void begin();
+  void begin() {
+    if (asked_ == Asked::kMore) event_.rare->questions.clear();
+    asked_ = Asked::kNothing;
+  }
   CpuView& through(CpuView& inner) {
     inner_ = &inner;
     static_cast<CpuView&>(*this) = inner;
@@ -25,7 +28,14 @@ class AskingView final : public CpuView {
   // What an emulation changes beside registers.
   void give_back() { inner_->nzcv = nzcv; }
   // After the exit: all is in the event, the bytes that were written, too.
-  void end();
+  void end() {
+    if (asked_ == Asked::kNothing) return;
+    if (asked_ == Asked::kReached && reached_va_ == event_.exit.far) {
+      event_.flags |= ExitEvent::kReached;
+    } else {
+      list();
+    }
+  }
   // One more, whoever asks; until the next.
   Question& question(Question::Kind kind);
 
@@ -37,6 +47,7 @@ class AskingView final : public CpuView {
   bool begin_ram_access() override { return inner_->begin_ram(); }
   void end_ram_access() override { inner_->end_ram(); }
   void list_reached();
+  void list();
 
   ExitEvent& event_;
   CpuView* inner_ = nullptr;

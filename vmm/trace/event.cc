@@ -161,11 +161,8 @@ size_t longest(const ExitEvent& event) {
   return size;
 }
 
-void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
+void write_whole(Encoder& out, Coding& coding, const ExitEvent& event) {
   const Exit& exit = event.exit;
-  Shape& shape = coding.shapes[Coding::slot_of(exit.pc)];
-  if (is_like(shape, event)) return write_like(out, coding, shape, event);
-  remember(shape, event);
   out.byte(static_cast<uint8_t>(Tag::kExit));
   out.byte(static_cast<uint8_t>(exit.kind));
   out.byte(event.flags);

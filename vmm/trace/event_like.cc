@@ -39,8 +39,7 @@ void take_position(Coding& coding, Shape& shape, const ExitEvent& event) {
   shape.after_mask = event.after_mask;
 }
 
-}  // namespace
-
+// Whether write_like() can say it.
 bool is_like(const Shape& shape, const ExitEvent& event) {
   const Exit &a = shape.exit, &b = event.exit;
   if (a.pc != b.pc || shape.answer != event.answer || a.kind != b.kind || a.esr != b.esr ||
@@ -64,18 +63,6 @@ bool is_like(const Shape& shape, const ExitEvent& event) {
   const DeviceAccess &before = shape.access, &now = event.accesses[0];
   return before.region == now.region && before.size == now.size && before.write == now.write &&
          before.abort == now.abort;
-}
-
-void remember(Shape& shape, const ExitEvent& event) {
-  shape.exit = event.exit;
-  shape.answer = event.answer;
-  shape.flags = event.flags;
-  shape.source = event.source;
-  shape.context = event.context;
-  shape.before_mask = event.before_mask;
-  shape.after_mask = event.after_mask;
-  shape.access = event.accesses.empty() ? DeviceAccess{} : event.accesses[0];
-  shape.reached = event.reached;
 }
 
 void write_like(Encoder& to, Coding& coding, Shape& shape, const ExitEvent& event) {
@@ -106,6 +93,30 @@ void write_like(Encoder& to, Coding& coding, Shape& shape, const ExitEvent& even
   if (!event.accesses.empty()) out.varint(event.accesses[0].value);
   to = out;
   take_position(coding, shape, event);
+}
+
+}  // namespace
+
+void remember(Shape& shape, const ExitEvent& event) {
+  shape.exit = event.exit;
+  shape.answer = event.answer;
+  shape.flags = event.flags;
+  shape.source = event.source;
+  shape.context = event.context;
+  shape.before_mask = event.before_mask;
+  shape.after_mask = event.after_mask;
+  shape.access = event.accesses.empty() ? DeviceAccess{} : event.accesses[0];
+  shape.reached = event.reached;
+}
+
+void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
+  Shape& shape = coding.shapes[Coding::slot_of(event.exit.pc)];
+  if (is_like(shape, event)) [[likely]] {
+    write_like(out, coding, shape, event);
+  } else {
+    remember(shape, event);
+    write_whole(out, coding, event);
+  }
 }
 
 bool read_like(Decoder& in, Coding& coding, uint8_t tag, ExitEvent& event) {

@@ -47,11 +47,10 @@ inline bool get_mask(Decoder& in, uint64_t& mask) {
   return mask >> ExitEvent::kRegisters == 0;
 }
 
-// Whether write_like() can say it.
-bool is_like(const Shape& shape, const ExitEvent& event);
 // `event` is the slot's last one now.
 void remember(Shape& shape, const ExitEvent& event);
-void write_like(Encoder& to, Coding& coding, Shape& shape, const ExitEvent& event);
+// An exit that is not like its slot's last one: all of it.
+void write_whole(Encoder& out, Coding& coding, const ExitEvent& event);
 bool read_like(Decoder& in, Coding& coding, uint8_t tag, ExitEvent& event);
 // The two questions that ExitEvent::reached stands for, about `va`; `to` has no others.
 void reached_questions(const ExitEvent::Reached& reached, uint64_t va, std::vector<Question>& to);

@@ -37,6 +37,15 @@ bool is_isv0(const Exit& exit) {
 constexpr uint64_t bit(unsigned slot) { return uint64_t{1} << slot; }
 constexpr uint64_t general(unsigned r) { return r < 31 ? bit(r) : 0; }
 
+// But for Access::spare. Two words, as they were stored: nothing to wait for.
+bool same_instruction(const Access& a, const Access& b) {
+  uint64_t words[2][2];
+  std::memcpy(words[0], &a, sizeof a);
+  std::memcpy(words[1], &b, sizeof b);
+  static_assert(offsetof(Access, spare) == 15 && std::endian::native == std::endian::little);
+  return ((words[0][0] ^ words[1][0]) | (words[0][1] ^ words[1][1]) << 8) == 0;
+}
+
 constexpr uint64_t kAllRegisters = (uint64_t{1} << ExitEvent::kRegisters) - 1;
 
 // The registers that an instruction names.
@@ -134,8 +143,6 @@ bool ExitRecorder::Known::unchanged() const {
 }
 
 void ExitRecorder::note_context(const TranslationRegs& regs) {
-  if (context_ != 0 && regs.serial != 0 && regs.serial == context_serial_) return;
-  context_serial_ = regs.serial;
   for (auto at = contexts_.rbegin(); at != contexts_.rend(); ++at) {
     if (same_regs(at->first, regs)) {
       context_ = at->second;
@@ -179,7 +186,7 @@ uint64_t ExitRecorder::number_of(const Fetched& fetched) {
 
 // The instruction of an ISV=0 exit, as the exit path will read it or has remembered it.
 void ExitRecorder::note_source(const Exit& exit) {
-  note_context(vcpu_->translation_regs());
+  if (context_ == 0) note_context(vcpu_->translation_regs());
   event_.context = context_;
   const uint64_t key = (exit.pc ^ context_ << 32) * 0x9e3779b97f4a7c15;
   const Known*& recent = recent_known_[key >> 54];
@@ -239,13 +246,7 @@ void ExitRecorder::note_place(const Exit& exit) {
   });
 }
 
-// But for ACCDATA_EL1 it is what the translation registers make it.
 void ExitRecorder::note_view(const CpuView& view) {
-  const uint64_t serial = vcpu_->translation_regs().serial;
-  if (serial != 0 && serial == view_serial_ && view.accdata == view_state_.accdata) [[likely]] {
-    return;
-  }
-  view_serial_ = serial;
   const ViewState state = ViewState::of(view);
   if (view_known_ && state == view_state_) return;
   view_known_ = true;
@@ -274,6 +275,17 @@ void ExitRecorder::note_written() {
   }
 }
 
+// View and context are what the translation registers make them, but for ACCDATA_EL1.
+void ExitRecorder::note_regime(const CpuView& view) {
+  const uint64_t serial = vcpu_->translation_regs().serial;
+  if (serial != 0 && serial == regime_ && view.accdata == view_state_.accdata) [[likely]] {
+    return;
+  }
+  regime_ = serial;
+  context_ = 0;  // looked for when it is needed
+  note_view(view);
+}
+
 CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   if (has_written_.load(std::memory_order_acquire)) [[unlikely]] {
     note_written();
@@ -284,18 +296,18 @@ CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   stuck_before_ = counters_->stuck_aborts;
   view_.begin();
   source_ = nullptr;
+  const bool abort = exit.kind == ExitKind::kDataAbort;
+  if (abort) note_regime(view);
   if (is_isv0(exit)) {
     note_source(exit);
   } else {
     needs_ = needs_of(exit);
   }
   save(view);
-  if (exit.kind != ExitKind::kDataAbort) return view;
-  note_view(view);
-  return view_.through(view);
+  return abort ? view_.through(view) : view;
 }
 
-void ExitRecorder::save(const CpuView& view) {
+inline void ExitRecorder::save(const CpuView& view) {
   for_each_bit(needs_.registers, [&](unsigned i) { registers_[i] = view.regs->x[i]; });
   if (needs_.vectors) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
   if (needs_.state) {
@@ -306,16 +318,12 @@ void ExitRecorder::save(const CpuView& view) {
 
 // What the exit did have to do with. False: more than was saved, since another CPU has put another
 // instruction there after begins().
-bool ExitRecorder::settle_needs(const ExitRecord& record) {
-  if (!is_isv0(*record.exit)) return true;
-  if (record.access == nullptr) {
+bool ExitRecorder::settle_needs(const Access* access) {
+  if (access == nullptr) {
     needs_ = {};
     return true;
   }
-  Access access = *record.access;
-  access.spare = 0;
-  if (source_ != nullptr && std::memcmp(&access, &source_->access, sizeof access) == 0) return true;
-  const Needs saved = std::exchange(needs_, needs_of(access));
+  const Needs saved = std::exchange(needs_, needs_of(*access));
   if ((needs_.registers & ~saved.registers) == 0 && needs_.vectors <= saved.vectors &&
       needs_.state <= saved.state) {
     return true;
@@ -393,7 +401,11 @@ void ExitRecorder::note_abort(const ExitRecord& record) {
 void ExitRecorder::exited(const ExitRecord& record) {
   const Exit& exit = *record.exit;
   if (record.region != nullptr) accessed(record);
-  if (!settle_needs(record)) event_.flags |= ExitEvent::kOvertaken;
+  const bool foreseen = source_ != nullptr && record.access != nullptr &&
+                        same_instruction(*record.access, source_->access);
+  if (!foreseen && is_isv0(exit) && !settle_needs(record.access)) [[unlikely]] {
+    event_.flags |= ExitEvent::kOvertaken;
+  }
   note_registers(record);
   event_.start = record.start;
   event_.total = record.total;

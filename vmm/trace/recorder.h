@@ -81,12 +81,13 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   static Needs needs_of(const Access& access);
   static Needs needs_of(const Exit& exit);
   void save(const CpuView& view);
-  bool settle_needs(const ExitRecord& record);
+  bool settle_needs(const Access* access);
   void note_abort(const ExitRecord& record);
   void note_registers(const ExitRecord& record);
   void note_vectors(const ExitRecord& record);
   void note_context(const TranslationRegs& regs);
   void note_place(const Exit& exit);
+  void note_regime(const CpuView& view);
   void note_view(const CpuView& view);
   void note_written();
   void forget_sources();
@@ -112,9 +113,9 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
 
   ViewState view_state_;
   bool view_known_ = false;
-  uint64_t view_serial_ = 0;
+  uint64_t regime_ = 0;  // TranslationRegs::serial
   std::vector<std::pair<TranslationRegs, uint64_t>> contexts_;  // small: searched from the end
-  uint64_t context_ = 0, context_serial_ = 0;
+  uint64_t context_ = 0;  // the number of the one in force; 0: not known
   std::unordered_map<uint64_t, Known> known_;  // by a hash of PC and context
   std::array<const Known*, 1024> recent_known_{};
   std::unordered_map<uint64_t, std::vector<std::pair<SourceData, uint64_t>>> numbers_;
