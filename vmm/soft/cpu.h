@@ -119,6 +119,7 @@ struct Cpu {
   Clock* clock = nullptr;
   SharedState* shared = nullptr;
   EngineState* engine = nullptr;
+  MaintenanceLog* maintenance_log = nullptr;  // Vcpu::log_maintenance()
 };
 
 // --- system: engine/wait.cc ----------------------------------------------------------------------

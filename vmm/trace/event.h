@@ -28,6 +28,8 @@ enum class Tag : uint8_t {
   kMapChanged,  // stage 2
   kSlept,       // the vCPU was asleep for so many cycles
   kPlace,       // the word at a PC, for those who read
+  kMaintenance,  // TLBI and IC of this vCPU: the SYS encoding, the operand
+  kMaintenanceLost,  // so many more: as if of everything
   kLike = 0x80,  // and above: an exit like the last one in its slot (LikeBit)
 };
 

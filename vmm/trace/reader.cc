@@ -117,6 +117,17 @@ Result<bool> Reader::read_events(const Block& block, Listener& listener) {
       case Tag::kMapChanged:
         more = listener.map_changed(vcpu);
         break;
+      case Tag::kMaintenance: {
+        const auto op = static_cast<SysregId>(in.varint());
+        const uint64_t operand = in.varint();
+        if (in.ok()) more = listener.maintained(vcpu, op, operand);
+        break;
+      }
+      case Tag::kMaintenanceLost: {
+        const uint64_t count = in.varint();
+        if (in.ok()) more = listener.maintenance_lost(vcpu, count);
+        break;
+      }
       case Tag::kSlept: {
         const uint64_t cycles = in.varint();
         if (in.ok()) more = listener.slept(vcpu, cycles);

@@ -109,6 +109,7 @@ void ExitRecorder::attend(Vcpu& vcpu, const ExitCounters& counters, PowerControl
   vcpu_ = &vcpu;
   counters_ = &counters;
   power_ = &power;
+  vcpu.log_maintenance(&maintenance_);
 }
 
 // Room for one more event in the block, which begins with the first one.
@@ -275,6 +276,24 @@ void ExitRecorder::note_written() {
   }
 }
 
+void ExitRecorder::note_maintenance() {
+  for (const MaintenanceLog::Entry& entry : maintenance_.entries) {
+    emit(32, [&](Encoder& out) {
+      out.byte(static_cast<uint8_t>(Tag::kMaintenance));
+      out.varint(entry.op);
+      out.varint(entry.operand);
+    });
+  }
+  if (maintenance_.lost != 0) {
+    emit(16, [&](Encoder& out) {
+      out.byte(static_cast<uint8_t>(Tag::kMaintenanceLost));
+      out.varint(maintenance_.lost);
+    });
+  }
+  maintenance_.entries.clear();
+  maintenance_.lost = 0;
+}
+
 // View and context are what the translation registers make them, but for ACCDATA_EL1.
 void ExitRecorder::note_regime(const CpuView& view) {
   const uint64_t serial = vcpu_->translation_regs().serial;
@@ -289,6 +308,9 @@ void ExitRecorder::note_regime(const CpuView& view) {
 CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   if (has_written_.load(std::memory_order_acquire)) [[unlikely]] {
     note_written();
+  }
+  if (!maintenance_.entries.empty()) [[unlikely]] {
+    note_maintenance();
   }
   event_.flags = 0;
   event_.accesses.clear();

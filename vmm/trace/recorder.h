@@ -90,6 +90,7 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   void note_regime(const CpuView& view);
   void note_view(const CpuView& view);
   void note_written();
+  void note_maintenance();
   void forget_sources();
   uint64_t number_of(const Fetched& fetched);
   ExitEvent::Rare& rare();
@@ -110,6 +111,7 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   std::array<uint64_t, ExitEvent::kRegisters> registers_{};
   std::array<Vreg, 32> vectors_{};
   uint64_t stuck_before_ = 0;
+  MaintenanceLog maintenance_;
 
   ViewState view_state_;
   bool view_known_ = false;
