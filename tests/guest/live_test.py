@@ -102,6 +102,7 @@ def commands():
         folder = os.path.dirname(path_of("echo"))
         guest.require(stat.S_IMODE(os.stat(folder).st_mode) == 0o700, "the folder is ours alone")
         guest.require(stat.S_IMODE(os.stat(path_of("echo")).st_mode) == 0o600, "so is the socket")
+        until(lambda: "running" in good("list"), "it runs")
         lines = good("list").splitlines()
         guest.require(len(lines) == 2 and lines[1].split()[:3] ==
                       ["echo", str(process.pid), "running"], f"list: {lines}")

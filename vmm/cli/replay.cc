@@ -73,8 +73,8 @@ int replay_command(const ReplayCommandOptions& options) {
   }
   if (result.not_compared != 0) {
     text += fmt::format(
-        "  {} exits were not compared: a second without progress or another CPU's TLBI, which no "
-        "trace holds, ended them\n",
+        "  {} exits were not compared: a second without progress ended them, or another CPU's "
+        "TLBI or write came between\n",
         result.not_compared);
   }
   if (!result.cut_off.empty()) text += "  " + result.cut_off + "\n";

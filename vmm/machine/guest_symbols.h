@@ -26,8 +26,8 @@ struct KernelPlace {
 KernelPlace kernel_place(const GuestMemory& memory, Vcpu& vcpu);
 
 // `choice`: --symbols; `given`: what that file holds. "auto": of the Linux kernel that runs at EL1,
-// by its own tables in memory. VBAR_EL1, where it has its `vectors`, gives KASLR's offset, and shows
-// symbols of another kernel. The guest may run meanwhile.
+// by its own tables in memory. VBAR_EL1, where it has its `vectors`, gives KASLR's offset, and
+// shows symbols of another kernel. The guest may run meanwhile.
 GuestSymbols guest_symbols(const std::string& choice, const SymbolTable& given,
                            const KernelPlace& kernel);
 

@@ -55,9 +55,8 @@ std::unique_ptr<Machine::ProfileSource> Machine::read_profile() {
 void Machine::add_profile(RunReport& report, std::unique_ptr<ProfileSource> source) const {
   if (source == nullptr) return;
   const GuestSymbols symbols = guest_symbols(options_.symbols, symbols_, source->kernel);
-  Profile result =
-      profile_of(source->vcpus, {report.bus, report.sysreg_devices}, symbols.table,
-                 report.ns_per_cycle, source->duration, options_.stats_every);
+  Profile result = profile_of(source->vcpus, {report.bus, report.sysreg_devices}, symbols.table,
+                              report.ns_per_cycle, source->duration, options_.stats_every);
   result.source = fmt::format("trapline, {} backend", report.backend);
   result.icache = {{"hits", report.icache.hits},
                    {"misses", report.icache.misses},

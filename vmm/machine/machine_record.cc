@@ -32,7 +32,8 @@ std::string Machine::start_recording() {
 
 std::string Machine::finish_recording(const RunReport& figures) {
   const DeviceNames names(figures.bus, figures.sysreg_devices);
-  const GuestSymbols symbols = guest_symbols(options_.symbols, symbols_, kernel_place(memory_, cpus_[0]->vcpu));
+  const GuestSymbols symbols =
+      guest_symbols(options_.symbols, symbols_, kernel_place(memory_, cpus_[0]->vcpu));
   nlohmann::json out;
   out["ns_per_cycle"] = figures.ns_per_cycle;
   out["symbols"] = out["registers"] = out["sysregs"] = nlohmann::json::object();

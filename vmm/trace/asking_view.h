@@ -1,4 +1,5 @@
-// A view that notes what an emulation asks of the CPU beside its registers. Internal to recorder.cc.
+// A view that notes what an emulation asks of the CPU beside its registers. Internal to
+// recorder.cc.
 #ifndef TRAPLINE_VMM_TRACE_ASKING_VIEW_H_
 #define TRAPLINE_VMM_TRACE_ASKING_VIEW_H_
 

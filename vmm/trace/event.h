@@ -25,12 +25,12 @@ enum class Tag : uint8_t {
   kSource,     // of an instruction with ISV=0: the word and the descriptors that lead to it, from 1
   kViewState,  // what the view says beside registers, until the next of these
   kWritten,    // memory that a source was read from: by the guest, a device or the VMM
-  kMapChanged,  // stage 2
-  kSlept,       // the vCPU was asleep for so many cycles
-  kPlace,       // the word at a PC, for those who read
-  kMaintenance,  // TLBI and IC of this vCPU: the SYS encoding, the operand
+  kMapChanged,       // stage 2
+  kSlept,            // the vCPU was asleep for so many cycles
+  kPlace,            // the word at a PC, for those who read
+  kMaintenance,      // TLBI and IC of this vCPU: the SYS encoding, the operand
   kMaintenanceLost,  // so many more: as if of everything
-  kLike = 0x80,  // and above: an exit like the last one in its slot (LikeBit)
+  kLike = 0x80,      // and above: an exit like the last one in its slot (LikeBit)
 };
 
 struct DeviceAccess {

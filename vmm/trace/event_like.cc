@@ -3,8 +3,7 @@
 namespace trapline::trace {
 namespace {
 
-constexpr uint8_t kFlagsAlike =
-    ExitEvent::kAccesses | ExitEvent::kUndefined | ExitEvent::kReached;
+constexpr uint8_t kFlagsAlike = ExitEvent::kAccesses | ExitEvent::kUndefined | ExitEvent::kReached;
 
 // How far each address of `event` is from the slot's last one.
 struct Moves {
@@ -55,8 +54,8 @@ bool is_like(const Shape& shape, const ExitEvent& event) {
       (shape.source != event.source || shape.context != event.context)) {
     return false;
   }
-  if ((event.flags & ExitEvent::kReached) != 0 && (shape.reached.size != event.reached.size ||
-                                                   shape.reached.how != event.reached.how)) {
+  if ((event.flags & ExitEvent::kReached) != 0 &&
+      (shape.reached.size != event.reached.size || shape.reached.how != event.reached.how)) {
     return false;
   }
   if (event.accesses.empty()) return true;

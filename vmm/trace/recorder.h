@@ -115,9 +115,9 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
 
   ViewState view_state_;
   bool view_known_ = false;
-  uint64_t regime_ = 0;  // TranslationRegs::serial
+  uint64_t regime_ = 0;                                         // TranslationRegs::serial
   std::vector<std::pair<TranslationRegs, uint64_t>> contexts_;  // small: searched from the end
-  uint64_t context_ = 0;  // the number of the one in force; 0: not known
+  uint64_t context_ = 0;                       // the number of the one in force; 0: not known
   std::unordered_map<uint64_t, Known> known_;  // by a hash of PC and context
   std::array<const Known*, 1024> recent_known_{};
   std::unordered_map<uint64_t, std::vector<std::pair<SourceData, uint64_t>>> numbers_;

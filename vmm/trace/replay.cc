@@ -71,7 +71,7 @@ struct Lane {
   std::unique_ptr<ExitHandler> handler;
   std::unordered_map<uint64_t, TranslationRegs> contexts;
   std::vector<SourceData> sources;
-  uint64_t monitor_version = 0;  // of the last load-exclusive
+  uint64_t monitor_version = 0;                          // of the last load-exclusive
   std::array<uint64_t, ExitEvent::kRegisters> before{};  // as the exit met them
 };
 
@@ -149,8 +149,7 @@ void Player::prepare(Lane& lane, const ExitEvent& event) {
     // The gate's version is of this replay's own stores. That another vCPU's intervened shows in a
     // store-exclusive that reached no device.
     view.own_monitor = event.rare->monitor_before;
-    view.own_monitor.version =
-        event.accesses.empty() ? kOvertakenVersion : lane.monitor_version;
+    view.own_monitor.version = event.accesses.empty() ? kOvertakenVersion : lane.monitor_version;
   }
   if ((event.flags & ExitEvent::kVectors) != 0) {
     for_each_bit(event.v_before_mask, [&](unsigned i) { view.vectors[i] = event.v_before[i]; });
