@@ -272,7 +272,7 @@ bool Transaction::write(const Pieces& pieces, const uint8_t* data) {
     const Piece& start = pieces.piece[i];
     unsigned size = start.size;
     for (++i;
-         i < performed && pieces.piece[i].host == start.host + size && start.host != nullptr &&
+         i < performed && start.host != nullptr && pieces.piece[i].host == start.host + size &&
          pieces.piece[i].ipa == start.ipa + size && (pieces.piece[i].ipa & (kPageBytes - 1)) != 0;
          ++i) {
       size += pieces.piece[i].size;

@@ -142,7 +142,7 @@ std::string Follower::advance(const Record& now, const Record& next) {
     if (cpu.pc != next.interrupt_elr) {
       return fmt::format("  interrupt at ours {:016x}  qemu {:016x}\n", cpu.pc, next.interrupt_elr);
     }
-    take_interrupt(cpu, next.interrupt == 5 ? soft::VectorKind::kIrq : soft::VectorKind::kFiq);
+    take_interrupt(cpu, next.interrupt == 5 ? soft::VectorKind::kIrq : soft::VectorKind::kFiq, 1);
   }
   return compare(next);
 }

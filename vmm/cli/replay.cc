@@ -64,13 +64,17 @@ int replay_command(const ReplayCommandOptions& options) {
       options.file, result.exits, recorded.cpus, recorded.icache, recorded.decoder, recorded.isv,
       name_of(how.icache), decoder, result.differing, result.icache.hits, result.icache.misses,
       result.icache.invalidations, result.counters.counters.decode_ok, per_exit, options.repeat);
+  if (result.maintenance != 0) {
+    text += fmt::format("  TLB and instruction cache maintenance: {} operations of the guest\n",
+                        result.maintenance);
+  }
   for (const trace::Difference& d : result.differences) {
     text += fmt::format("  vCPU {} exit {} at pc {:#x}: {}\n", d.vcpu, d.exit, d.pc, d.what);
   }
   if (result.not_compared != 0) {
     text += fmt::format(
-        "  {} exits were not compared: a second without progress or another CPU's TLBI, which no "
-        "trace holds, ended them\n",
+        "  {} exits were not compared: a second without progress ended them, or another CPU's "
+        "TLBI or write came between\n",
         result.not_compared);
   }
   if (!result.cut_off.empty()) text += "  " + result.cut_off + "\n";

@@ -17,7 +17,6 @@
 #include "vmm/host/output_file.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/machine.h"
-#include "vmm/symbols/load.h"
 
 // Of the build; see cmake/version.cmake.
 const char* trapline_version();
@@ -83,11 +82,6 @@ int run_command(const Options& options) {
     std::string error =
         write_output(options.dump_dtb, {reinterpret_cast<const char*>(tree.data()), tree.size()});
     return error.empty() ? 0 : fail(error);
-  }
-  if (options.symbols != "auto" && options.symbols != "none") {
-    if (auto table = load_symbols(options.symbols); !table) {
-      return fail("--symbols " + table.error());
-    }
   }
   // The statistics file must be writable before the guest runs for an hour.
   if (!options.stats.empty()) {

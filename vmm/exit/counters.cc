@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "vmm/exit/observer.h"
-#include "vmm/vcpu/syndrome.h"
 
 namespace trapline {
 
@@ -13,24 +12,6 @@ const char* exit_class_name(ExitClass c) {
       "data_abort.isv1", "data_abort.isv0", "prefetch_abort", "sysreg", "hvc", "wfx", "other"};
   static_assert(std::size(kNames) == static_cast<size_t>(ExitClass::kCount));
   return kNames[static_cast<size_t>(c)];
-}
-
-ExitClass class_of(const Exit& exit) {
-  switch (exit.kind) {
-    case ExitKind::kDataAbort:
-      return DataAbort{exit.esr}.valid() ? ExitClass::kDataAbortIsv1 : ExitClass::kDataAbortIsv0;
-    case ExitKind::kPrefetchAbort:
-      return ExitClass::kPrefetchAbort;
-    case ExitKind::kSysreg:
-      return ExitClass::kSysreg;
-    case ExitKind::kHvc:
-      return ExitClass::kHvc;
-    case ExitKind::kWfi:
-    case ExitKind::kWfe:
-      return ExitClass::kWfx;
-    default:
-      return ExitClass::kOther;
-  }
 }
 
 const char* stage_name(Stage s) {

@@ -13,6 +13,7 @@
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
 #include "vmm/exit/shared_count.h"
+#include "vmm/vcpu/syndrome.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
@@ -28,7 +29,25 @@ enum class ExitClass : uint8_t {
   kCount
 };
 const char* exit_class_name(ExitClass c);
-ExitClass class_of(const Exit& exit);
+
+// What an exit counts as.
+inline constexpr auto kClassOfKind = [] {
+  std::array<ExitClass, static_cast<size_t>(ExitKind::kCount)> table{};
+  table.fill(ExitClass::kOther);
+  const auto set = [&](ExitKind kind, ExitClass c) { table[static_cast<size_t>(kind)] = c; };
+  set(ExitKind::kDataAbort, ExitClass::kDataAbortIsv0);
+  set(ExitKind::kPrefetchAbort, ExitClass::kPrefetchAbort);
+  set(ExitKind::kSysreg, ExitClass::kSysreg);
+  set(ExitKind::kHvc, ExitClass::kHvc);
+  set(ExitKind::kWfi, ExitClass::kWfx);
+  set(ExitKind::kWfe, ExitClass::kWfx);
+  return table;
+}();
+inline ExitClass class_of(const Exit& exit) {
+  const ExitClass c = kClassOfKind[static_cast<size_t>(exit.kind)];
+  return c == ExitClass::kDataAbortIsv0 && DataAbort{exit.esr}.valid() ? ExitClass::kDataAbortIsv1
+                                                                       : c;
+}
 
 // The register that an access of a device counts for: by words. A window as large as a flash bank
 // holds no registers: it counts as one.

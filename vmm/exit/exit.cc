@@ -75,25 +75,25 @@ ExitHandler::ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSo
       services_(services),
       instructions_(vcpu, choice),
       takes_brief_(!services.icount) {
+  record_.vcpu = &vcpu_;
+  record_.fault = &fault;
   emulate_.gate = services.gate;
   emulate_.observer = &counters_;
 }
 
 void ExitHandler::add_observer(ExitObserver* observer, Attention attention) {
-  observers_.push_back({observer, attention});
+  (attention == Attention::kSample ? of_samples_ : of_exits_).push_back(observer);
+  if (attention == Attention::kEveryAccess) of_accesses_.push_back(observer);
   watch();
 }
 
 void ExitHandler::remove_observer(ExitObserver* observer) {
-  std::erase_if(observers_, [=](const Observing& o) { return o.observer == observer; });
+  for (auto* list : {&of_samples_, &of_exits_, &of_accesses_}) std::erase(*list, observer);
   watch();
 }
 
 void ExitHandler::watch() {
-  every_exit_ = std::any_of(observers_.begin(), observers_.end(), [](const Observing& o) {
-    return o.attention == Attention::kEveryExit;
-  });
-  until_observed_ = observers_.empty() ? kNever : every_exit_ ? 1 : next_sample();
+  until_observed_ = !of_exits_.empty() ? 1 : !of_samples_.empty() ? next_sample() : kNever;
 }
 
 // 1 to 2n - 1, as likely each.
@@ -153,12 +153,12 @@ Answer ExitHandler::handle(const Exit& exit, CpuView& view) {
 }
 
 Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
-  if (observers_.empty() || is_event(exit.kind)) {
+  if (is_event(exit.kind)) {
     watch();
     return dispatch(exit, view, NoClock{});
   }
   bool sampled = true;
-  if (every_exit_) {
+  if (!of_exits_.empty()) {
     until_observed_ = 1;
     sampled = --until_sample_ <= 0;
     if (sampled) until_sample_ = next_sample();
@@ -171,16 +171,10 @@ Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
   record.access = nullptr;
   record.region = nullptr;
   record.view = &view;
-  record.vcpu = &vcpu_;
-  record.fault = &fault;
   record.staged = sampled;
   emulate_.observer = &watcher_;
   CpuView* through = &view;
-  if (every_exit_) {
-    for (const Observing& o : observers_) {
-      if (o.attention == Attention::kEveryExit) through = &o.observer->begins(exit, *through);
-    }
-  }
+  for (ExitObserver* o : of_accesses_) through = &o->begins(exit, *through);
   if (sampled) {
     record.stages_passed = 0;
     record.stages.fill(0);
@@ -198,9 +192,10 @@ Answer ExitHandler::observed(const Exit& exit, CpuView& view) {
                        ? exit.sysreg_value
                        : view.regs->x[exit.sysreg_rt == kRegZr ? kSlotDiscard : exit.sysreg_rt];
   }
-  for (const Observing& o : observers_) {
-    if (sampled || o.attention == Attention::kEveryExit) o.observer->exited(record);
+  if (sampled) {
+    for (ExitObserver* o : of_samples_) o->exited(record);
   }
+  for (ExitObserver* o : of_exits_) o->exited(record);
   return record.answer;
 }
 
@@ -208,16 +203,19 @@ void ExitHandler::Watcher::device_access(const Bus::Region& region, uint64_t off
                                          bool write, uint64_t value, bool abort) {
   handler_.counters_.device_access(region, offset, size, write, value, abort);
   ExitRecord& record = handler_.record_;
+  if (record.region != nullptr) [[unlikely]] {
+    handler_.tell_access();
+  }
   record.region = &region;
   record.offset = offset;
   record.size = static_cast<uint8_t>(size);
   record.write = write;
   record.value = value;
   record.abort = abort;
-  if (!handler_.every_exit_) return;
-  for (const Observing& o : handler_.observers_) {
-    o.observer->accessed(region, offset, size, write, value, abort);
-  }
+}
+
+[[gnu::noinline]] void ExitHandler::tell_access() {
+  for (ExitObserver* o : of_accesses_) o->accessed(record_);
 }
 
 void ExitHandler::Watcher::unmapped_access(uint64_t ipa, unsigned size, bool write) {

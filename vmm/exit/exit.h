@@ -121,16 +121,13 @@ class ExitHandler final : public ExitSink {
 
   void watch();
   int64_t next_sample();
+  void tell_access();
 
-  struct Observing {
-    ExitObserver* observer;
-    Attention attention;
-  };
   static constexpr int64_t kNever = int64_t{1} << 62;
-  std::vector<Observing> observers_;
+  // Who is told of what; who is told of accesses is told of every exit, too.
+  std::vector<ExitObserver*> of_samples_, of_exits_, of_accesses_;
   int64_t until_observed_ = kNever;  // exits, this one included
   int64_t until_sample_ = 1;         // of those, where every one is observed
-  bool every_exit_ = false;
   unsigned sample_every_ = 1;
   uint32_t sample_state_ = 0x9e3779b9;
   Watcher watcher_{*this};

@@ -46,18 +46,18 @@ struct ExitRecord {
 class ExitObserver {
  public:
   virtual ~ExitObserver() = default;
-  // Of every exit, if it asked for all: before it is handled; the view through which it is.
+  // With kEveryAccess: before an exit is handled; the view through which it is.
   virtual CpuView& begins(const Exit& /*exit*/, CpuView& view) { return view; }
-  // And each element that reaches a device meanwhile.
-  virtual void accessed(const Bus::Region& /*region*/, uint64_t /*offset*/, unsigned /*size*/,
-                        bool /*write*/, uint64_t /*value*/, bool /*abort*/) {}
+  // And each element that reaches a device meanwhile, but the last, of which exited() tells:
+  // `record` has region to abort.
+  virtual void accessed(const ExitRecord& /*record*/) {}
   // On the vCPU's thread, before it goes on.
   virtual void exited(const ExitRecord& record) = 0;
 };
 
-// Of which exits an observer is told: of all, or of one in ExitHandler::sample_every(), which are
-// also those whose stages are timed.
-enum class Attention : uint8_t { kSample, kEveryExit };
+// What an observer is told of: one exit in ExitHandler::sample_every(), which are also those whose
+// stages are timed; all exits; all, and what happens meanwhile.
+enum class Attention : uint8_t { kSample, kEveryExit, kEveryAccess };
 
 }  // namespace trapline
 

@@ -3,14 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
-#include <span>
 #include <utility>
+#include <vector>
 
 #include "vmm/memory/walk_inl.h"
 #include "vmm/symbols/kallsyms.h"
 #include "vmm/symbols/kernel_fit.h"
-#include "vmm/symbols/load.h"
 
 namespace trapline {
 namespace {
@@ -59,12 +59,22 @@ std::span<const uint8_t> kernel_memory(const GuestMemory& memory, Vcpu& vcpu, ui
   return {slot->host + begin, std::min(kMost, slot->size - begin)};
 }
 
-GuestSymbols kernel_symbols(const GuestMemory& memory, Vcpu& vcpu) {
+// What a guest may change while it is looked at, as it was once.
+std::vector<uint8_t> copy_of(std::span<const uint8_t> memory) {
+  std::vector<uint8_t> copy(memory.size());
+  for (size_t at = 0; at + 8 <= copy.size(); at += 8) {
+    const uint64_t word =
+        __atomic_load_n(reinterpret_cast<const uint64_t*>(memory.data() + at), __ATOMIC_RELAXED);
+    std::memcpy(copy.data() + at, &word, sizeof word);
+  }
+  return copy;
+}
+
+GuestSymbols kernel_symbols(const KernelPlace& kernel) {
   GuestSymbols result;
-  const uint64_t vbar = vcpu.get_sysreg(kVbarEl1);
-  if (auto table = kallsyms_of_image(kernel_memory(memory, vcpu, vbar))) {
+  if (auto table = kallsyms_of_image(copy_of(kernel.memory))) {
     result.table = std::move(*table);
-    result.note = fit(result.table, vbar);
+    result.note = fit(result.table, kernel.vbar);
   } else {
     result.note = "no symbols: no Linux kernel with kallsyms runs in the guest (" + table.error() +
                   "); --symbols F gives others";
@@ -74,18 +84,18 @@ GuestSymbols kernel_symbols(const GuestMemory& memory, Vcpu& vcpu) {
 
 }  // namespace
 
-GuestSymbols guest_symbols(const std::string& choice, const GuestMemory& memory, Vcpu& vcpu) {
+KernelPlace kernel_place(const GuestMemory& memory, Vcpu& vcpu) {
+  const uint64_t vbar = vcpu.get_sysreg(kVbarEl1);
+  return {vbar, kernel_memory(memory, vcpu, vbar)};
+}
+
+GuestSymbols guest_symbols(const std::string& choice, const SymbolTable& given,
+                           const KernelPlace& kernel) {
   if (choice == "none") return {};
-  if (choice == "auto") return kernel_symbols(memory, vcpu);
-  GuestSymbols result;
-  auto table = load_symbols(choice);
-  if (!table) {
-    result.note = "no symbols: " + table.error();
-    return result;
-  }
-  result.table = std::move(*table);
-  result.note = fit(result.table, vcpu.get_sysreg(kVbarEl1));
-  const GuestSymbols own = kernel_symbols(memory, vcpu);
+  GuestSymbols own = kernel_symbols(kernel);
+  if (choice == "auto") return own;
+  GuestSymbols result{given, {}};
+  result.note = fit(result.table, kernel.vbar);
   if (result.note.empty() && own.note.empty() && !agree(result.table, own.table)) {
     result.note = choice + ": symbols of another kernel than the guest's, whose own tables differ";
   }

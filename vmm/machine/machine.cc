@@ -10,6 +10,7 @@
 #include "vmm/host/messages.h"
 #include "vmm/machine/gic.h"
 #include "vmm/machine/machine_cpu.h"
+#include "vmm/symbols/load.h"
 
 namespace trapline {
 namespace {
@@ -58,6 +59,11 @@ Result<std::unique_ptr<Machine>> Machine::create(const Options& options, Console
   if (!plan) return Error{plan.error()};
   machine->plan_ = std::move(*plan);
   if (std::string error = machine->assemble(make_backend); !error.empty()) return Error{error};
+  if (options.symbols != "auto" && options.symbols != "none") {
+    auto table = load_symbols(options.symbols);
+    if (!table) return Error{"--symbols " + table.error()};
+    machine->symbols_ = std::move(*table);
+  }
   return machine;
 }
 

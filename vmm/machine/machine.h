@@ -34,6 +34,7 @@
 #include "vmm/memory/stage2.h"
 #include "vmm/stats/irq_probe.h"
 #include "vmm/stats/report.h"
+#include "vmm/symbols/symbols.h"
 #include "vmm/trace/recorder.h"
 #include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/vcpu.h"
@@ -161,11 +162,14 @@ class Machine final : public PowerControl,
   void look_for_dead_end(Cpu& cpu, uint64_t pc);
   void tell_dead_end();
   void read_clocks();
+  void add_nested(RunReport& report) const;
   RunReport counts(double wall_seconds, uint64_t cycles) const;
   bool profiling() const;
   std::string with_parked_vcpus(const std::function<void()>& change);
   std::string start_recording();
-  Profile profile(const RunReport& report);
+  struct ProfileSource;
+  std::unique_ptr<ProfileSource> read_profile();
+  void add_profile(RunReport& report, std::unique_ptr<ProfileSource> source) const;
   void debug_stop(Cpu& cpu, const DebugStop& stop);
   void debug_step(Cpu& cpu);
   bool running() const { return life_.running(); }
@@ -190,6 +194,7 @@ class Machine final : public PowerControl,
   std::unique_ptr<GenericTimer> timer_;
   std::unique_ptr<Peripherals> peripherals_;
 
+  SymbolTable symbols_;  // of the file that --symbols names
   std::unique_ptr<IrqProbe> irq_probe_;
   std::unique_ptr<RowBudget> profile_rows_;
   uint64_t profile_start_ = 0;                   // host cycles

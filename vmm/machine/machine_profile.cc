@@ -35,21 +35,66 @@ void Machine::stop_profile() {
 
 bool Machine::profiling() const { return cpus_[0]->profiled; }
 
-Profile Machine::profile(const RunReport& report) {
-  std::vector<const ExitProfile*> vcpus;
-  for (const auto& cpu : cpus_) vcpus.push_back(cpu->profile.get());
-  const GuestSymbols symbols = guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu);
+// What a report needs of vCPUs that stand still.
+struct Machine::ProfileSource {
+  std::vector<ProfileReading> vcpus;
+  KernelPlace kernel;
+  uint64_t duration = 0;  // host cycles
+};
+
+std::unique_ptr<Machine::ProfileSource> Machine::read_profile() {
+  if (profile_rows_ == nullptr) return nullptr;
+  auto source = std::make_unique<ProfileSource>();
+  for (const auto& cpu : cpus_) source->vcpus.push_back(cpu->profile->read());
+  source->kernel = kernel_place(memory_, cpus_[0]->vcpu);
   const uint64_t end = profile_end_ != 0 ? profile_end_ : start_cycles_ + cycles_;
-  const uint64_t duration = end - profile_start_;
-  Profile result = profile_of(vcpus, {report.bus, report.sysreg_devices}, symbols.table,
-                              report.ns_per_cycle, duration, options_.stats_every);
+  source->duration = end - profile_start_;
+  return source;
+}
+
+void Machine::add_profile(RunReport& report, std::unique_ptr<ProfileSource> source) const {
+  if (source == nullptr) return;
+  const GuestSymbols symbols = guest_symbols(options_.symbols, symbols_, source->kernel);
+  Profile result = profile_of(source->vcpus, {report.bus, report.sysreg_devices}, symbols.table,
+                              report.ns_per_cycle, source->duration, options_.stats_every);
   result.source = fmt::format("trapline, {} backend", report.backend);
   result.icache = {{"hits", report.icache.hits},
                    {"misses", report.icache.misses},
                    {"invalidations", report.icache.invalidations},
                    {"mismatches", report.icache.mismatches}};
   if (!symbols.note.empty()) result.notes.push_back(symbols.note);
+  report.profile = std::move(result);
+}
+
+// While no vCPU runs.
+void Machine::add_nested(RunReport& report) const {
+  report.nested = backend_->nested_ledger();
+  report.nested_nv = options_.nested_ledger != NestedLedgerChoice::kNv2;
+  report.nested_nv2 = options_.nested_ledger != NestedLedgerChoice::kNv;
+}
+
+// While the guest runs on, but for the moment in which the counts are copied.
+std::optional<RunReport> Machine::report_now() {
+  std::optional<RunReport> result;
+  std::unique_ptr<ProfileSource> source;
+  pause();
+  if (!life_.stopping()) {
+    std::lock_guard lock(report_mutex_);
+    read_clocks();
+    result = counts(wall_seconds_, cycles_);
+    add_nested(*result);
+    source = read_profile();
+  }
+  unpause();
+  if (result) add_profile(*result, std::move(source));
   return result;
+}
+
+RunReport Machine::report() {
+  RunReport report = counts(wall_seconds_, cycles_);
+  add_nested(report);
+  add_profile(report, read_profile());
+  return report;
 }
 
 }  // namespace trapline

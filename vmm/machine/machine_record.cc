@@ -23,17 +23,17 @@ std::string Machine::start_recording() {
   recording_ = std::move(*recording);
   for (auto& cpu : cpus_) {
     trace::ExitRecorder& recorder = recording_->vcpu(cpu->index);
-    recorder.ask(this);
-    recorder.watch_counters(&cpu->exits.counters().counters);
+    recorder.attend(cpu->vcpu, cpu->exits.counters().counters, *this);
     cpu->exits.set_power(&recorder);
-    cpu->exits.add_observer(&recorder, Attention::kEveryExit);
+    cpu->exits.add_observer(&recorder, Attention::kEveryAccess);
   }
   return {};
 }
 
 std::string Machine::finish_recording(const RunReport& figures) {
   const DeviceNames names(figures.bus, figures.sysreg_devices);
-  const GuestSymbols symbols = guest_symbols(options_.symbols, memory_, cpus_[0]->vcpu);
+  const GuestSymbols symbols =
+      guest_symbols(options_.symbols, symbols_, kernel_place(memory_, cpus_[0]->vcpu));
   nlohmann::json out;
   out["ns_per_cycle"] = figures.ns_per_cycle;
   out["symbols"] = out["registers"] = out["sysregs"] = nlohmann::json::object();

@@ -60,27 +60,6 @@ void Machine::read_clocks() {
   cycles_ = host_cycles() - start_cycles_;
 }
 
-std::optional<RunReport> Machine::report_now() {
-  pause();
-  std::optional<RunReport> result;
-  if (!life_.stopping()) {
-    std::lock_guard lock(report_mutex_);
-    read_clocks();
-    result = report();
-  }
-  unpause();
-  return result;
-}
-
-RunReport Machine::report() {
-  RunReport report = counts(wall_seconds_, cycles_);
-  if (profile_rows_ != nullptr) report.profile = profile(report);
-  report.nested = backend_->nested_ledger();
-  report.nested_nv = options_.nested_ledger != NestedLedgerChoice::kNv2;
-  report.nested_nv2 = options_.nested_ledger != NestedLedgerChoice::kNv;
-  return report;
-}
-
 // Any thread, while vCPUs run.
 RunReport Machine::counts(double wall_seconds, uint64_t cycles) const {
   RunReport report;

@@ -148,6 +148,7 @@ struct Cpu {
   SharedState* shared = nullptr;
   EngineState* engine = nullptr;
   NestedCounter* ledger = nullptr;  // --nested-ledger
+  MaintenanceLog* maintenance_log = nullptr;  // Vcpu::log_maintenance()
 };
 
 // --- system: engine/wait.cc ----------------------------------------------------------------------

@@ -28,6 +28,10 @@ class SoftVcpu final : public Vcpu {
   bool fetch_overtaken() const override;
   unsigned failing_walk_level(uint64_t va, bool fetch) override;
   const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
+  bool log_maintenance(MaintenanceLog* log) override {
+    cpu_.maintenance_log = log;
+    return true;
+  }
 
   std::atomic<uint64_t>* timers_due() override { return cpu_.timers_due; }
 

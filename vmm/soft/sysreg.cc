@@ -266,13 +266,22 @@ Next execute_op0_zero(Cpu& cpu, uint32_t word, const SystemWord& w) {
 
 }  // namespace
 
+// What execute_sys() did, for whoever records it: TLBI is CRn 8; IC is CRm 1 and 5 of CRn 7.
+static Next log_maintenance(Cpu& cpu, const SystemWord& w, Next next) {
+  if (cpu.maintenance_log == nullptr || next == Next::kJump) return next;
+  if (w.crn == 8 || (w.crn == 7 && (w.crm == 1 || w.crm == 5))) {
+    cpu.maintenance_log->note(sysreg_id(1, w.op1, w.crn, w.crm, w.op2), cpu.r.x[w.rt]);
+  }
+  return next;
+}
+
 Next execute_system(Cpu& cpu, uint32_t word) {
   const SystemWord w = SystemWord::from(word);
   switch (w.op0) {
     case 0:
       return execute_op0_zero(cpu, word, w);
     case 1:
-      return execute_sys(cpu, word, w);
+      return log_maintenance(cpu, w, execute_sys(cpu, word, w));
     default:
       return execute_register(cpu, word, w);
   }

@@ -40,9 +40,7 @@ std::vector<const Attribution::Row*> Attribution::rows() const {
   return rows;
 }
 
-void Attribution::add(Row& row, const ExitRecord& record) {
-  row.time.record(record.total);
-  if (!record.staged) return;
+void Attribution::add_stages(Row& row, const ExitRecord& record) {
   bump(row.staged, record.total);
   for (size_t i = 0; i < row.stages.size(); ++i) {
     if ((record.stages_passed >> i & 1) != 0) bump(row.stages[i], record.stages[i]);

@@ -84,7 +84,10 @@ class Attribution {
     }
     return find_row(pc, target, fresh);
   }
-  static void add(Row& row, const ExitRecord& record);
+  [[gnu::always_inline]] static void add(Row& row, const ExitRecord& record) {
+    row.time.record(record.total);
+    if (record.staged) add_stages(row, record);
+  }
 
   // They live, and stay where they are, until clear().
   std::vector<const Row*> rows() const;
@@ -104,6 +107,7 @@ class Attribution {
            (64 - kSlotsLog2);
   }
   Row& find_row(uint64_t pc, ExitTarget target, bool& fresh);
+  static void add_stages(Row& row, const ExitRecord& record);
 
   RowBudget& budget_;
   std::vector<Slot> slots_;

@@ -38,6 +38,23 @@ void ExitProfile::exited(const ExitRecord& record) {
   }
 }
 
+ProfileReading ExitProfile::read() const {
+  ProfileReading out;
+  out.vcpu = vcpu_;
+  const std::vector<const Attribution::Row*> rows = rows_.rows();
+  out.rows.reserve(rows.size());
+  for (const Attribution::Row* row : rows) out.rows.push_back(*row);
+  out.other = rows_.other();
+  out.timeline = timeline_;
+  out.stacks = stacks_;
+  out.irq_to_iar = irq_to_iar_;
+  out.kick_to_exit = kick_to_exit_;
+  out.guest = run_ > exits_ ? run_ - exits_ : 0;
+  out.exits = exits_;
+  out.idle = idle_;
+  return out;
+}
+
 void ExitProfile::slept(uint64_t cycles) {
   idle_ += cycles;
   if (last_ != nullptr) last_->sleep += cycles;

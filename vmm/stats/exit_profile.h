@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "vmm/exit/observer.h"
 #include "vmm/stats/attribution.h"
@@ -13,6 +14,18 @@
 #include "vmm/stats/timeline.h"
 
 namespace trapline {
+
+// What a vCPU's profile had counted at some moment.
+struct ProfileReading {
+  unsigned vcpu = 0;
+  std::vector<Attribution::Row> rows;
+  Attribution::Row other;  // of what did not fit
+  Timeline timeline;
+  std::optional<StackSamples> stacks;
+  Histogram irq_to_iar, kick_to_exit;
+  // Host cycles: in run() without its exits, in exits, asleep.
+  uint64_t guest = 0, exits = 0, idle = 0;
+};
 
 class ExitProfile final : public ExitObserver {
  public:
@@ -26,7 +39,9 @@ class ExitProfile final : public ExitObserver {
   void slept(uint64_t cycles);
   void kicked(uint64_t cycles) { kick_to_exit_.record(cycles); }
 
-  unsigned vcpu() const { return vcpu_; }
+  // While the vCPU does not run; a copy, so that it can go on while a report is made.
+  ProfileReading read() const;
+
   const Attribution& rows() const { return rows_; }
   const Timeline& timeline() const { return timeline_; }
   const StackSamples* stacks() const { return stacks_ ? &*stacks_ : nullptr; }

@@ -84,31 +84,30 @@ class Builder {
   Builder(const DeviceNames& names, const SymbolTable& symbols, double ns_per_cycle)
       : names_(names), symbols_(symbols), ns_per_cycle_(ns_per_cycle) {}
 
-  void add(const ExitProfile& vcpu) {
-    for (const auto* row : vcpu.rows().rows()) out_.rows.push_back(row_of(vcpu.vcpu(), *row));
-    const Attribution::Row& other = vcpu.rows().other();
-    if (other.time.count() != 0) {
-      out_.rows.push_back(row_of(vcpu.vcpu(), other));
+  void add(const ProfileReading& vcpu) {
+    for (const Attribution::Row& row : vcpu.rows) out_.rows.push_back(row_of(vcpu.vcpu, row));
+    if (vcpu.other.time.count() != 0) {
+      out_.rows.push_back(row_of(vcpu.vcpu, vcpu.other));
       ProfileRow& row = out_.rows.back();
       row.other = true;
       row.key = {};
       row.symbol.clear();
       row.text.clear();
     }
-    out_.vcpus.push_back({vcpu.vcpu(), ns(vcpu.guest()), ns(vcpu.exits()), ns(vcpu.idle())});
-    if (vcpu.stacks() != nullptr) add_stacks(*vcpu.stacks());
-    add_latency("irq_to_iar", vcpu.irq_to_iar());
-    add_latency("kick_to_exit", vcpu.kick_to_exit());
+    out_.vcpus.push_back({vcpu.vcpu, ns(vcpu.guest), ns(vcpu.exits), ns(vcpu.idle)});
+    if (vcpu.stacks) add_stacks(*vcpu.stacks);
+    add_latency("irq_to_iar", vcpu.irq_to_iar);
+    add_latency("kick_to_exit", vcpu.kick_to_exit);
   }
 
-  void add_series(const std::vector<const ExitProfile*>& vcpus) {
+  void add_series(const std::vector<ProfileReading>& vcpus) {
     unsigned log2 = 0;
-    for (const ExitProfile* vcpu : vcpus) log2 = std::max(log2, vcpu->timeline().slice_log2());
+    for (const ProfileReading& vcpu : vcpus) log2 = std::max(log2, vcpu.timeline.slice_log2());
     out_.slice_ns = ns(uint64_t{1} << log2);
     std::map<ExitKey, std::vector<uint64_t>> sums;
     size_t used = 0;
-    for (const ExitProfile* vcpu : vcpus) {
-      const auto all = vcpu->timeline().series(log2);
+    for (const ProfileReading& vcpu : vcpus) {
+      const auto all = vcpu.timeline.series(log2);
       for (size_t i = 0; i < all.size(); ++i) {
         auto& counts = sums[i == 0 ? ExitKey{"other", {}, {}} : names_.key(all[i].target)];
         counts.resize(Timeline::kSlices);
@@ -202,11 +201,11 @@ class Builder {
 
 }  // namespace
 
-Profile profile_of(const std::vector<const ExitProfile*>& vcpus, const DeviceNames& names,
+Profile profile_of(const std::vector<ProfileReading>& vcpus, const DeviceNames& names,
                    const SymbolTable& symbols, double ns_per_cycle, uint64_t duration,
                    unsigned stages_every) {
   Builder builder(names, symbols, ns_per_cycle);
-  for (const ExitProfile* vcpu : vcpus) builder.add(*vcpu);
+  for (const ProfileReading& vcpu : vcpus) builder.add(vcpu);
   builder.add_series(vcpus);
   Profile& out = builder.out();
   out.duration_ns = static_cast<double>(duration) * ns_per_cycle;

@@ -41,7 +41,7 @@ ProfileRow::Isv isv_of(ExitClass c);
 Distribution distribution_of(const Histogram& histogram, double ns_per_cycle);
 
 // `duration`: host cycles since all of `vcpus` began.
-Profile profile_of(const std::vector<const ExitProfile*>& vcpus, const DeviceNames& names,
+Profile profile_of(const std::vector<ProfileReading>& vcpus, const DeviceNames& names,
                    const SymbolTable& symbols, double ns_per_cycle, uint64_t duration,
                    unsigned stages_every);
 

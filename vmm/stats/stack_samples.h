@@ -34,7 +34,6 @@ class StackSamples {
   }
   const std::map<Key, Sum>& stacks() const { return stacks_; }
   uint64_t dropped() const { return dropped_; }  // samples of stacks beyond kStacks
-  unsigned every() const { return every_; }
 
  private:
   void take(const ExitRecord& record, ExitTarget target);

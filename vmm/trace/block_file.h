@@ -24,7 +24,7 @@
 namespace trapline::trace {
 
 inline constexpr char kMagic[8] = {'T', 'L', 'T', 'R', 'A', 'C', 'E', '\n'};
-inline constexpr unsigned kVersion = 1;
+inline constexpr unsigned kVersion = 2;
 inline constexpr size_t kBlockBytes = 256 << 10;  // raw, about
 inline constexpr size_t kMostRaw = 64 << 20;      // that a reader takes
 

@@ -36,7 +36,7 @@ class Encoder {
     *at_++ = static_cast<uint8_t>(value);
   }
   void bytes(const void* data, size_t size) {
-    std::memcpy(at_, data, size);
+    if (size != 0) std::memcpy(at_, data, size);  // of nothing, `data` may be null
     at_ += size;
   }
   uint8_t* at() const { return at_; }

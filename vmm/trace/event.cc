@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "vmm/trace/event_like.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::trace {
@@ -47,24 +48,6 @@ ExclusiveMonitor get_monitor(Decoder& in) {
   m.value[0] = in.varint();
   m.value[1] = in.varint();
   return m;
-}
-
-// The values that a mask names, each as a difference from what is known, which it then is.
-void put_masked(Encoder& out, uint64_t mask,
-                const std::array<uint64_t, ExitEvent::kRegisters>& values,
-                std::array<uint64_t, ExitEvent::kRegisters>& known) {
-  out.varint(mask);
-  for_each_bit(mask, [&](unsigned i) {
-    out.varint(values[i] ^ known[i]);
-    known[i] = values[i];
-  });
-}
-bool get_masked(Decoder& in, uint64_t& mask, std::array<uint64_t, ExitEvent::kRegisters>& values,
-                std::array<uint64_t, ExitEvent::kRegisters>& known) {
-  mask = in.varint();
-  if (mask >> ExitEvent::kRegisters != 0) return false;
-  for_each_bit(mask, [&](unsigned i) { values[i] = known[i] ^= in.varint(); });
-  return in.ok();
 }
 
 void put_vectors(Encoder& out, uint32_t mask, const std::array<Vreg, 32>& values) {
@@ -139,10 +122,6 @@ void get_state(Decoder& in, ExitEvent::Rare& rare) {
   rare.monitor_after = get_monitor(in);
 }
 
-bool is_abort(ExitKind kind) {
-  return kind == ExitKind::kDataAbort || kind == ExitKind::kPrefetchAbort;
-}
-
 }  // namespace
 
 ViewState ViewState::of(const CpuView& view) {
@@ -182,7 +161,7 @@ size_t longest(const ExitEvent& event) {
   return size;
 }
 
-void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
+void write_whole(Encoder& out, Coding& coding, const ExitEvent& event) {
   const Exit& exit = event.exit;
   out.byte(static_cast<uint8_t>(Tag::kExit));
   out.byte(static_cast<uint8_t>(exit.kind));
@@ -214,8 +193,10 @@ void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
     out.varint(exit.esr);
   }
   if (event.answer.how == Resume::kFault) put_fault(out, event.fault);
-  put_masked(out, event.before_mask, event.before, coding.registers);
-  put_masked(out, event.after_mask, event.after, coding.registers);
+  out.varint(event.before_mask);
+  put_values(out, event.before_mask, event.before, coding.registers);
+  out.varint(event.after_mask);
+  put_values(out, event.after_mask, event.after, coding.registers);
   if ((event.flags & ExitEvent::kAccesses) != 0) {
     out.varint(event.accesses.size());
     for (const DeviceAccess& access : event.accesses) {
@@ -225,6 +206,11 @@ void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
       out.varint(access.offset);
       out.varint(access.value);
     }
+  }
+  if ((event.flags & ExitEvent::kReached) != 0) {
+    out.varint(zigzag(event.reached.ipa - exit.far));
+    out.byte(event.reached.size);
+    out.byte(event.reached.how);
   }
   if ((event.flags & ExitEvent::kVectors) != 0) {
     put_vectors(out, event.v_before_mask, event.v_before);
@@ -236,8 +222,9 @@ void write_event(Encoder& out, Coding& coding, const ExitEvent& event) {
   }
 }
 
-bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
+bool read_event(Decoder& in, Coding& coding, uint8_t tag, ExitEvent& event) {
   event.accesses.clear();
+  if (tag >= static_cast<uint8_t>(Tag::kLike)) return read_like(in, coding, tag, event);
   event.source = event.context = event.value = 0;
   Exit& exit = event.exit;
   exit = Exit{};
@@ -273,8 +260,10 @@ bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
     exit.esr = in.varint();
   }
   if (event.answer.how == Resume::kFault) event.fault = get_fault(in);
-  if (!get_masked(in, event.before_mask, event.before, coding.registers)) return false;
-  if (!get_masked(in, event.after_mask, event.after, coding.registers)) return false;
+  if (!get_mask(in, event.before_mask)) return false;
+  get_values(in, event.before_mask, event.before, coding.registers);
+  if (!get_mask(in, event.after_mask)) return false;
+  get_values(in, event.after_mask, event.after, coding.registers);
   if ((event.flags & ExitEvent::kAccesses) != 0) {
     const uint64_t count = in.varint();
     if (!in.ok() || count > kMostAccesses) return false;
@@ -292,6 +281,14 @@ bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
       event.accesses.push_back(access);
     }
   }
+  constexpr uint8_t kAsked = ExitEvent::kQuestions | ExitEvent::kReached;
+  const bool reached = (event.flags & ExitEvent::kReached) != 0;
+  if (reached) {
+    if (exit.kind != ExitKind::kDataAbort || (event.flags & kAsked) == kAsked) return false;
+    event.reached.ipa = exit.far + unzigzag(in.varint());
+    event.reached.size = in.byte();
+    event.reached.how = in.byte();
+  }
   if ((event.flags & ExitEvent::kVectors) != 0 &&
       (!get_vectors(in, event.v_before_mask, event.v_before) ||
        !get_vectors(in, event.v_after_mask, event.v_after))) {
@@ -306,7 +303,10 @@ bool read_event(Decoder& in, Coding& coding, ExitEvent& event) {
       !get_questions(in, coding, event.rare->questions)) {
     return false;
   }
-  return in.ok();
+  if (!in.ok()) return false;
+  remember(coding.shapes[Coding::slot_of(exit.pc)], event);
+  if (reached) ask_for_reached(event);
+  return true;
 }
 
 void write_regs(Encoder& out, const TranslationRegs& regs) {

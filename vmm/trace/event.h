@@ -25,9 +25,12 @@ enum class Tag : uint8_t {
   kSource,     // of an instruction with ISV=0: the word and the descriptors that lead to it, from 1
   kViewState,  // what the view says beside registers, until the next of these
   kWritten,    // memory that a source was read from: by the guest, a device or the VMM
-  kMapChanged,  // stage 2
-  kSlept,       // the vCPU was asleep for so many cycles
-  kPlace,       // the word at a PC, for those who read
+  kMapChanged,       // stage 2
+  kSlept,            // the vCPU was asleep for so many cycles
+  kPlace,            // the word at a PC, for those who read
+  kMaintenance,      // TLBI and IC of this vCPU: the SYS encoding, the operand
+  kMaintenanceLost,  // so many more: as if of everything
+  kLike = 0x80,      // and above: an exit like the last one in its slot (LikeBit)
 };
 
 struct DeviceAccess {
@@ -82,6 +85,7 @@ struct ExitEvent {
     kState = 32,      // NZCV and the exclusive monitor
     kOvertaken = 64,  // once more, since another CPU invalidated translations meanwhile
     kStuck = 8,       // the answer is that of a second without progress
+    kReached = 128,   // `reached`, which is read as the two questions that it stands for
   };
 
   uint64_t start = 0, total = 0;  // host cycles
@@ -96,6 +100,14 @@ struct ExitEvent {
   uint64_t value = 0;  // of a system register
   std::vector<DeviceAccess> accesses;
 
+  // Where stage 2 does not say what was accessed (flash that traps), each exit asks the same: where
+  // FAR leads to, and whether memory is there.
+  struct Reached {
+    uint64_t ipa = 0;
+    uint8_t size = 0;
+    uint8_t how = 0;  // as Question::c of kTranslate; 16: stage 1 says Device
+  } reached;
+
   // kVectors: of the registers that the instruction names.
   uint32_t v_before_mask = 0, v_after_mask = 0;
   std::array<Vreg, 32> v_before{}, v_after{};
@@ -108,20 +120,38 @@ struct ExitEvent {
   std::unique_ptr<Rare> rare;  // kQuestions, kState: filled in; kept for the next event
 };
 
-// What write_event() and read_event() know of the event before, so that differences are small.
+// The last exit in a slot, one of kSlots by PC: an instruction's exits differ in addresses and
+// values, and mostly in nothing else.
+struct Shape {
+  Exit exit;
+  Answer answer{Resume::kWhole};  // which no exit of a trace has: an empty slot
+  uint8_t flags = 0;
+  uint64_t source = 0, context = 0, before_mask = 0, after_mask = 0;
+  DeviceAccess access;
+  ExitEvent::Reached reached;
+};
+
+// What write_event() and read_event() know of the events before, so that differences are small.
 struct Coding {
+  static constexpr size_t kSlots = 256;
+  static size_t slot_of(uint64_t pc) { return pc >> 2 & (kSlots - 1); }
+
   uint64_t start = 0, pc = 0, far = 0, ipa = 0, esr = 0;
   std::array<uint64_t, ExitEvent::kRegisters> registers{};  // last known
   std::array<Vreg, 32> vectors{};                           // the recorder's own
+  std::array<Shape, kSlots> shapes{};
 };
 
 // At most so many bytes, the accesses and questions not counted.
 inline constexpr size_t kLongestExit = 2048;
 size_t longest(const ExitEvent& event);
 
+constexpr bool is_exit(uint8_t tag) {
+  return tag == static_cast<uint8_t>(Tag::kExit) || tag >= static_cast<uint8_t>(Tag::kLike);
+}
 void write_event(Encoder& out, Coding& coding, const ExitEvent& event);
-// False: no such event. `event` is overwritten.
-bool read_event(Decoder& in, Coding& coding, ExitEvent& event);
+// Behind a tag that is_exit(). False: no such event. `event` is overwritten.
+bool read_event(Decoder& in, Coding& coding, uint8_t tag, ExitEvent& event);
 
 void write_regs(Encoder& out, const TranslationRegs& regs);
 TranslationRegs read_regs(Decoder& in);

@@ -50,8 +50,12 @@ Result<Reader> Reader::open(const std::string& path) {
   try {
     const auto json = nlohmann::json::parse(block.data.begin(), block.data.end());
     const auto version = json.at("version").get<uint64_t>();
+    if (version < kVersion) {
+      return Error{fmt::format("{}: version {} of an older Trapline; this one reads {}", path,
+                               version, kVersion)};
+    }
     if (version > kVersion) {
-      return Error{fmt::format("{}: version {} of a newer Trapline; this one reads up to {}", path,
+      return Error{fmt::format("{}: version {} of a newer Trapline; this one reads {}", path,
                                version, kVersion)};
     }
     reader.configuration_ = parse(json);
@@ -80,12 +84,14 @@ Result<bool> Reader::read_events(const Block& block, Listener& listener) {
   Decoder in(block.data);
   while (!in.at_end()) {
     bool more = true;
-    switch (static_cast<Tag>(in.byte())) {
-      case Tag::kExit:
-        if (!read_event(in, stream.coding, event_)) return bad(block, "an exit cannot be read");
-        event_.exit.vcpu = static_cast<uint8_t>(vcpu);
-        more = listener.exit(vcpu, stream.exits++, event_);
-        break;
+    const uint8_t tag = in.byte();
+    if (is_exit(tag)) {
+      if (!read_event(in, stream.coding, tag, event_)) return bad(block, "an exit cannot be read");
+      event_.exit.vcpu = static_cast<uint8_t>(vcpu);
+      if (!listener.exit(vcpu, stream.exits++, event_)) return false;
+      continue;
+    }
+    switch (static_cast<Tag>(tag)) {
       case Tag::kContext: {
         const uint64_t number = in.varint();
         const TranslationRegs regs = read_regs(in);
@@ -111,6 +117,17 @@ Result<bool> Reader::read_events(const Block& block, Listener& listener) {
       case Tag::kMapChanged:
         more = listener.map_changed(vcpu);
         break;
+      case Tag::kMaintenance: {
+        const auto op = static_cast<SysregId>(in.varint());
+        const uint64_t operand = in.varint();
+        if (in.ok()) more = listener.maintained(vcpu, op, operand);
+        break;
+      }
+      case Tag::kMaintenanceLost: {
+        const uint64_t count = in.varint();
+        if (in.ok()) more = listener.maintenance_lost(vcpu, count);
+        break;
+      }
       case Tag::kSlept: {
         const uint64_t cycles = in.varint();
         if (in.ok()) more = listener.slept(vcpu, cycles);

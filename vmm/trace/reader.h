@@ -40,6 +40,8 @@ class Listener {
   virtual bool view_state(unsigned /*vcpu*/, const ViewState& /*state*/) { return true; }
   virtual bool written(unsigned /*vcpu*/, uint64_t /*ipa*/, uint64_t /*size*/) { return true; }
   virtual bool map_changed(unsigned /*vcpu*/) { return true; }
+  virtual bool maintained(unsigned /*vcpu*/, SysregId /*op*/, uint64_t /*operand*/) { return true; }
+  virtual bool maintenance_lost(unsigned /*vcpu*/, uint64_t /*count*/) { return true; }
   virtual bool slept(unsigned /*vcpu*/, uint64_t /*cycles*/) { return true; }
   virtual bool place(unsigned /*vcpu*/, uint64_t /*pc*/, uint32_t /*word*/) { return true; }
   // `number`: of the vCPU's exits, from 0.

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "decode/a64_decoder.h"
 #include "vmm/host/messages.h"
 #include "vmm/vcpu/host_clock.h"
 #include "vmm/vcpu/syndrome.h"
@@ -36,6 +37,17 @@ bool is_isv0(const Exit& exit) {
 constexpr uint64_t bit(unsigned slot) { return uint64_t{1} << slot; }
 constexpr uint64_t general(unsigned r) { return r < 31 ? bit(r) : 0; }
 
+// But for Access::spare. Two words, as they were stored: nothing to wait for.
+bool same_instruction(const Access& a, const Access& b) {
+  uint64_t words[2][2];
+  std::memcpy(words[0], &a, sizeof a);
+  std::memcpy(words[1], &b, sizeof b);
+  static_assert(offsetof(Access, spare) == 15 && std::endian::native == std::endian::little);
+  return ((words[0][0] ^ words[1][0]) | (words[0][1] ^ words[1][1]) << 8) == 0;
+}
+
+constexpr uint64_t kAllRegisters = (uint64_t{1} << ExitEvent::kRegisters) - 1;
+
 // The registers that an instruction names.
 uint64_t registers_of(const Access& access) {
   uint64_t mask = access.rn == kRegZr ? bit(kSlotSp) : general(access.rn);
@@ -51,107 +63,54 @@ uint64_t registers_of(const Access& access) {
   return mask;
 }
 
-// Those that the handling of an exit reads or writes.
-uint64_t registers_of(const Exit& exit, const Access* access) {
-  switch (exit.kind) {
-    case ExitKind::kDataAbort: {
-      const DataAbort abort{exit.esr};
-      if (abort.valid()) return general(abort.rt());
-      return access != nullptr ? registers_of(*access) : 0;
-    }
-    case ExitKind::kSysreg:
-      return general(exit.sysreg_rt);
-    case ExitKind::kHvc:
-      return 0xff;
-    default:
-      return 0;
-  }
-}
-
-// Flags and monitor take part.
-bool uses_state(const Access& access) {
-  return access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
-         access.op >= Op::kCopyForwardProlog;
+// Those of them whose values nothing depends on.
+uint64_t results_of(const Access& access) {
+  if (access.op != Op::kLoad || access.vector) return 0;
+  const uint64_t address = general(access.rn) | general(access.rm) | general(access.rs);
+  return (general(access.rt) | general(access.rt2)) & ~address;
 }
 
 }  // namespace
 
-// --- the view that notes what it is asked --------------------------------------------------------
+// All of it may be needed.
+constexpr ExitRecorder::Needs ExitRecorder::kEverything{kAllRegisters, 0, true, true};
 
-class ExitRecorder::View final : public CpuView {
- public:
-  explicit View(ExitRecorder& recorder) : recorder_(recorder) {}
+ExitRecorder::Needs ExitRecorder::needs_of(const Access& access) {
+  const bool state = access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
+                     access.op >= Op::kCopyForwardProlog;
+  return {registers_of(access), results_of(access), access.vector != 0, state};
+}
 
-  CpuView& through(CpuView& inner) {
-    inner_ = &inner;
-    static_cast<CpuView&>(*this) = inner;
-    return *this;
-  }
-  // What an emulation changes beside registers.
-  void give_back() { inner_->nzcv = nzcv; }
-  // The bytes that were written, after the exit.
-  void note_written() {
-    for (const auto& [question, host] : writes_) {
-      Question& q = recorder_.event_.rare->questions[question];
-      q.data.assign(host, host + q.b);
+// Of an exit whose instruction need not be known.
+ExitRecorder::Needs ExitRecorder::needs_of(const Exit& exit) {
+  switch (exit.kind) {
+    case ExitKind::kDataAbort: {
+      const DataAbort abort{exit.esr};
+      const uint64_t rt = general(abort.rt());
+      return {rt, abort.write() ? 0 : rt};
     }
-    writes_.clear();
-    pages_.clear();
-  }
-
-  Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override {
-    const Translation t = inner_->translate(va, size, dir, unprivileged);
-    Question& q = recorder_.question(Question::Kind::kTranslate);
-    q.a = va;
-    q.b = size;
-    q.c = static_cast<uint64_t>(dir) | (unprivileged ? 8 : 0);
-    q.answer = static_cast<uint64_t>(t.status);
-    q.extra = t.device;
-    q.ipa = t.ipa;
-    q.fault = t.fault;
-    return t;
-  }
-  uint8_t* ram(uint64_t ipa, Direction dir) override {
-    uint8_t* host = inner_->ram(ipa, dir);
-    Question& q = recorder_.question(Question::Kind::kRam);
-    q.a = ipa;
-    q.b = static_cast<uint64_t>(dir);
-    q.answer = host != nullptr;
-    if (host == nullptr) return nullptr;
-    const uint8_t* page = host - ipa % kPageSize;
-    q.data.assign(page, page + kPageSize);
-    pages_.emplace_back(ipa / kPageSize, page);
-    return host;
-  }
-  void ram_written(uint64_t ipa, unsigned size) override {
-    inner_->ram_written(ipa, size);
-    for (auto at = pages_.rbegin(); at != pages_.rend(); ++at) {
-      if (at->first != ipa / kPageSize || ipa % kPageSize + size > kPageSize) continue;
-      Question& q = recorder_.question(Question::Kind::kWritten);
-      q.a = ipa;
-      q.b = size;
-      writes_.emplace_back(recorder_.event_.rare->questions.size() - 1,
-                           at->second + ipa % kPageSize);
-      return;
+    case ExitKind::kSysreg: {
+      const uint64_t rt = general(exit.sysreg_rt);
+      return {rt, exit.sysreg_write ? 0 : rt};
     }
+    case ExitKind::kHvc:
+      return {0xff};
+    default:
+      return {};
   }
-
- private:
-  bool begin_ram_access() override { return inner_->begin_ram(); }
-  void end_ram_access() override { inner_->end_ram(); }
-
-  ExitRecorder& recorder_;
-  CpuView* inner_ = nullptr;
-  std::vector<std::pair<uint64_t, const uint8_t*>> pages_;
-  std::vector<std::pair<size_t, const uint8_t*>> writes_;
-};
+}
 
 // --- one vCPU ------------------------------------------------------------------------------------
 
-ExitRecorder::ExitRecorder(Recording& recording, unsigned vcpu)
-    : recording_(recording), vcpu_(vcpu), view_(std::make_unique<View>(*this)) {}
+ExitRecorder::ExitRecorder(Recording& recording, unsigned index)
+    : recording_(recording), index_(index) {}
 
-ExitRecorder::~ExitRecorder() = default;
+void ExitRecorder::attend(Vcpu& vcpu, const ExitCounters& counters, PowerControl& power) {
+  vcpu_ = &vcpu;
+  counters_ = &counters;
+  power_ = &power;
+  vcpu.log_maintenance(&maintenance_);
+}
 
 // Room for one more event in the block, which begins with the first one.
 template <typename Put>
@@ -160,7 +119,7 @@ void ExitRecorder::emit(size_t longest, Put&& put) {
   if (block_.data.empty() || used + longest > block_.data.size()) {
     flush();
     block_.header = BlockHeader{};
-    block_.header.vcpu = vcpu_;
+    block_.header.vcpu = index_;
     block_.header.first_exit = exits_;
     block_.header.first_start = coding_.start;
     block_.data = recording_.writer_->buffer(std::max(kBlockBytes, longest));
@@ -186,8 +145,6 @@ bool ExitRecorder::Known::unchanged() const {
 }
 
 void ExitRecorder::note_context(const TranslationRegs& regs) {
-  if (context_ != 0 && regs.serial != 0 && regs.serial == context_serial_) return;
-  context_serial_ = regs.serial;
   for (auto at = contexts_.rbegin(); at != contexts_.rend(); ++at) {
     if (same_regs(at->first, regs)) {
       context_ = at->second;
@@ -230,8 +187,8 @@ uint64_t ExitRecorder::number_of(const Fetched& fetched) {
 }
 
 // The instruction of an ISV=0 exit, as the exit path will read it or has remembered it.
-void ExitRecorder::note_source(const Exit& exit, Vcpu& vcpu) {
-  note_context(vcpu.translation_regs());
+void ExitRecorder::note_source(const Exit& exit) {
+  if (context_ == 0) note_context(vcpu_->translation_regs());
   event_.context = context_;
   const uint64_t key = (exit.pc ^ context_ << 32) * 0x9e3779b97f4a7c15;
   const Known*& recent = recent_known_[key >> 54];
@@ -242,28 +199,33 @@ void ExitRecorder::note_source(const Exit& exit, Vcpu& vcpu) {
             ? &found->second
             : nullptr;
   }
-  if (recent != nullptr && recent->unchanged()) [[likely]] {
-    event_.source = recent->number;
-    return;
+  if (recent == nullptr || !recent->unchanged()) [[unlikely]] {
+    recent = nullptr;  // which may go
+    recent = note_new_source(exit, key);
   }
-  recent = nullptr;
-  note_new_source(exit, vcpu, key);
+  source_ = recent;
+  event_.source = recent != nullptr ? recent->number : 0;
+  needs_ = recent != nullptr ? recent->needs : kEverything;
 }
 
-void ExitRecorder::note_new_source(const Exit& exit, Vcpu& vcpu, uint64_t key) {
-  Fetched fetched = vcpu.fetch(exit.pc);
+// Null: the PC leads nowhere.
+const ExitRecorder::Known* ExitRecorder::note_new_source(const Exit& exit, uint64_t key) {
+  Fetched fetched = vcpu_->fetch(exit.pc);
   if (fetched.ok) {
     // Read again once it is watched: what was written in between was not heard of.
     recording_.watch(fetched.ipa);
     for (unsigned i = 0; i < fetched.loads; ++i) recording_.watch(fetched.desc_ipa[i]);
-    fetched = vcpu.fetch(exit.pc);
+    fetched = vcpu_->fetch(exit.pc);
   }
-  event_.source = 0;
-  if (!fetched.ok) return;
-  event_.source = number_of(fetched);
+  if (!fetched.ok) return nullptr;
+  const uint64_t number = number_of(fetched);
   constexpr size_t kRemembered = 1 << 16;
   if (known_.size() >= kRemembered) forget_sources();
-  known_[key] = {exit.pc, context_, fetched, event_.source};
+  Known known{exit.pc, context_, fetched, number, {}, kEverything};
+  if (decode(fetched.word, known.access) == DecodeStatus::kAccess) {
+    known.needs = needs_of(known.access);
+  }
+  return &(known_[key] = known);
 }
 
 void ExitRecorder::forget_sources() {
@@ -271,13 +233,13 @@ void ExitRecorder::forget_sources() {
   recent_known_.fill(nullptr);
 }
 
-void ExitRecorder::note_place(const Exit& exit, Vcpu& vcpu) {
+void ExitRecorder::note_place(const Exit& exit) {
   uint64_t& recent = recent_places_[exit.pc >> 2 & (kFilter - 1)];
   if (recent == exit.pc) return;
   recent = exit.pc;
   constexpr size_t kMost = 1 << 20;
   if (places_.size() >= kMost || !places_.insert(exit.pc).second) return;
-  const Fetched fetched = vcpu.fetch(exit.pc);
+  const Fetched fetched = vcpu_->fetch(exit.pc);
   if (!fetched.ok) return;
   emit(64, [&](Encoder& out) {
     out.byte(static_cast<uint8_t>(Tag::kPlace));
@@ -288,9 +250,7 @@ void ExitRecorder::note_place(const Exit& exit, Vcpu& vcpu) {
 
 void ExitRecorder::note_view(const CpuView& view) {
   const ViewState state = ViewState::of(view);
-  if (view_known_ && state == view_state_) [[likely]] {
-    return;
-  }
+  if (view_known_ && state == view_state_) return;
   view_known_ = true;
   view_state_ = state;
   emit(64, [&](Encoder& out) {
@@ -317,30 +277,90 @@ void ExitRecorder::note_written() {
   }
 }
 
+void ExitRecorder::note_maintenance() {
+  for (const MaintenanceLog::Entry& entry : maintenance_.entries) {
+    emit(32, [&](Encoder& out) {
+      out.byte(static_cast<uint8_t>(Tag::kMaintenance));
+      out.varint(entry.op);
+      out.varint(entry.operand);
+    });
+  }
+  if (maintenance_.lost != 0) {
+    emit(16, [&](Encoder& out) {
+      out.byte(static_cast<uint8_t>(Tag::kMaintenanceLost));
+      out.varint(maintenance_.lost);
+    });
+  }
+  maintenance_.entries.clear();
+  maintenance_.lost = 0;
+}
+
+// View and context are what the translation registers make them, but for ACCDATA_EL1.
+void ExitRecorder::note_regime(const CpuView& view) {
+  const uint64_t serial = vcpu_->translation_regs().serial;
+  if (serial != 0 && serial == regime_ && view.accdata == view_state_.accdata) [[likely]] {
+    return;
+  }
+  regime_ = serial;
+  context_ = 0;  // looked for when it is needed
+  note_view(view);
+}
+
 CpuView& ExitRecorder::begins(const Exit& exit, CpuView& view) {
   if (has_written_.load(std::memory_order_acquire)) [[unlikely]] {
     note_written();
   }
+  if (!maintenance_.entries.empty()) [[unlikely]] {
+    note_maintenance();
+  }
   event_.flags = 0;
   event_.accesses.clear();
-  event_.source = 0;
-  std::copy_n(view.regs->x, registers_.size(), registers_.begin());
-  if (counters_ != nullptr) stuck_before_ = counters_->stuck_aborts;
-  if (event_.rare != nullptr) event_.rare->questions.clear();
-  if (exit.kind != ExitKind::kDataAbort) return view;
-  note_view(view);
-  if (is_isv0(exit)) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
-  CpuView& seen = view_->through(view);
-  if (seen.monitor != nullptr && is_isv0(exit)) {
-    rare().monitor_before = *seen.monitor;
-    rare().nzcv_before = view.nzcv;
+  event_.source = event_.context = 0;
+  stuck_before_ = counters_->stuck_aborts;
+  view_.begin();
+  source_ = nullptr;
+  const bool abort = exit.kind == ExitKind::kDataAbort;
+  if (abort) note_regime(view);
+  if (is_isv0(exit)) {
+    note_source(exit);
+  } else {
+    needs_ = needs_of(exit);
   }
-  return seen;
+  save(view);
+  return abort ? view_.through(view) : view;
 }
 
-void ExitRecorder::accessed(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
-                            uint64_t value, bool abort) {
+inline void ExitRecorder::save(const CpuView& view) {
+  for_each_bit(needs_.registers, [&](unsigned i) { registers_[i] = view.regs->x[i]; });
+  if (needs_.vectors) std::memcpy(vectors_.data(), view.v, sizeof vectors_);
+  if (needs_.state) {
+    rare().nzcv_before = view.nzcv;
+    if (view.monitor != nullptr) rare().monitor_before = *view.monitor;
+  }
+}
+
+// What the exit did have to do with. False: more than was saved, since another CPU has put another
+// instruction there after begins().
+bool ExitRecorder::settle_needs(const Access* access) {
+  if (access == nullptr) {
+    needs_ = {};
+    return true;
+  }
+  const Needs saved = std::exchange(needs_, needs_of(*access));
+  if ((needs_.registers & ~saved.registers) == 0 && needs_.vectors <= saved.vectors &&
+      needs_.state <= saved.state) {
+    return true;
+  }
+  needs_ = {};
+  return false;
+}
+
+void ExitRecorder::accessed(const ExitRecord& record) {
+  const Bus::Region& region = *record.region;
+  const uint64_t offset = record.offset;
   event_.flags |= ExitEvent::kAccesses;
+  event_.accesses.push_back(
+      {region.index, record.size, record.write, record.abort, offset, record.value});
   const uint64_t target = uint64_t{region.index} << 48 | register_offset(region.size, offset);
   uint64_t& recent = recent_targets_[(offset >> 2 ^ uint64_t{region.index} * 67) & (kFilter - 1)];
   if (recent != target) {
@@ -348,8 +368,6 @@ void ExitRecorder::accessed(const Bus::Region& region, uint64_t offset, unsigned
     constexpr size_t kMost = 1 << 16;
     if (targets_.size() < kMost) targets_.insert(target);
   }
-  event_.accesses.push_back(
-      {region.index, static_cast<uint8_t>(size), write, abort, offset, value});
 }
 
 ExitEvent::Rare& ExitRecorder::rare() {
@@ -357,23 +375,23 @@ ExitEvent::Rare& ExitRecorder::rare() {
   return *event_.rare;
 }
 
-Question& ExitRecorder::question(Question::Kind kind) {
-  event_.flags |= ExitEvent::kQuestions;
-  auto& questions = rare().questions;
-  questions.emplace_back();
-  questions.back().kind = kind;
-  return questions.back();
-}
-
+// What an instruction only writes needs no value before, if it was written.
 void ExitRecorder::note_registers(const ExitRecord& record) {
   const uint64_t* x = record.view->regs->x;
-  event_.before_mask = event_.after_mask = 0;
-  for_each_bit(registers_of(*record.exit, record.access), [&](unsigned i) {
+  const uint64_t results = record.answer.how == Resume::kGoOn ? needs_.results : 0;
+  uint64_t before = 0, after = 0;
+  for_each_bit(results, [&](unsigned i) {
+    event_.after[i] = x[i];
+    after |= uint64_t{x[i] != coding_.registers[i]} << i;
+  });
+  for_each_bit(needs_.registers & ~results, [&](unsigned i) {
     event_.before[i] = registers_[i];
     event_.after[i] = x[i];
-    if (registers_[i] != coding_.registers[i]) event_.before_mask |= bit(i);
-    if (x[i] != registers_[i]) event_.after_mask |= bit(i);
+    before |= uint64_t{registers_[i] != coding_.registers[i]} << i;
+    after |= uint64_t{x[i] != registers_[i]} << i;
   });
+  event_.before_mask = before;
+  event_.after_mask = after;
 }
 
 void ExitRecorder::note_vectors(const ExitRecord& record) {
@@ -392,38 +410,41 @@ void ExitRecorder::note_vectors(const ExitRecord& record) {
   });
 }
 
+void ExitRecorder::note_abort(const ExitRecord& record) {
+  view_.give_back();
+  view_.end();
+  if (needs_.vectors) note_vectors(record);
+  if (needs_.state) {
+    event_.flags |= ExitEvent::kState;
+    rare().nzcv_after = record.view->nzcv;
+    if (record.view->monitor != nullptr) rare().monitor_after = *record.view->monitor;
+  }
+}
+
 void ExitRecorder::exited(const ExitRecord& record) {
   const Exit& exit = *record.exit;
+  if (record.region != nullptr) accessed(record);
+  const bool foreseen = source_ != nullptr && record.access != nullptr &&
+                        same_instruction(*record.access, source_->access);
+  if (!foreseen && is_isv0(exit) && !settle_needs(record.access)) [[unlikely]] {
+    event_.flags |= ExitEvent::kOvertaken;
+  }
   note_registers(record);
   event_.start = record.start;
   event_.total = record.total;
   event_.exit = exit;
   event_.answer = record.answer;
   if (record.answer.how == Resume::kFault) event_.fault = *record.fault;
-  if (counters_ != nullptr && counters_->stuck_aborts != stuck_before_) {
-    event_.flags |= ExitEvent::kStuck;
-  }
-  if (record.answer.how == Resume::kAgain && record.vcpu->fetch_overtaken()) {
+  if (counters_->stuck_aborts != stuck_before_) event_.flags |= ExitEvent::kStuck;
+  if (record.answer.how == Resume::kAgain && vcpu_->fetch_overtaken()) {
     event_.flags |= ExitEvent::kOvertaken;
   }
   if (exit.kind == ExitKind::kSysreg) {
     event_.value = record.value;
     if (record.answer.how == Resume::kFault) event_.flags |= ExitEvent::kUndefined;
   }
-  if (exit.kind == ExitKind::kDataAbort) {
-    view_->give_back();
-    if (is_isv0(exit) && record.access != nullptr) {
-      if (record.access->vector) note_vectors(record);
-      if (uses_state(*record.access)) {
-        event_.flags |= ExitEvent::kState;
-        rare().nzcv_after = record.view->nzcv;
-        if (record.view->monitor != nullptr) rare().monitor_after = *record.view->monitor;
-      }
-    }
-    if ((event_.flags & ExitEvent::kQuestions) != 0) view_->note_written();
-    if (is_isv0(exit)) note_source(exit, *record.vcpu);
-  }
-  note_place(exit, *record.vcpu);
+  if (exit.kind == ExitKind::kDataAbort) note_abort(record);
+  note_place(exit);
   emit(longest(event_), [&](Encoder& out) { write_event(out, coding_, event_); });
   ++exits_;
 }
@@ -445,7 +466,7 @@ void ExitRecorder::map_changed() { memory_written(0, 0); }
 
 PowerControl::Power ExitRecorder::power(unsigned cpu) {
   const Power answer = power_->power(cpu);
-  Question& q = question(Question::Kind::kPower);
+  Question& q = view_.question(Question::Kind::kPower);
   q.a = cpu;
   q.answer = static_cast<uint64_t>(answer);
   return answer;
@@ -453,7 +474,7 @@ PowerControl::Power ExitRecorder::power(unsigned cpu) {
 
 bool ExitRecorder::cpu_on(unsigned cpu, uint64_t entry, uint64_t context) {
   const bool answer = power_->cpu_on(cpu, entry, context);
-  Question& q = question(Question::Kind::kCpuOn);
+  Question& q = view_.question(Question::Kind::kCpuOn);
   q.a = cpu;
   q.b = entry;
   q.c = context;
@@ -463,7 +484,7 @@ bool ExitRecorder::cpu_on(unsigned cpu, uint64_t entry, uint64_t context) {
 
 bool ExitRecorder::is_guest_memory(uint64_t ipa) const {
   const bool answer = power_->is_guest_memory(ipa);
-  Question& q = const_cast<ExitRecorder*>(this)->question(Question::Kind::kIsMemory);
+  Question& q = view_.question(Question::Kind::kIsMemory);
   q.a = ipa;
   q.answer = answer;
   return answer;

@@ -18,6 +18,7 @@
 #include "vmm/exit/counters.h"
 #include "vmm/exit/observer.h"
 #include "vmm/exit/psci.h"
+#include "vmm/trace/asking_view.h"
 #include "vmm/trace/block_file.h"
 #include "vmm/trace/event.h"
 
@@ -28,23 +29,21 @@ class Recording;
 // The observer of one vCPU.
 class ExitRecorder final : public ExitObserver, public PowerControl {
  public:
-  ExitRecorder(Recording& recording, unsigned vcpu);
-  ~ExitRecorder() override;
+  ExitRecorder(Recording& recording, unsigned index);
+  // At assembly: the vCPU, what its counters say of answers that a second without progress gave,
+  // and who answers as PowerControl.
+  void attend(Vcpu& vcpu, const ExitCounters& counters, PowerControl& power);
 
   CpuView& begins(const Exit& exit, CpuView& view) override;
-  void accessed(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
-                uint64_t value, bool abort) override;
+  void accessed(const ExitRecord& record) override;
   void exited(const ExitRecord& record) override;
   // The vCPU's thread: it was asleep.
   void slept(uint64_t cycles);
   // Any thread: memory was written that a source may have been read from, or stage 2 was changed.
   void memory_written(uint64_t ipa, uint64_t size);
   void map_changed();
-  // What the vCPU's counters say of answers that a second without progress gave.
-  void watch_counters(const ExitCounters* counters) { counters_ = counters; }
 
-  // PowerControl, which notes the answers of `power`.
-  void ask(PowerControl* power) { power_ = power; }
+  // PowerControl.
   unsigned cpu_count() const override { return power_->cpu_count(); }
   Power power(unsigned cpu) override;
   bool cpu_on(unsigned cpu, uint64_t entry, uint64_t context) override;
@@ -58,47 +57,67 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   const std::set<uint64_t>& targets() const { return targets_; }
 
  private:
-  class View;
+  // What an exit has to do with: general registers, those of them that it only writes, vector
+  // registers; flags and monitor.
+  struct Needs {
+    uint64_t registers = 0, results = 0;
+    bool vectors = false, state = false;
+  };
+  static const Needs kEverything;
   struct Known {  // a source that was seen, and how to see that it is the same
     uint64_t pc, context;
     Fetched fetched;
     uint64_t number;
+    Access access;
+    Needs needs;
     bool unchanged() const;
   };
   struct Written {
     uint64_t ipa, size;  // size 0: the map
   };
 
-  void note_source(const Exit& exit, Vcpu& vcpu);
-  void note_new_source(const Exit& exit, Vcpu& vcpu, uint64_t key);
+  void note_source(const Exit& exit);
+  const Known* note_new_source(const Exit& exit, uint64_t key);
+  static Needs needs_of(const Access& access);
+  static Needs needs_of(const Exit& exit);
+  void save(const CpuView& view);
+  bool settle_needs(const Access* access);
+  void note_abort(const ExitRecord& record);
   void note_registers(const ExitRecord& record);
   void note_vectors(const ExitRecord& record);
   void note_context(const TranslationRegs& regs);
-  void note_place(const Exit& exit, Vcpu& vcpu);
+  void note_place(const Exit& exit);
+  void note_regime(const CpuView& view);
   void note_view(const CpuView& view);
   void note_written();
+  void note_maintenance();
   void forget_sources();
   uint64_t number_of(const Fetched& fetched);
   ExitEvent::Rare& rare();
-  Question& question(Question::Kind kind);
   template <typename Put>
   void emit(size_t longest, Put&& put);
 
   Recording& recording_;
-  unsigned vcpu_;
-  PowerControl* power_ = nullptr;
+  unsigned index_;
+  Vcpu* vcpu_ = nullptr;
   const ExitCounters* counters_ = nullptr;
-  std::unique_ptr<View> view_;
+  PowerControl* power_ = nullptr;
   ExitEvent event_;
+  mutable AskingView view_{event_};  // is_guest_memory() is a question
   Coding coding_;
-  std::array<uint64_t, ExitEvent::kRegisters> registers_{};  // as the exit met them
+  // As the exit met them, of what it needs.
+  Needs needs_;
+  const Known* source_ = nullptr;
+  std::array<uint64_t, ExitEvent::kRegisters> registers_{};
   std::array<Vreg, 32> vectors_{};
   uint64_t stuck_before_ = 0;
+  MaintenanceLog maintenance_;
 
   ViewState view_state_;
   bool view_known_ = false;
+  uint64_t regime_ = 0;                                         // TranslationRegs::serial
   std::vector<std::pair<TranslationRegs, uint64_t>> contexts_;  // small: searched from the end
-  uint64_t context_ = 0, context_serial_ = 0;
+  uint64_t context_ = 0;                       // the number of the one in force; 0: not known
   std::unordered_map<uint64_t, Known> known_;  // by a hash of PC and context
   std::array<const Known*, 1024> recent_known_{};
   std::unordered_map<uint64_t, std::vector<std::pair<SourceData, uint64_t>>> numbers_;

@@ -18,6 +18,7 @@ namespace trapline::trace {
 namespace {
 
 constexpr size_t kMostDifferences = 20;
+constexpr uint64_t kOvertakenVersion = ~uint64_t{0};  // of an exclusive monitor: no gate has it
 
 // Everything may be watched: writes come from the trace.
 class ReplayBackend final : public Backend {
@@ -70,6 +71,7 @@ struct Lane {
   std::unique_ptr<ExitHandler> handler;
   std::unordered_map<uint64_t, TranslationRegs> contexts;
   std::vector<SourceData> sources;
+  uint64_t monitor_version = 0;                          // of the last load-exclusive
   std::array<uint64_t, ExitEvent::kRegisters> before{};  // as the exit met them
 };
 
@@ -110,6 +112,14 @@ class Player final : public Listener {
     if (!options_.lose_writes) lanes_[vcpu]->handler->instructions().memory_written(ipa, size);
     return true;
   }
+  bool maintained(unsigned /*vcpu*/, SysregId /*op*/, uint64_t /*operand*/) override {
+    ++result_.maintenance;
+    return true;
+  }
+  bool maintenance_lost(unsigned /*vcpu*/, uint64_t count) override {
+    result_.maintenance += count;
+    return true;
+  }
   bool map_changed(unsigned vcpu) override {
     lanes_[vcpu]->handler->instructions().memory_map_changed();
     return true;
@@ -136,11 +146,10 @@ void Player::prepare(Lane& lane, const ExitEvent& event) {
   view.vcpu = event.exit.vcpu;
   if ((event.flags & ExitEvent::kState) != 0) {
     view.nzcv = event.rare->nzcv_before;
-    // The gate's version is of this replay's own stores; whether another vCPU's intervened is
-    // recorded in what the store-exclusive gave.
-    const uint64_t version = view.own_monitor.version;
+    // The gate's version is of this replay's own stores. That another vCPU's intervened shows in a
+    // store-exclusive that reached no device.
     view.own_monitor = event.rare->monitor_before;
-    view.own_monitor.version = version;
+    view.own_monitor.version = event.accesses.empty() ? kOvertakenVersion : lane.monitor_version;
   }
   if ((event.flags & ExitEvent::kVectors) != 0) {
     for_each_bit(event.v_before_mask, [&](unsigned i) { view.vectors[i] = event.v_before[i]; });
@@ -161,6 +170,9 @@ bool Player::exit(unsigned vcpu, uint64_t number, const ExitEvent& event) {
   const uint64_t start = host_cycles();
   const Answer answer = lane.handler->handle(event.exit, lane.view);
   result_.handle_cycles += host_cycles() - start;
+  if (const uint64_t version = lane.view.own_monitor.version; version != kOvertakenVersion) {
+    lane.monitor_version = version;
+  }
   ++result_.exits;
   // Their answers are due to what a trace has no part of.
   if ((event.flags & (ExitEvent::kStuck | ExitEvent::kOvertaken)) != 0) {

@@ -42,7 +42,8 @@ struct ReplayResult {
   CacheCounters icache;
   uint64_t handle_cycles = 0;  // in handle(), of all exits
   std::unique_ptr<ExitLatency> latency;
-  std::string cut_off;  // why the trace ends early; empty: it is whole
+  uint64_t maintenance = 0;  // TLBI and IC of the guest, which no policy looks at
+  std::string cut_off;       // why the trace ends early; empty: it is whole
 };
 
 // Once through. An error is what cannot be a trace.

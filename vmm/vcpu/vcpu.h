@@ -3,8 +3,10 @@
 #define TRAPLINE_VMM_VCPU_VCPU_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "decode/access.h"
 #include "mmio/cpu_view.h"
@@ -148,6 +150,25 @@ struct Fetched {
   uint64_t desc[5] = {};
 };
 
+// The guest's TLB and instruction cache maintenance, in order: TLBI and IC by their SYS encodings,
+// with their operands.
+struct MaintenanceLog {
+  struct Entry {
+    SysregId op;
+    uint64_t operand;
+  };
+  static constexpr size_t kMost = 4096;
+  void note(SysregId op, uint64_t operand) {
+    if (entries.size() < kMost) {
+      entries.push_back({op, operand});
+    } else {
+      ++lost;
+    }
+  }
+  std::vector<Entry> entries;
+  uint64_t lost = 0;  // after these, for which there was no room
+};
+
 // Register names for batches. x0-x30 are 0..30.
 enum RegisterIndex : unsigned { kRegSp = 31, kRegPc = 32, kRegPstate = 33 };
 
@@ -212,6 +233,9 @@ class Vcpu {
   // The level of the stage-1 table that stage 2 does not let a walk for `va` read; 0 if it does.
   virtual unsigned failing_walk_level(uint64_t va, bool fetch) = 0;
   virtual const TranslationRegs& translation_regs() = 0;
+
+  // At assembly: what this vCPU executes of it goes into `log`. False: the backend does not see it.
+  virtual bool log_maintenance(MaintenanceLog* /*log*/) { return false; }
 
   // --- the counter -----------------------------------------------------------------------------
   // A backend that answers CNTVCT and CNTPCT itself lends two words, at assembly: from the tick in

@@ -61,7 +61,7 @@ class Here {
   }
   bool undefined(uint32_t word) {
     PredecodeContext context{};
-    context.mode = kModeEl1 | kModeFp;
+    context.mode = kModePrivileged | kModeFp;
     context.pc = kCode;
     Op op{};
     predecode(word, context, op);

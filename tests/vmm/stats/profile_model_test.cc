@@ -55,8 +55,8 @@ class ProfileModelTest : public testing::Test {
     profiles_[0].exited(exit.record);
   }
   Profile model(unsigned stages_every = 1) {
-    return profile_of({&profiles_[0], &profiles_[1]}, {&bus_, {&gic_.cpu_interface()}}, symbols_,
-                      kNsPerCycle, 1'000'000, stages_every);
+    return profile_of({profiles_[0].read(), profiles_[1].read()}, {&bus_, {&gic_.cpu_interface()}},
+                      symbols_, kNsPerCycle, 1'000'000, stages_every);
   }
 
   Thing thing_;
@@ -193,7 +193,8 @@ TEST_F(ProfileModelTest, StacksNameFunctionsTheOutermostFirst) {
     RowBudget budget;
     ExitProfile one(0, 0, budget, irqs_, 1);
     one.exited(exit.record);
-    const Profile profile = profile_of({&one}, {&bus_, {}}, symbols_, kNsPerCycle, 1'000'000, 1);
+    const Profile profile =
+        profile_of({one.read()}, {&bus_, {}}, symbols_, kNsPerCycle, 1'000'000, 1);
     return profile.stacks.size() == 1 ? profile.stacks[0].frames : std::vector<std::string>{};
   };
   using Frames = std::vector<std::string>;

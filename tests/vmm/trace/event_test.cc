@@ -81,8 +81,9 @@ TEST(TraceEvent, ReadsBackWhatWasWritten) {
   ExitEvent event;
   for (unsigned i = 0; i < kCount; ++i) {
     const ExitEvent expected = sample(random, 1000 * i);
-    ASSERT_EQ(in.byte(), static_cast<uint8_t>(Tag::kExit));
-    ASSERT_TRUE(read_event(in, coding, event)) << i;
+    const uint8_t tag = in.byte();
+    ASSERT_TRUE(is_exit(tag));
+    ASSERT_TRUE(read_event(in, coding, tag, event)) << i;
     EXPECT_EQ(event.start, expected.start);
     EXPECT_EQ(event.total, expected.total);
     EXPECT_EQ(event.exit.kind, expected.exit.kind);
@@ -125,10 +126,84 @@ TEST(TraceEvent, DamagedBytesGiveADefinedOutcome) {
     Coding coding;
     ExitEvent event;
     while (!in.at_end()) {
-      in.byte();
-      if (!read_event(in, coding, event)) break;
+      const uint8_t tag = in.byte();
+      if (!read_event(in, coding, tag, event)) break;
     }
   }
+}
+
+// A loop over flash that traps: byte after byte, by a post-indexed load.
+ExitEvent of_loop(unsigned round) {
+  ExitEvent event;
+  event.start = 1000 * round;
+  event.total = 300 + round % 7;
+  event.exit.kind = ExitKind::kDataAbort;
+  event.exit.valid_mask = Exit::kEsr | Exit::kFar;
+  event.exit.esr = 0x9200'000f;
+  event.exit.pc = 0x47ff'18d4;
+  event.exit.far = 0x10'0000 + round;
+  event.source = event.context = 1;
+  event.flags = ExitEvent::kAccesses | ExitEvent::kReached;
+  event.reached = {0x10'0000 + round, 1, 0};
+  event.accesses.push_back({2, 1, false, false, 0x10'0000 + round, round * 37 & 0xff});
+  event.after_mask = 1 << 21 | 1 << 2;
+  event.after[21] = round * 37 & 0xff;
+  event.after[2] = 0x10'0001 + round;
+  return event;
+}
+
+TEST(TraceEvent, AnExitLikeTheLastOfItsInstructionIsShort) {
+  constexpr unsigned kRounds = 1000;
+  std::vector<uint8_t> bytes;
+  Coding coding;
+  std::vector<ExitEvent> expected;
+  for (unsigned i = 0; i < kRounds; ++i) {
+    ExitEvent event = of_loop(i);
+    if (i % 100 == 50) event.accesses[0].offset += 0x4000;  // does not move with FAR
+    if (i % 100 == 60) event.before_mask = 1 << 2, event.before[2] = 0x1234;
+    if (i % 100 == 70) event.exit.pc += 4 * Coding::kSlots;  // another instruction of the slot
+    if (i % 100 == 80) event.answer = {Resume::kAgain};
+    if (i % 100 == 90) event.exit.esr ^= 0x40;
+    std::vector<uint8_t> room(longest(event));
+    Encoder out(room.data());
+    write_event(out, coding, event);
+    bytes.insert(bytes.end(), room.data(), out.at());
+    expected.push_back(std::move(event));
+  }
+  EXPECT_LT(bytes.size(), kRounds * 14);
+  Decoder in(bytes);
+  Coding decoding;
+  ExitEvent event;
+  for (const ExitEvent& e : expected) {
+    ASSERT_TRUE(read_event(in, decoding, in.byte(), event));
+    EXPECT_EQ(event.start, e.start);
+    EXPECT_EQ(event.total, e.total);
+    EXPECT_EQ(event.exit.pc, e.exit.pc);
+    EXPECT_EQ(event.exit.esr, e.exit.esr);
+    EXPECT_EQ(event.exit.far, e.exit.far);
+    EXPECT_EQ(event.exit.ipa, e.exit.ipa);
+    EXPECT_EQ(event.answer, e.answer);
+    EXPECT_EQ(event.accesses, e.accesses);
+    EXPECT_EQ(event.before_mask, e.before_mask);
+    EXPECT_EQ(event.before[2], e.before_mask != 0 ? e.before[2] : event.before[2]);
+    EXPECT_EQ(event.after[21], e.after[21]);
+    EXPECT_EQ(event.after[2], e.after[2]);
+    // Read as the questions that it stands for.
+    ASSERT_EQ(event.rare->questions.size(), 2u);
+    EXPECT_EQ(event.rare->questions[0].a, e.exit.far);
+    EXPECT_EQ(event.rare->questions[0].ipa, e.reached.ipa);
+    EXPECT_EQ(event.rare->questions[1].a, e.reached.ipa);
+    EXPECT_EQ(event.rare->questions[1].answer, 0u);
+  }
+  EXPECT_TRUE(in.at_end());
+}
+
+TEST(TraceEvent, NothingIsLikeAnEmptySlot) {
+  const uint8_t bytes[] = {3, 1, 1, 0, 0, 0};
+  Decoder in(bytes);
+  Coding coding;
+  ExitEvent event;
+  EXPECT_FALSE(read_event(in, coding, 0x80, event));
 }
 
 TEST(TraceEvent, TheSmallPartsReadBack) {
