@@ -147,7 +147,7 @@ struct Cpu {
   Clock* clock = nullptr;
   SharedState* shared = nullptr;
   EngineState* engine = nullptr;
-  NestedCounter* ledger = nullptr;  // --nested-ledger
+  NestedCounter* ledger = nullptr;            // --nested-ledger
   MaintenanceLog* maintenance_log = nullptr;  // Vcpu::log_maintenance()
 };
 

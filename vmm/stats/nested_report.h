@@ -11,8 +11,8 @@ namespace trapline {
 
 // The part `nested_ledger` of the statistics.
 nlohmann::json nested_ledger_json(const NestedLedger& ledger);
-// A table for people, of what FEAT_NV, FEAT_NV2 or both trap: a row an exit class, then the registers that
-// cost most.
+// A table for people, of what FEAT_NV, FEAT_NV2 or both trap: a row an exit class, then the
+// registers that cost most.
 std::string nested_ledger_table(const NestedLedger& ledger, bool nv, bool nv2);
 
 }  // namespace trapline

@@ -264,7 +264,8 @@ std::string report_table(const RunReport& report) {
         c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses, c.unsupported_accesses,
         c.undefined));
   }
-  if (report.nested) out += nested_ledger_table(*report.nested, report.nested_nv, report.nested_nv2);
+  if (report.nested)
+    out += nested_ledger_table(*report.nested, report.nested_nv, report.nested_nv2);
   line(fmt::format("  instructions {}, wall {:.3f} s, {:.0f} million a second", report.instructions,
                    report.wall_seconds,
                    report.wall_seconds > 0

@@ -101,10 +101,13 @@ static void mmu_on(void) {
   tables[1][0] = 0 | kBlock | kAf;  // devices
   tables[1][1] = (u64)tables[2] | kTable;
   tables[2][0] = (u64)tables[3] | kTable;
-  for (u64 i = 1; i < 512; ++i) tables[2][i] = (0x40000000 + (i << 21)) | kBlock | kAf | kInner | kNormal;
-  for (u64 i = 0; i < 512; ++i) tables[3][i] = (0x40000000 + (i << 12)) | kPage | kAf | kInner | kNormal;
+  for (u64 i = 1; i < 512; ++i)
+    tables[2][i] = (0x40000000 + (i << 21)) | kBlock | kAf | kInner | kNormal;
+  for (u64 i = 0; i < 512; ++i)
+    tables[3][i] = (0x40000000 + (i << 12)) | kPage | kAf | kInner | kNormal;
   MSR("mair_el1", 0xff00);
-  MSR("tcr_el1", 16 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2ul << 32);  // 48 bits, EPD1, 40 bits out
+  MSR("tcr_el1",
+      16 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2ul << 32);  // 48 bits, EPD1, 40 bits out
   MSR("ttbr0_el1", tables);
   ISB();
   __asm__ volatile("tlbi vmalle1\n dsb nsh\n isb" ::: "memory");

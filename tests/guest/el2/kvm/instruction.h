@@ -1,5 +1,6 @@
-// From a trapped PC of the guest to its instruction, as a VMM outside the kernel does it: the registers
-// from KVM, one by one, a walk of the guest's stage 1 in its memory, fetch and decode; or our cache.
+// From a trapped PC of the guest to its instruction, as a VMM outside the kernel does it: the
+// registers from KVM, one by one, a walk of the guest's stage 1 in its memory, fetch and decode; or
+// our cache.
 #ifndef TRAPLINE_TESTS_GUEST_EL2_KVM_INSTRUCTION_H_
 #define TRAPLINE_TESTS_GUEST_EL2_KVM_INSTRUCTION_H_
 
@@ -14,7 +15,8 @@ const uint8_t* guest_memory(uint64_t ipa);
 
 class InstructionSource {
  public:
-  explicit InstructionSource(bool cached) : cached_(cached), cache_(trapline::icache::Policy::kRecheck) {}
+  explicit InstructionSource(bool cached)
+      : cached_(cached), cache_(trapline::icache::Policy::kRecheck) {}
 
   // Null: what is there is no memory instruction, or not in memory.
   const trapline::Access* find(unsigned cpu, uint64_t pc) {
@@ -41,7 +43,8 @@ class InstructionSource {
 
  private:
   // 4 KiB granules, as inner.c has them.
-  static bool walk(const trapline::icache::Context& context, uint64_t pc, trapline::icache::Source& source) {
+  static bool walk(const trapline::icache::Context& context, uint64_t pc,
+                   trapline::icache::Source& source) {
     constexpr uint64_t kAddress = 0x0000'ffff'ffff'f000;
     uint64_t ipa = pc;
     if ((context.sctlr & 1) != 0) {

@@ -1,8 +1,8 @@
 // A small VMM on /dev/kvm, for hosts that are guests of Trapline: the L1 of a nested run. Static,
 // so that an initramfs needs nothing but it.
 //
-//   kvm_vmm exits INNER.bin [--cpus 1|2] [--count N] [--cached]   the guest of inner.c: N exits a class
-//   kvm_vmm linux IMAGE DTB [INITRD] [--cpus N]        a kernel, on a PL011 that only prints
+//   kvm_vmm exits INNER.bin [--cpus 1|2] [--count N] [--cached]   the guest of inner.c: N exits a
+//   class kvm_vmm linux IMAGE DTB [INITRD] [--cpus N]        a kernel, on a PL011 that only prints
 //
 // Accesses without a valid syndrome (KVM_EXIT_ARM_NISV) are fetched, decoded by our decoder and
 // emulated. Ends with the guest's power-off; status 0 unless something failed.
@@ -247,7 +247,8 @@ void nisv_exit(unsigned cpu, kvm_run& run) {
   }
   if (a->mode == AddressMode::kPreIndex || a->mode == AddressMode::kPostIndex) {
     if (a->rn == 31) fail("the stack pointer as base");
-    set_reg(cpu, core_reg(a->rn), get_reg(cpu, core_reg(a->rn)) + static_cast<uint64_t>(int64_t{a->imm}));
+    set_reg(cpu, core_reg(a->rn),
+            get_reg(cpu, core_reg(a->rn)) + static_cast<uint64_t>(int64_t{a->imm}));
   }
   set_reg(cpu, kPc, pc + 4);
 }
@@ -300,7 +301,8 @@ int main(int argc, char** argv) {
   const bool linux_guest = count >= 3 && std::strcmp(names[0], "linux") == 0;
   if ((!exits && !linux_guest) || g.cpus == 0 || g.cpus > kMaxCpus) {
     std::puts(
-        "usage: kvm_vmm exits INNER [--cpus N] [--count N] [--cached] | linux IMAGE DTB [INITRD] [--cpus N]");
+        "usage: kvm_vmm exits INNER [--cpus N] [--count N] [--cached] | linux IMAGE DTB [INITRD] "
+        "[--cpus N]");
     return 1;
   }
   make_vm();
