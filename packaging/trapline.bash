@@ -20,13 +20,14 @@ _trapline() {
       --icache) words='off rewalk recheck protect' ;;
       --isv) words='auto never' ;;
       --net) words='user user,restrict user,host-access tap,ifname=' ;;
+      --nested-ledger) words='off nv nv2 both' ;;
       --virtio) words='modern legacy' ;;
       --append | --cpus | --gdb | --max-insns | --memory | --name | --profile-stacks | --stats-every | \
         --translate-after) return ;;
       *)
         words='--append --backend --clock --cpus --decoder --disk --dump-dtb --el2 --firmware --flash --gdb
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
-               --metrics --name --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
+               --metrics --name --nested-ledger --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
                --stats-every --symbols --translate-after --vars --virtio --virtio-console'
         ;;
     esac
