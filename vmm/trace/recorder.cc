@@ -1,29 +1,16 @@
 #include "vmm/trace/recorder.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <bit>
+#include <cstddef>
 #include <cstring>
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "decode/a64_decoder.h"
-#include "vmm/host/messages.h"
-#include "vmm/vcpu/host_clock.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::trace {
 namespace {
-
-// Within some percent: a trace that is cut off has nothing better.
-double ns_per_cycle() {
-  constexpr uint64_t kLookNs = 2'000'000;
-  const uint64_t ns = steady_ns(), cycles = host_cycles();
-  while (steady_ns() - ns < kLookNs) {
-  }
-  return static_cast<double>(steady_ns() - ns) / static_cast<double>(host_cycles() - cycles);
-}
-
-size_t filter_slot(uint64_t ipa) { return (ipa / kPageSize * 0x9e3779b97f4a7c15) >> 48; }
 
 bool same_regs(const TranslationRegs& a, const TranslationRegs& b) {
   return a.sctlr == b.sctlr && a.tcr == b.tcr && a.ttbr0 == b.ttbr0 && a.ttbr1 == b.ttbr1 &&
@@ -34,9 +21,6 @@ bool is_isv0(const Exit& exit) {
   return exit.kind == ExitKind::kDataAbort && !DataAbort{exit.esr}.valid();
 }
 
-constexpr uint64_t bit(unsigned slot) { return uint64_t{1} << slot; }
-constexpr uint64_t general(unsigned r) { return r < 31 ? bit(r) : 0; }
-
 // But for Access::spare. Two words, as they were stored: nothing to wait for.
 bool same_instruction(const Access& a, const Access& b) {
   uint64_t words[2][2];
@@ -46,61 +30,7 @@ bool same_instruction(const Access& a, const Access& b) {
   return ((words[0][0] ^ words[1][0]) | (words[0][1] ^ words[1][1]) << 8) == 0;
 }
 
-constexpr uint64_t kAllRegisters = (uint64_t{1} << ExitEvent::kRegisters) - 1;
-
-// The registers that an instruction names.
-uint64_t registers_of(const Access& access) {
-  uint64_t mask = access.rn == kRegZr ? bit(kSlotSp) : general(access.rn);
-  mask |= general(access.rm) | general(access.rs);
-  if (access.vector) return mask;
-  mask |= general(access.rt) | general(access.rt2);
-  if (access.op == Op::kCompareAndSwap && access.count == 2) {
-    mask |= general(access.rs + 1u) | general(access.rt + 1u);
-  }
-  if (access.op >= Op::kLoad64B && access.op <= Op::kStore64BV0) {
-    for (unsigned i = 0; i < 8; ++i) mask |= general(access.rt + i);
-  }
-  return mask;
-}
-
-// Those of them whose values nothing depends on.
-uint64_t results_of(const Access& access) {
-  if (access.op != Op::kLoad || access.vector) return 0;
-  const uint64_t address = general(access.rn) | general(access.rm) | general(access.rs);
-  return (general(access.rt) | general(access.rt2)) & ~address;
-}
-
 }  // namespace
-
-// All of it may be needed.
-constexpr ExitRecorder::Needs ExitRecorder::kEverything{kAllRegisters, 0, true, true};
-
-ExitRecorder::Needs ExitRecorder::needs_of(const Access& access) {
-  const bool state = access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
-                     access.op >= Op::kCopyForwardProlog;
-  return {registers_of(access), results_of(access), access.vector != 0, state};
-}
-
-// Of an exit whose instruction need not be known.
-ExitRecorder::Needs ExitRecorder::needs_of(const Exit& exit) {
-  switch (exit.kind) {
-    case ExitKind::kDataAbort: {
-      const DataAbort abort{exit.esr};
-      const uint64_t rt = general(abort.rt());
-      return {rt, abort.write() ? 0 : rt};
-    }
-    case ExitKind::kSysreg: {
-      const uint64_t rt = general(exit.sysreg_rt);
-      return {rt, exit.sysreg_write ? 0 : rt};
-    }
-    case ExitKind::kHvc:
-      return {0xff};
-    default:
-      return {};
-  }
-}
-
-// --- one vCPU ------------------------------------------------------------------------------------
 
 ExitRecorder::ExitRecorder(Recording& recording, unsigned index)
     : recording_(recording), index_(index) {}
@@ -488,72 +418,6 @@ bool ExitRecorder::is_guest_memory(uint64_t ipa) const {
   q.a = ipa;
   q.answer = answer;
   return answer;
-}
-
-// --- the machine ---------------------------------------------------------------------------------
-
-Result<std::unique_ptr<Recording>> Recording::create(const std::string& path, const Setup& setup) {
-  auto writer = BlockWriter::create(path);
-  if (!writer) return Error{writer.error()};
-  std::unique_ptr<Recording> recording(new Recording);
-  recording->backend_ = setup.backend;
-  recording->writer_ = std::move(*writer);
-  for (unsigned i = 0; i < setup.cpus; ++i) {
-    recording->vcpus_.push_back(std::make_unique<ExitRecorder>(*recording, i));
-  }
-  nlohmann::json regions = nlohmann::json::array();
-  for (const Bus::Region& region : setup.bus->regions()) {
-    regions.push_back({{"base", region.base},
-                       {"size", region.size},
-                       {"device_offset", region.device_offset},
-                       {"device", std::string(region.device->name())}});
-  }
-  const nlohmann::json configuration{{"version", kVersion},
-                                     {"cpus", setup.cpus},
-                                     {"icount", setup.icount},
-                                     {"icache", setup.icache},
-                                     {"decoder", setup.decoder},
-                                     {"isv", setup.isv},
-                                     {"backend", setup.backend->name()},
-                                     {"ns_per_cycle", ns_per_cycle()},
-                                     {"regions", regions}};
-  recording->writer_->write(BlockType::kConfiguration, configuration.dump());
-  return recording;
-}
-
-void Recording::write(Block block) {
-  writer_->write(std::move(block));
-  if (writer_->failed() && !told_.exchange(true)) {
-    message(fmt::format("trapline: --record {}; the guest goes on\n", writer_->error()));
-  }
-}
-
-void Recording::watch(uint64_t ipa) {
-  std::atomic<uint8_t>& slot = filter_[filter_slot(ipa)];
-  if (slot.load(std::memory_order_relaxed) == 0) slot.store(1, std::memory_order_relaxed);
-  backend_->watch(ipa & ~(kPageSize - 1));
-}
-
-void Recording::memory_written(uint64_t ipa, uint64_t size) {
-  bool watched = false;
-  // A large piece at once: told without a look at each of its pages.
-  constexpr uint64_t kFewPages = 64;
-  if (size / kPageSize > kFewPages) watched = true;
-  for (uint64_t page = ipa & ~(kPageSize - 1); !watched && page < ipa + size; page += kPageSize) {
-    watched = filter_[filter_slot(page)].load(std::memory_order_relaxed) != 0;
-  }
-  if (!watched) return;
-  for (const auto& vcpu : vcpus_) vcpu->memory_written(ipa, size);
-}
-
-void Recording::map_changed() {
-  for (const auto& vcpu : vcpus_) vcpu->map_changed();
-}
-
-std::string Recording::finish(const std::string& names) {
-  for (const auto& vcpu : vcpus_) vcpu->flush();
-  writer_->write(BlockType::kNames, names);
-  return writer_->finish();
 }
 
 }  // namespace trapline::trace

@@ -21,6 +21,7 @@
 #include "vmm/trace/asking_view.h"
 #include "vmm/trace/block_file.h"
 #include "vmm/trace/event.h"
+#include "vmm/trace/needs.h"
 
 namespace trapline::trace {
 
@@ -57,13 +58,6 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   const std::set<uint64_t>& targets() const { return targets_; }
 
  private:
-  // What an exit has to do with: general registers, those of them that it only writes, vector
-  // registers; flags and monitor.
-  struct Needs {
-    uint64_t registers = 0, results = 0;
-    bool vectors = false, state = false;
-  };
-  static const Needs kEverything;
   struct Known {  // a source that was seen, and how to see that it is the same
     uint64_t pc, context;
     Fetched fetched;
@@ -78,8 +72,6 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
 
   void note_source(const Exit& exit);
   const Known* note_new_source(const Exit& exit, uint64_t key);
-  static Needs needs_of(const Access& access);
-  static Needs needs_of(const Exit& exit);
   void save(const CpuView& view);
   bool settle_needs(const Access* access);
   void note_abort(const ExitRecord& record);
