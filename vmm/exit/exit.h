@@ -93,6 +93,7 @@ class ExitHandler final : public ExitSink {
   Answer data_abort(const Exit& exit, CpuView& view, Clock& clock);
   template <typename Clock>
   Resume perform(const Exit& exit, DataAbort abort, CpuView& view, Clock& clock);
+  bool agrees(const Exit& exit, const Access& access, bool write, uint64_t& va, CpuView& view);
   Resume emulated(const Exit& exit, uint64_t va, const Outcome& outcome);
   Resume unsupported_instruction(const Exit& exit);
   Answer other(const Exit& exit);

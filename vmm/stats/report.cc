@@ -175,6 +175,7 @@ nlohmann::json report_json(const RunReport& report) {
   out["cpus"] = report.cpus;
   out["backend"] = report.backend;
   out["clock"] = report.clock;
+  for (const auto& [name, value] : report.backend_counts) out[report.backend][name] = value;
   json latency = json::object();
   if (report.latency != nullptr) {
     out["latency_sampled_every"] = report.sampled_every;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "mmio/emulate.h"
 #include "mmio/state.h"
 #include "mmio/sysreg.h"
+#include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/nested_ledger.h"
 
 namespace trapline {
@@ -81,6 +83,9 @@ class ExitSink {
   virtual ~ExitSink() = default;
   // After kBudget, kKicked, kCrashed and kDebug run() returns whatever is answered.
   virtual Answer handle(const Exit& exit, CpuView& view) = 0;
+
+  // What the sink wants of each exit that a backend would have to fetch: the PC, and all registers.
+  enum class Wants : uint8_t { kNothing, kPc, kAll } wants = Wants::kNothing;
 
   // With Resume::kFault. `ec` 0x20 and 0x24 are aborts with a FAR; else `iss` is all.
   GuestFault fault{};
@@ -195,6 +200,13 @@ class Backend {
   // After it returns true no vCPU can write the 4 KiB page without GuestMemory's observers hearing
   // of it. False: this backend cannot (KVM).
   virtual bool watch(uint64_t ipa_page) = 0;
+  // True: interrupt controller, per-CPU timers and PSCI are those of the host's kernel. Their
+  // registers and calls do not exit, and a vCPU that is off waits in run().
+  virtual bool in_kernel() const { return false; }
+  // Of such a backend, once, when all vCPUs are there.
+  virtual std::unique_ptr<Irqchip> make_irqchip() { return nullptr; }
+  // What the backend counts of itself, for statistics. While no vCPU runs.
+  virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
   // What the guest's own guests cost it, summed over the vCPUs; none if nobody asked, or can say.
   // While no vCPU runs.
   virtual std::optional<NestedLedger> nested_ledger() const { return std::nullopt; }
@@ -219,6 +231,9 @@ class Vcpu {
   virtual bool set_watchpoints(const Watchpoint* /*list*/, unsigned count) { return count == 0; }
 
   // --- the instruction that exited -----------------------------------------------------------
+  // Before the emulation of an exit that says neither syndrome nor FAR: the registers that the
+  // instruction names are in the view. Nothing to do where the view's are the CPU's own.
+  virtual void bring(const Access& /*access*/) {}
   // The instruction word at `pc` by a stage-1 walk and a fetch, now.
   virtual Fetched fetch(uint64_t pc) = 0;
   // The walk of fetch() without the read of the word: false where fetch() would not be `ok`. For
