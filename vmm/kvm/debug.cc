@@ -17,21 +17,20 @@ constexpr unsigned ec_of(uint64_t esr) { return static_cast<unsigned>(esr >> 26 
 // DBGBCR<n>_EL1 and DBGWCR<n>_EL1, D17.3: enabled at EL1 and EL0.
 constexpr uint64_t kEnabled = 1, kEl1And0 = 3 << 1, kFourBytes = 15 << 5;
 
-// One watchpoint register: bytes of one doubleword, or an aligned power of two of doublewords.
-bool watch_register(const Watchpoint& w, uint64_t& value, uint64_t& control) {
-  control = kEnabled | kEl1And0 | (w.read ? 1 << 3 : 0) | (w.write ? 1 << 4 : 0);
-  value = w.va & ~uint64_t{7};
+// DBGWCR of a watchpoint: bytes of one doubleword, or an aligned power of two of doublewords. 0: it
+// is neither.
+uint64_t watch_control(const Watchpoint& w) {
+  uint64_t control = kEnabled | kEl1And0 | (w.read ? 1 << 3 : 0) | (w.write ? 1 << 4 : 0);
   const uint64_t first = w.va & 7;
-  if (w.size == 0) return false;
+  if (w.size == 0) return 0;
   if (first + w.size <= 8) {
-    control |= ((uint64_t{1} << w.size) - 1) << first << 5;  // BAS
-    return true;
+    return control | ((uint64_t{1} << w.size) - 1) << first << 5;  // BAS
   }
   if (!std::has_single_bit(w.size) || (w.va & (w.size - 1)) != 0 || w.size > uint64_t{1} << 31) {
-    return false;
+    return 0;
   }
   control |= uint64_t{255} << 5 | static_cast<uint64_t>(std::countr_zero(w.size)) << 24;  // MASK
-  return true;
+  return control;
 }
 
 }  // namespace
@@ -45,10 +44,7 @@ void KvmVcpu::set_breakpoints(const uint64_t* pcs, unsigned count) {
 bool KvmVcpu::set_watchpoints(const Watchpoint* list, unsigned count) {
   watchpoints_.clear();
   bool all = count <= shared_.watchpoints;
-  for (unsigned i = 0; i < count && all; ++i) {
-    uint64_t value, control;
-    all = watch_register(list[i], value, control);
-  }
+  for (unsigned i = 0; i < count && all; ++i) all = watch_control(list[i]) != 0;
   if (all) watchpoints_.assign(list, list + count);
   stopped_at_ = pc();
   arm_debug();
@@ -72,7 +68,8 @@ void KvmVcpu::arm_debug() {
     debug.control |= KVM_GUESTDBG_USE_HW;
   }
   for (size_t i = 0; !passing_ && i < watchpoints_.size(); ++i) {
-    watch_register(watchpoints_[i], debug.arch.dbg_wvr[i], debug.arch.dbg_wcr[i]);
+    debug.arch.dbg_wvr[i] = watchpoints_[i].va & ~uint64_t{7};
+    debug.arch.dbg_wcr[i] = watch_control(watchpoints_[i]);
     debug.control |= KVM_GUESTDBG_USE_HW;
   }
   if (debug.control == 0 && !armed_) return;

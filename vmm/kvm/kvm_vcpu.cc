@@ -207,7 +207,7 @@ KvmVcpu::Next KvmVcpu::nisv(ExitSink& sink) {
   exit.pc = pc();
   view_.describe(translation_regs(), pstate(), exit.pc);
   if (sink.wants == ExitSink::Wants::kAll) {
-    bring_general((uint64_t{1} << 31) - 1 | uint64_t{1} << kSlotSp);
+    bring_general(((uint64_t{1} << 31) - 1) | uint64_t{1} << kSlotSp);
     bring_vectors(~0u);
   }
   const Answer answer = sink.handle(exit, view_);
