@@ -7,7 +7,7 @@ namespace trapline::emulation {
 namespace {
 
 // MemStore64B and MemLoad64B: one transaction for a device that takes it, never a part of it.
-bool transfer(Transaction& t, const Bus::Region& region, uint64_t ipa, bool store,
+bool transfer(Transaction& t, const BusMap::Region& region, uint64_t ipa, bool store,
               uint64_t data[8]) {
   const uint64_t offset = ipa - region.base + region.device_offset;
   if (!store) return region.device->read64b(offset, data, t.view.vcpu);
@@ -41,7 +41,7 @@ void sixty_four_bytes(Transaction& t) {
     t.fault(t.va, kFscUnsupportedAtomic, store);
     return;
   }
-  const Bus::Region* region = t.bus->find(place.ipa, 64, t.context.hint);
+  const BusMap::Region* region = t.bus->find(place.ipa, 64, t.context.hint);
   if (region == nullptr) {
     t.find_device(range, t.va, place.ipa, 64);  // an external abort, observed
     return;
@@ -111,7 +111,7 @@ void zero_block(Transaction& t) {
   }
   if (range.tags_only) return;
   for (uint64_t at = 0; at < block; at += 8) {
-    const Bus::Region* region = t.bus->find(place.ipa + at, 8, t.context.hint);
+    const BusMap::Region* region = t.bus->find(place.ipa + at, 8, t.context.hint);
     if (!t.write_device(*region, place.ipa + at, 8, far, 0, false)) return;
   }
 }

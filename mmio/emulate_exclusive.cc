@@ -124,7 +124,7 @@ void exclusive(Transaction& t) {
     t.fault(t.va, kFscAlignment, is_store);
     return;
   }
-  Pieces pieces;
+  Pieces pieces{t.scratch};
   const Range range{.va = t.va,
                     .unit = static_cast<uint8_t>(size),
                     .bytes = static_cast<uint8_t>(bytes),

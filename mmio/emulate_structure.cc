@@ -60,7 +60,7 @@ void structure(Transaction& t) {
   const bool ordered = access.acquire_pc || access.release;  // LDAP1, STL1
   const unsigned size = access.element_bytes();
   if (!t.check_alignment(t.va, size, ordered, store)) return;
-  Pieces pieces;
+  Pieces pieces{t.scratch};
   const Range range{.va = t.va,
                     .unit = static_cast<uint8_t>(size),
                     .bytes = static_cast<uint8_t>(access.bytes()),

@@ -22,7 +22,7 @@ void store_granules(Transaction& t) {
     t.fault(t.va, kFscAlignment, true);
     return;
   }
-  Pieces pieces;
+  Pieces pieces{t.scratch};
   const Range range{.va = t.va,
                     .unit = 8,
                     .bytes = static_cast<uint8_t>(bytes),
@@ -55,7 +55,7 @@ void tags(Transaction& t) {
   }
   // LDG, LDGM, STGM: one granule stands for the block, which does not leave the page.
   const bool store = access.op == Op::kStoreTagMultiple;
-  Pieces pieces;
+  Pieces pieces{t.scratch};
   const Range range{.va = t.va & ~uint64_t{kGranule - 1},
                     .unit = 8,
                     .bytes = kGranule,

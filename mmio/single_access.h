@@ -38,7 +38,7 @@ inline GuestFault refused(const Access& access, uint64_t va) {
 
 struct MaybeObserved {
   AccessObserver* observer;
-  void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
+  void device_access(const BusMap::Region& region, uint64_t offset, unsigned size, bool write,
                      uint64_t value, bool abort) const {
     if (observer != nullptr) observer->device_access(region, offset, size, write, value, abort);
   }
@@ -74,14 +74,14 @@ inline constexpr uint8_t kPlain = 1;
 // MaybeObserved, or the caller's own, whose call can be inlined.
 template <bool kWritesBack, typename Observer>
 [[gnu::always_inline]] inline Single access_at(const Access& access, uint64_t ipa, CpuView& view,
-                                               const Bus& bus, EmulateContext& context,
+                                               const BusMap& bus, EmulateContext& context,
                                                Observer& observer) {
   const bool store = access.op == Op::kStore;
   const unsigned size = access.element_bytes();
   if ((ipa & (size - 1)) != 0 || view.big_endian || context.armed_slot != 0) return Single::kNot;
-  const Bus::Region* region = bus.find(ipa, size, context.hint);
+  const BusMap::Region* region = bus.find(ipa, size, context.hint);
   if (region == nullptr) return Single::kNot;
-  Device& device = *region->device;
+  BusTarget& device = *region->device;
   const uint64_t offset = ipa - region->base + region->device_offset;
   if (!device.accepts(offset, size, store)) return Single::kNot;
 
@@ -118,7 +118,7 @@ template <bool kWritesBack, typename Observer>
 // `known_plain`: whoever decoded this very access found that it is kPlain.
 template <typename Observer>
 [[gnu::always_inline]] inline Single single_access(const Access& access, uint64_t va, CpuView& view,
-                                                   const Bus& bus, EmulateContext& context,
+                                                   const BusMap& bus, EmulateContext& context,
                                                    Observer& observer, bool known_plain = false) {
   constexpr uint64_t kPageMask = 0xfff;
   if (!known_plain && (!is_single(access) || (access.rn == kRegZr && view.sp_alignment_check))) {

@@ -1,7 +1,5 @@
 #include "mmio/transaction.h"
 
-#include <algorithm>
-
 #include "mmio/gate.h"
 #include "mmio/host_memory.h"
 
@@ -115,9 +113,9 @@ bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, P
   return false;
 }
 
-const Bus::Region* Transaction::find_device(const Range& range, uint64_t address, uint64_t ipa,
-                                            unsigned size) {
-  const Bus::Region* region = bus->find(ipa, size, context.hint);
+const BusMap::Region* Transaction::find_device(const Range& range, uint64_t address, uint64_t ipa,
+                                               unsigned size) {
+  const BusMap::Region* region = bus->find(ipa, size, context.hint);
   const bool is_write = range.dir == Direction::kWrite;
   if (region == nullptr) {
     if (context.observer != nullptr) context.observer->unmapped_access(ipa, size, is_write);
@@ -140,7 +138,7 @@ const Bus::Region* Transaction::find_device(const Range& range, uint64_t address
 bool Transaction::plan(const Range& range, Pieces& pieces) {
   const unsigned bytes = range.bytes, unit = range.unit;
   const unsigned room = static_cast<unsigned>(kPageBytes - (range.va & (kPageBytes - 1)));
-  const unsigned first = std::min(bytes, room);
+  const unsigned first = bytes < room ? bytes : room;
   Place places[2];
   if (!locate(range, range.va, first, places[0])) return false;
   if (first < bytes && !locate(range, range.va + first, bytes - first, places[1])) return false;
@@ -193,7 +191,7 @@ bool Transaction::plan(const Range& range, Pieces& pieces) {
   return true;
 }
 
-bool Transaction::read_device(const Bus::Region& region, uint64_t ipa, unsigned size,
+bool Transaction::read_device(const BusMap::Region& region, uint64_t ipa, unsigned size,
                               uint64_t address, uint64_t& value) {
   const uint64_t offset = ipa - region.base + region.device_offset;
   const MmioResult result = region.device->read(offset, size, view.vcpu);
@@ -204,7 +202,7 @@ bool Transaction::read_device(const Bus::Region& region, uint64_t ipa, unsigned 
   return result.abort ? fault(address, kFscExternal, false) : true;
 }
 
-bool Transaction::write_device(const Bus::Region& region, uint64_t ipa, unsigned size,
+bool Transaction::write_device(const BusMap::Region& region, uint64_t ipa, unsigned size,
                                uint64_t address, uint64_t value, bool in_exclusion) {
   const uint64_t offset = ipa - region.base + region.device_offset;
   const auto store = [&] { return region.device->write(offset, size, value, view.vcpu); };

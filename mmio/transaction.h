@@ -22,17 +22,18 @@ inline constexpr uint8_t kFscUnsupportedAtomic = 0x35;
 
 // Bytes that one RAM or device access performs.
 struct Piece {
-  uint8_t* host;              // RAM; null: a device
-  const Bus::Region* region;  // the device's window
+  uint8_t* host;                 // RAM; null: a device
+  const BusMap::Region* region;  // the device's window
   uint64_t ipa;
   uint8_t at;    // the first byte's place in the access
   uint8_t size;  // 1, 2, 4 or 8
 };
 
+// An access cut into pieces, which lie in the transaction's scratch memory.
 struct Pieces {
-  uint64_t va;
-  unsigned count;
-  Piece piece[kMaxBytes];
+  Piece* piece;
+  unsigned count = 0;
+  uint64_t va = 0;
 };
 
 // What plan() is asked for: `bytes` at `va` in units of 1, 2, 4 or 8.
@@ -58,9 +59,10 @@ struct Transaction {
   const Access& access;
   uint64_t va;
   CpuView& view;
-  const Bus* bus;
+  const BusMap* bus;
   EmulateContext& context;
   Outcome& outcome;
+  Piece* scratch;  // kMaxBytes of them
 
   uint64_t& x(unsigned index) const { return view.regs->x[index]; }  // reads: 31 is XZR
   // Results: XZR swallows.
@@ -79,15 +81,15 @@ struct Transaction {
   // Translates [va, va + bytes), inside one page, and finds whether RAM is there.
   bool locate(const Range& range, uint64_t va, unsigned bytes, Place& place);
   // The region of a device's bytes, asked whether it takes the access.
-  const Bus::Region* find_device(const Range& range, uint64_t va, uint64_t ipa, unsigned size);
+  const BusMap::Region* find_device(const Range& range, uint64_t va, uint64_t ipa, unsigned size);
   // SCTLR.A, and for `always` (ordered, exclusive, atomic) the rule of B2.2.2.
   bool check_alignment(uint64_t va, unsigned align, bool always, bool write);
   bool read(const Pieces& pieces, uint8_t* data);
   bool write(const Pieces& pieces, const uint8_t* data);
-  bool read_device(const Bus::Region& region, uint64_t ipa, unsigned size, uint64_t va,
+  bool read_device(const BusMap::Region& region, uint64_t ipa, unsigned size, uint64_t va,
                    uint64_t& value);
   // `in_exclusion`: the caller holds the region's gate.
-  bool write_device(const Bus::Region& region, uint64_t ipa, unsigned size, uint64_t va,
+  bool write_device(const BusMap::Region& region, uint64_t ipa, unsigned size, uint64_t va,
                     uint64_t value, bool in_exclusion);
 
   bool fault(uint64_t far, uint8_t fsc, bool write);
@@ -123,8 +125,12 @@ inline uint64_t swap_element(uint64_t value, unsigned size) {
 uint64_t load_element(const uint8_t* data, unsigned size, bool big_endian);
 void store_element(uint8_t* data, uint64_t value, unsigned size, bool big_endian);
 
+// emulate() without its fast path, for callers whose stack has no room for the scratch memory.
+Outcome emulate_in(Piece scratch[kMaxBytes], const Access& access, uint64_t va, CpuView& view,
+                   const BusMap* bus, EmulateContext& context);
+
 // The kinds of access. Each performs t.access completely and leaves the end in t.outcome.
-void plain(Transaction& t);                // emulate.cc
+void plain(Transaction& t);                // emulate_plain.cc
 void exclusive(Transaction& t);            // emulate_exclusive.cc
 void read_modify_write(Transaction& t);    // emulate_atomic.cc
 void structure(Transaction& t);            // emulate_structure.cc

@@ -11,7 +11,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "mmio/needs.h"
+#include "mmio/named_registers.h"
 #include "vmm/host/messages.h"
 #include "vmm/vcpu/syndrome.h"
 
@@ -283,12 +283,11 @@ void KvmVcpu::bring_vectors(uint32_t mask) {
 
 // What an instruction only writes is not fetched.
 void KvmVcpu::bring(const Access& access) {
-  const Needs needs = needs_of(access);
-  const VectorNeeds vectors = vectors_of(access);
-  bring_general(needs.registers & ~needs.results);
-  bring_vectors(vectors.named & ~vectors.results);
-  results_ = needs.results;
-  v_results_ = vectors.results;
+  const NamedRegisters named = named_registers(access);
+  bring_general(named.general & ~named.general_results);
+  bring_vectors(named.vectors & ~named.vector_results);
+  results_ = named.general_results;
+  v_results_ = named.vector_results;
 }
 
 void KvmVcpu::write_back() {

@@ -40,7 +40,7 @@ std::string Machine::cpu_state(unsigned index) {
 std::string Machine::device_at(uint64_t ipa) {
   Bus::Hint hint;
   const Bus::Region* region = bus_.find(ipa, 1, hint);
-  return region == nullptr ? std::string() : std::string(region->device->name());
+  return region == nullptr ? std::string() : std::string(Bus::device_of(*region).name());
 }
 
 // --- the debugger's side: who waits for whom ---

@@ -36,7 +36,7 @@ std::vector<Row> register_rows(const RunReport& report) {
     }
     const size_t index = VcpuCounters::region_of(count.key);
     if (report.bus == nullptr || index >= report.bus->regions().size()) continue;
-    const Device& device = *report.bus->regions()[index].device;
+    const Device& device = Bus::device_of(report.bus->regions()[index]);
     rows.push_back(
         {std::string(device.name()), names.reg(device, count.offset), count.reads, count.writes});
   }
@@ -69,7 +69,7 @@ std::map<std::string, VcpuCounters::DeviceCount> device_counts(const RunReport& 
   if (report.bus != nullptr) {
     const auto regions = report.total.region_counts();
     for (const Bus::Region& region : report.bus->regions()) {
-      VcpuCounters::DeviceCount& count = counts[std::string(region.device->name())];
+      VcpuCounters::DeviceCount& count = counts[std::string(Bus::device_of(region).name())];
       count.reads += regions[region.index].reads;
       count.writes += regions[region.index].writes;
     }
@@ -163,7 +163,7 @@ nlohmann::json report_json(const RunReport& report) {
       const auto add = [](void* entry, std::string_view counter, uint64_t value) {
         (*static_cast<json*>(entry))[std::string(counter)] = value;
       };
-      region.device->counters(add, &devices[std::string(region.device->name())]);
+      Bus::device_of(region).counters(add, &devices[std::string(Bus::device_of(region).name())]);
     }
   }
   for (const Row& row : register_rows(report)) {

@@ -1,14 +1,21 @@
 #include "vmm/trace/needs.h"
 
+#include "mmio/named_registers.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::trace {
 namespace {
 
-constexpr uint64_t bit(unsigned slot) { return uint64_t{1} << slot; }
-constexpr uint64_t general(unsigned r) { return r < 31 ? bit(r) : 0; }
+constexpr uint64_t general(unsigned r) { return r < 31 ? uint64_t{1} << r : 0; }
 
 }  // namespace
+
+Needs needs_of(const Access& access) {
+  const bool state = access.op == Op::kLoadExclusive || access.op == Op::kStoreExclusive ||
+                     access.op >= Op::kCopyForwardProlog;
+  const NamedRegisters named = named_registers(access);
+  return {named.general, named.general_results, access.vector != 0, state};
+}
 
 Needs needs_of(const Exit& exit) {
   switch (exit.kind) {

@@ -4,15 +4,22 @@
 
 #include <cstdint>
 
-#include "mmio/needs.h"
+#include "decode/access.h"
 #include "vmm/trace/event.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline::trace {
 
+// Masks of general registers: all, and those that it only writes; whether vector registers, and
+// whether flags and monitor.
+struct Needs {
+  uint64_t registers = 0, results = 0;
+  bool vectors = false, state = false;
+};
 inline constexpr Needs kEverything{(uint64_t{1} << ExitEvent::kRegisters) - 1, 0, true, true};
 
-using trapline::needs_of;  // of a data abort without a syndrome
+// Of a data abort without a syndrome.
+Needs needs_of(const Access& access);
 // Of an exit whose instruction need not be known.
 Needs needs_of(const Exit& exit);
 
