@@ -51,6 +51,7 @@ class ExitHandler final : public ExitSink {
   ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice);
 
   Answer handle(const Exit& exit, CpuView& view) override;
+  Answer finish_exclusive(const Exit& exit, CpuView& view) override;
 
   // After run(): why it returned, told once; and with which exit, unless it is kResume.
   AfterExit after() { return std::exchange(after_, AfterExit::kResume); }

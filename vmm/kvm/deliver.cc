@@ -47,10 +47,14 @@ void KvmVcpu::deliver(const GuestFault& fault, bool described) {
     ++counts_.aborts;
     return;
   }
-  ++counts_.exceptions;
   if (described) complete();  // past the instruction: without KVM's means the access reads as zero
+  write_exception(fault, described ? pc() - 4 : pc());
+}
+
+// Of the instruction at `at`, with all other registers as it found them.
+void KvmVcpu::write_exception(const GuestFault& fault, uint64_t at) {
+  ++counts_.exceptions;
   const uint64_t from = pstate(), sctlr = get(kSctlrEl1);
-  const uint64_t at = described ? pc() - 4 : pc();
   uint8_t ec = fault.ec;
   uint32_t iss = fault.iss;
   if (has_far(ec)) set(kFarEl1, fault.far);

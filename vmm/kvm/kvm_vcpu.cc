@@ -29,6 +29,8 @@ uint64_t described_abort(unsigned size_log2, bool write) {
          (write ? iss::kWnr : 0) | (kFscTranslation | 3);
 }
 
+constexpr uint64_t kAllGeneral = ((uint64_t{1} << 31) - 1) | uint64_t{1} << kSlotSp;
+
 }  // namespace
 
 void install_kick_signal() {
@@ -42,7 +44,7 @@ KvmVcpu::KvmVcpu(Shared& shared, unsigned index, File fd, kvm_run* run)
       index_(index),
       fd_(std::move(fd)),
       run_(run),
-      view_(shared.memory, shared.stage2) {
+      view_(shared.memory, shared.stage2, *this) {
   view_.regs = &general_;
   view_.v = vectors_;
   view_.vcpu = index;
@@ -205,25 +207,28 @@ KvmVcpu::Next KvmVcpu::nisv(ExitSink& sink) {
   exit.esr = kDataAbortLower | (run_->arm_nisv.esr_iss & (iss::kWnr | 0x3f));
   exit.ipa = run_->arm_nisv.fault_ipa;
   exit.pc = pc();
+  half_only_ = sink.wants != ExitSink::Wants::kAll;
   view_.describe(translation_regs(), pstate(), exit.pc);
-  if (sink.wants == ExitSink::Wants::kAll) {
-    bring_general(((uint64_t{1} << 31) - 1) | uint64_t{1} << kSlotSp);
+  if (!half_only_) {
+    bring_general(kAllGeneral);
     bring_vectors(~0u);
   }
-  const Answer answer = sink.handle(exit, view_);
-  switch (answer.how) {
-    case Resume::kGoOn:
-      write_back();
-      advance();
-      break;
-    case Resume::kAgain:  // of MOPS a piece may be done
-      write_back();
-      break;
-    case Resume::kFault:
-      deliver(sink.fault, false);
-      break;
-    default:
-      break;
+  monitor_.valid = false;
+  Answer answer = sink.handle(exit, view_);
+  uint64_t next = answer.how == Resume::kGoOn ? exit.pc + 4 : exit.pc;
+  if (answer.how == Resume::kGoOn && monitor_.valid) {
+    bring_general(kAllGeneral);
+    view_.pc = next;
+    answer = sink.finish_exclusive(exit, view_);
+    next = view_.pc;
+  }
+  half_only_ = false;
+  if (answer.how == Resume::kFault && next == exit.pc) {
+    deliver(sink.fault, false);
+  } else if (answer.how != Resume::kLeave) {
+    write_back();
+    if (next != exit.pc) go_to(next);
+    if (answer.how == Resume::kFault) write_exception(sink.fault, next);
   }
   ++counts_.nisv[walked_];
   counts_.nisv_ioctls[walked_] += ioctls_ - before;
@@ -247,7 +252,7 @@ void KvmVcpu::set(uint64_t id, uint64_t value) {
 }
 
 void KvmVcpu::forget() {
-  pc_known_ = pstate_known_ = mmu_known_ = false;
+  pc_known_ = pstate_known_ = mmu_known_ = base_known_[0] = base_known_[1] = false;
   brought_ = results_ = 0;
   v_brought_ = v_results_ = 0;
   walked_ = false;
@@ -305,11 +310,13 @@ void KvmVcpu::write_back() {
   if (flags != pstate_) set(kPstate, pstate_ = flags);
 }
 
-// As the hardware steps over an instruction.
-void KvmVcpu::advance() {
-  set(kPc, pc() + 4);
+// As the hardware steps over instructions.
+void KvmVcpu::go_to(uint64_t next) {
+  set(kPc, pc_ = next);
   constexpr uint64_t kOfOneInstruction = pstate::kSs | pstate::kBtype;
-  if ((pstate() & kOfOneInstruction) != 0) set(kPstate, pstate() & ~kOfOneInstruction);
+  if ((pstate() & kOfOneInstruction) != 0) {
+    set(kPstate, pstate_ &= ~kOfOneInstruction);
+  }
 }
 
 }  // namespace trapline::kvm

@@ -41,7 +41,7 @@ struct Shared {
   kvm_vcpu_init init{};
 };
 
-class KvmVcpu final : public Vcpu {
+class KvmVcpu final : public Vcpu, private TableBases {
  public:
   // Created and initialised, off but for the first. `fd` is its own.
   KvmVcpu(Shared& shared, unsigned index, File fd, kvm_run* run);
@@ -103,6 +103,9 @@ class KvmVcpu final : public Vcpu {
 
   uint64_t get(uint64_t id);
   void set(uint64_t id, uint64_t value);
+  // What translates, with the table base of one half; translation_regs() has both.
+  void load_mmu();
+  uint64_t table_base(bool upper) override;
   // Registers as of now, fetched once between two KVM_RUNs.
   uint64_t pc();
   uint64_t pstate();
@@ -112,8 +115,9 @@ class KvmVcpu final : public Vcpu {
   uint64_t slot_id(unsigned slot) { return slot == kSlotSp ? sp_id() : x_register(slot); }
   void forget();
   void write_back();
-  void advance();
+  void go_to(uint64_t next);
   void deliver(const GuestFault& fault, bool described);
+  void write_exception(const GuestFault& fault, uint64_t at);
   bool inject_abort();
 
   // gdb.
@@ -139,8 +143,10 @@ class KvmVcpu final : public Vcpu {
 
   // What was fetched since KVM_RUN.
   bool pc_known_ = false, pstate_known_ = false, mmu_known_ = false;
-  uint64_t pc_ = 0, pstate_ = 0;
+  bool base_known_[2] = {};
+  uint64_t pc_ = 0, pstate_ = 0, base_[2] = {};
   TranslationRegs mmu_;
+  bool half_only_ = false;  // translation_regs() is asked for the PC's half alone
   uint64_t brought_ = 0, results_ = 0;  // of general_: fetched; to be written in any case
   GeneralRegisters general_{}, before_{};
   uint32_t v_brought_ = 0, v_results_ = 0;

@@ -64,17 +64,30 @@ void KvmVcpu::reset(uint64_t entry, uint64_t x0) {
 
 // --- translation ---------------------------------------------------------------------------------
 
-const TranslationRegs& KvmVcpu::translation_regs() {
-  if (mmu_known_) return mmu_;
+void KvmVcpu::load_mmu() {
+  if (mmu_known_) return;
   const uint64_t bits = pstate();
   mmu_.el = static_cast<uint8_t>(pstate::el(bits));
   mmu_.pan = (bits & pstate::kPan) != 0;
   mmu_.sctlr = get(kSctlrEl1);
   mmu_.tcr = get(kTcrEl1);
-  mmu_.ttbr0 = get(kTtbr0El1);
-  mmu_.ttbr1 = get(kTtbr1El1);
   mmu_.mair = get(kMairEl1);
   mmu_known_ = true;
+}
+
+uint64_t KvmVcpu::table_base(bool upper) {
+  if (!base_known_[upper]) base_[upper] = get(upper ? kTtbr1El1 : kTtbr0El1);
+  base_known_[upper] = true;
+  return base_[upper];
+}
+
+// During an exit without a syndrome: for the PC, whose half alone is looked at. The other half's
+// base is then 0, always, so that a cache's context does not change with it.
+const TranslationRegs& KvmVcpu::translation_regs() {
+  load_mmu();
+  const bool one = half_only_ && pc_known_, upper = one && upper_region(pc_);
+  mmu_.ttbr0 = one && upper ? 0 : table_base(false);
+  mmu_.ttbr1 = one && !upper ? 0 : table_base(true);
   return mmu_;
 }
 
@@ -85,7 +98,7 @@ bool KvmVcpu::translate_pc(uint64_t pc, Fetched& out) {
   if ((pc & 3) != 0) return false;
   TableReader reader(shared_.stage2);
   const TranslationRegs& regs = translation_regs();
-  const Stage1Walk walk = walk_stage1(regs, pc, WalkFor::kFetch, regs.el == 0, reader);
+  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(regs, pc, WalkFor::kFetch, regs.el == 0, reader);
   out.loads = walk.table_loads;
   for (unsigned i = 0; i < out.loads; ++i) {
     out.desc_host[i] = reader.host(i);
@@ -112,7 +125,7 @@ Fetched KvmVcpu::fetch(uint64_t pc) {
 unsigned KvmVcpu::failing_walk_level(uint64_t va, bool fetch) {
   TableReader reader(shared_.stage2);
   const TranslationRegs& regs = translation_regs();
-  const Stage1Walk walk = walk_stage1(regs, va, fetch ? WalkFor::kFetch : WalkFor::kRead,
+  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(regs, va, fetch ? WalkFor::kFetch : WalkFor::kRead,
                                       regs.el == 0, reader);
   return walk.level > 0 ? static_cast<unsigned>(walk.level) : 0;
 }

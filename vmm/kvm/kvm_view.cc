@@ -38,8 +38,11 @@ Translation KvmView::translate(uint64_t va, unsigned /*size*/, Direction dir, bo
     return out;
   }
   const bool el0 = mmu_->el == 0 || (unprivileged && !uao_);
+  TranslationRegs regs = *mmu_;
+  const bool upper = upper_region(va);
+  if ((regs.sctlr & kSctlrM) != 0) (upper ? regs.ttbr1 : regs.ttbr0) = bases_.table_base(upper);
   TableReader reader(stage2_);
-  const Stage1Walk walk = walk_stage1(*mmu_, va, walk_for(dir), el0, reader);
+  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(regs, va, walk_for(dir), el0, reader);
   if (walk.status == Stage1Walk::Status::kOk) {
     out.device = walk.device;
     out.ipa = walk.ipa;

@@ -10,14 +10,25 @@
 
 namespace trapline::kvm {
 
+// TTBR0_EL1 or TTBR1_EL1, of the upper half, as of now.
+class TableBases {
+ public:
+  virtual uint64_t table_base(bool upper) = 0;
+
+ protected:
+  ~TableBases() = default;
+};
+
 class KvmView final : public CpuView {
  public:
-  KvmView(GuestMemory& memory, const Stage2& stage2) : memory_(memory), stage2_(stage2) {}
+  KvmView(GuestMemory& memory, const Stage2& stage2, TableBases& bases)
+      : memory_(memory), stage2_(stage2), bases_(bases) {}
 
   // Of an exit that KVM has described itself (KVM_EXIT_MMIO): addresses are IPAs, and data is
   // little-endian; no register of the CPU's is in it.
   void describe_mmio();
-  // Of the instruction at `instruction_pc`, by the vCPU's registers of now.
+  // Of the instruction at `instruction_pc`, by the vCPU's registers of now; but of the table bases
+  // only the one that is needed is asked for.
   void describe(const TranslationRegs& regs, uint64_t pstate, uint64_t instruction_pc);
 
   Translation translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) override;
@@ -27,6 +38,7 @@ class KvmView final : public CpuView {
  private:
   GuestMemory& memory_;
   const Stage2& stage2_;
+  TableBases& bases_;
   const TranslationRegs* mmu_ = nullptr;  // null: describe_mmio()
   bool uao_ = false;
 };

@@ -145,6 +145,8 @@ nlohmann::json report_json(const RunReport& report) {
                   {"external_aborts", c.external_aborts},
                   {"unmapped_accesses", c.unmapped_accesses},
                   {"unsupported_accesses", c.unsupported_accesses},
+                  {"exclusives_stepped", c.exclusives},
+                  {"exclusives_beyond_reach", c.exclusives_beyond},
                   {"undefined_sysregs", c.undefined}};
   out["icache"] = {
       {"policy", report.icache_policy},         {"hits", report.icache.hits},
@@ -264,6 +266,10 @@ std::string report_table(const RunReport& report) {
         "undefined sysregs {}",
         c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses, c.unsupported_accesses,
         c.undefined));
+  }
+  if (c.exclusives != 0) {
+    line(fmt::format("  exclusives of devices stepped {}, of those beyond reach {}", c.exclusives,
+                     c.exclusives_beyond));
   }
   if (report.nested)
     out += nested_ledger_table(*report.nested, report.nested_nv, report.nested_nv2);

@@ -27,6 +27,27 @@ CASES = {
         ("isv0", RAW % "isv0", 0, [r"GUEST PASSED", r"kvm backend", r"data_abort.isv0 +\d\d+"]),
         ("hole", RAW % "hole", 0, [r"GUEST PASSED"]),
         ("off", RAW % "off", 0, []),
+        ("translation", RAW % "translation", 0, [r"GUEST PASSED"]),
+        ("mmu", RAW % "mmu", 0, [r"GUEST PASSED"]),
+        ("exceptions", RAW % "exceptions", 0, [r"GUEST PASSED"]),
+    ],
+    # Which backend, and why not the one that was asked for.
+    "choice": [
+        ("auto", "./trapline run --memory 64M --raw ./bin/off.bin", 0, [r"kvm backend"]),
+        ("soft", "./trapline run --memory 64M --raw ./bin/off.bin --backend soft", 0, [r"soft backend"]),
+        ("max_insns", "./trapline run --memory 64M --raw ./bin/off.bin --max-insns 1000000", 0,
+         [r"^trapline: --max-insns: on the software CPU\r?$", r"soft backend"]),
+        ("icount", RAW % "off" + " --clock icount", 1, [r"^trapline: --clock icount needs --backend soft\r?$"]),
+        ("isv", RAW % "off" + " --isv never", 1, [r"^trapline: --isv never needs --backend soft\r?$"]),
+        ("protect", RAW % "off" + " --icache protect", 1, [r"^trapline: --icache protect needs"]),
+        ("el2", RAW % "off" + " --el2", 1, [r"^trapline: --backend kvm, --el2: this host's KVM gives guests no EL2"]),
+        ("el2.auto", "./trapline run --memory 64M --raw ./bin/off.bin --el2 --dump-dtb /tmp/dtb", 0,
+         [r"^trapline: --el2: on the software CPU: this host's KVM"]),
+        ("no_permission", "chmod 700 /dev/kvm; adduser -D -H u 2> /dev/null; chmod 755 /kvm /kvm/bin; "
+         "su u -c '" + RAW % "off" + "'; s=$?; chmod 666 /dev/kvm; (exit $s)", 1,
+         [r"^trapline: --backend kvm: no permission for /dev/kvm"]),
+        ("no_kvm", "mv /dev/kvm /dev/kvm.aside; " + RAW % "off" + "; s=$?; mv /dev/kvm.aside /dev/kvm; (exit $s)", 1,
+         [r"^trapline: --backend kvm: this host has no /dev/kvm"]),
     ],
     "linux": [
         ("linux", LINUX % "uname -m", 0, [r"TRAPLINE-TEST PASS", r"kvm backend"]),
