@@ -9,8 +9,11 @@ namespace {
 // Apart, so that the fast path reserves no stack for it.
 [[gnu::noinline]] Outcome emulate_on_stack(const Access& access, uint64_t va, CpuView& view,
                                            const BusMap* bus, EmulateContext& context) {
-  emulation::Piece scratch[emulation::kMaxBytes];
-  return emulation::emulate_in(scratch, access, va, view, bus, context);
+  emulation::Workspace work;
+  Outcome outcome;
+  emulation::Transaction t{access, va, view, bus, context, outcome, work};
+  emulation::general_access(t);
+  return outcome;
 }
 
 }  // namespace

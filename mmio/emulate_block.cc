@@ -1,4 +1,6 @@
 // Whole blocks: FEAT_LS64's single-copy 64 bytes, and DC ZVA with its relatives.
+#include <cstring>
+
 #include "mmio/gate.h"
 #include "mmio/host_memory.h"
 #include "mmio/transaction.h"
@@ -48,15 +50,15 @@ void sixty_four_bytes(Transaction& t) {
   }
 
   const bool big_endian = t.view.big_endian;
-  uint64_t data[8] = {};
+  // As words: the device's interface is of eight.
+  uint64_t* const data = t.work.words;
+  std::memset(data, 0, sizeof t.work.words);
   if (store) {
     for (unsigned i = 0; i < 8; ++i) data[i] = t.x(access.rt + i);
     if (access.op == Op::kStore64BV0) {
       data[0] = (data[0] & 0xffff'ffff'0000'0000) | t.view.accdata;
     }
-    if (big_endian) {
-      for (uint64_t& word : data) word = swap_element(word, 8);
-    }
+    for (unsigned i = 0; i < 8 && big_endian; ++i) data[i] = swap_element(data[i], 8);
   }
   const bool taken = transfer(t, *region, place.ipa, store, data);
   if (t.context.observer != nullptr) {

@@ -161,21 +161,24 @@ void memory_copy_and_set(Transaction& t) {
   // Word bits 15:12 for a copy: 13 reads, 12 writes unprivileged; for a set, 12.
   const unsigned chunk = chunk_bytes(s);
   // A chunk has at most 14 aligned parts: up to 3 at either end of 7 whole words.
-  Pieces from{t.scratch}, to{t.scratch + kMaxBytes / 2};
-  Range range{.va = chunk_start(s, s.src),
-              .unit = 0,
-              .bytes = static_cast<uint8_t>(chunk),
-              .align = 1,
-              .dir = Direction::kRead,
-              .unprivileged = (access.imm & 2) != 0,
-              .may_differ = true};
+  Pieces &from = t.work.source, &to = t.work.pieces;
+  from.piece = t.work.piece + kMaxBytes / 2;
+  to.piece = t.work.piece;
+  Range& range = t.work.range;
+  range = {.va = chunk_start(s, s.src),
+           .unit = 0,
+           .bytes = static_cast<uint8_t>(chunk),
+           .align = 1,
+           .dir = Direction::kRead,
+           .unprivileged = (access.imm & 2) != 0,
+           .may_differ = true};
   if (s.copy && !t.plan(range, from)) return;
   range.va = chunk_start(s, s.dst);
   range.dir = Direction::kWrite;
   range.unprivileged = (access.imm & 1) != 0;
   if (!t.plan(range, to)) return;
 
-  uint8_t data[kMaxBytes];
+  uint8_t* const data = t.work.data;
   if (!s.copy) {
     std::memset(data, static_cast<uint8_t>(t.x(access.rs)), chunk);
   } else if (!t.read(from, data)) {

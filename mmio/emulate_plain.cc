@@ -36,19 +36,18 @@ void plain(Transaction& t) {
     return;
   }
   if (!t.check_alignment(t.va, size, ordered(access), store)) return;
-  Pieces pieces{t.scratch};
   const Range range{.va = t.va,
                     .unit = static_cast<uint8_t>(size < 8 ? size : 8),
                     .bytes = static_cast<uint8_t>(access.bytes()),
                     .align = static_cast<uint8_t>(size),
                     .dir = store ? Direction::kWrite : Direction::kRead,
                     .unprivileged = access.unprivileged != 0};
-  if (!t.plan(range, pieces)) return;
+  if (!t.plan(range)) return;
 
   const bool big_endian = t.view.big_endian;
   const uint64_t next_base = t.next_base();
   const uint8_t registers[2] = {access.rt, access.rt2};
-  uint8_t data[32];
+  uint8_t* const data = t.work.data;
   // LDAR after STLR is in order too (RCsc), so an ordered access is fenced on both sides.
   if (ordered(access)) std::atomic_thread_fence(std::memory_order_seq_cst);
   if (store) {
@@ -60,9 +59,9 @@ void plain(Transaction& t) {
         store_element(element, t.x(registers[i]), size, big_endian);
       }
     }
-    if (!t.write(pieces, data)) return;
+    if (!t.write(t.work.pieces, data)) return;
   } else {
-    if (!t.read(pieces, data)) return;
+    if (!t.read(t.work.pieces, data)) return;
     for (unsigned i = 0; i < access.count; ++i) {
       const uint8_t* element = data + i * size;
       if (access.vector) {
@@ -129,6 +128,8 @@ void perform(Transaction& t) {
   t.unsupported();
 }
 
+}  // namespace
+
 void general_access(Transaction& t) {
   const Access& access = t.access;
   CpuView& view = t.view;
@@ -147,16 +148,6 @@ void general_access(Transaction& t) {
     return;
   }
   perform(t);
-}
-
-}  // namespace
-
-Outcome emulate_in(Piece scratch[kMaxBytes], const Access& access, uint64_t va, CpuView& view,
-                   const BusMap* bus, EmulateContext& context) {
-  Outcome outcome;
-  Transaction t{access, va, view, bus, context, outcome, scratch};
-  general_access(t);
-  return outcome;
 }
 
 }  // namespace trapline::emulation

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "mmio/emulate.h"
 #include "mmio/gate.h"
@@ -22,7 +21,7 @@ enum class Single : uint8_t {
 // The first eight bytes of an Access, op to rm, for the tests below.
 inline uint64_t first_half(const Access& access) {
   uint64_t half;
-  std::memcpy(&half, &access, sizeof half);
+  __builtin_memcpy(&half, &access, sizeof half);
   return half;
 }
 inline constexpr uint64_t kAboveRegisters = 0xe0e0'e0e0'e000'0000;  // register numbers >= 32

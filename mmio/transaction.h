@@ -29,9 +29,9 @@ struct Piece {
   uint8_t size;  // 1, 2, 4 or 8
 };
 
-// An access cut into pieces, which lie in the transaction's scratch memory.
+// An access cut into pieces, which lie in the transaction's workspace.
 struct Pieces {
-  Piece* piece;
+  Piece* piece = nullptr;
   unsigned count = 0;
   uint64_t va = 0;
 };
@@ -55,6 +55,23 @@ struct Place {
   uint8_t* host;  // RAM, else null
 };
 
+// What is too large for a kernel's stack. Nothing in it outlives an access.
+struct Workspace {
+  Workspace() {}  // as it is found: all is written before it is read
+  Piece piece[kMaxBytes];
+  union {
+    uint8_t data[kMaxBytes];        // the access's bytes, a memory image
+    uint64_t words[kMaxBytes / 8];  // of FEAT_LS64
+  };
+  union {
+    Translation translation;
+  };
+  Place places[2];
+  Range range;
+  Pieces pieces;
+  Pieces source;  // of a copy
+};
+
 struct Transaction {
   const Access& access;
   uint64_t va;
@@ -62,7 +79,7 @@ struct Transaction {
   const BusMap* bus;
   EmulateContext& context;
   Outcome& outcome;
-  Piece* scratch;  // kMaxBytes of them
+  Workspace& work;
 
   uint64_t& x(unsigned index) const { return view.regs->x[index]; }  // reads: 31 is XZR
   // Results: XZR swallows.
@@ -78,8 +95,21 @@ struct Transaction {
 
   // Each returns false and fills `outcome` when the access ends here.
   bool plan(const Range& range, Pieces& pieces);
+  // The same into work.pieces, for an access of one range.
+  bool plan(const Range& range) {
+    work.range = range;
+    work.pieces.piece = work.piece;
+    return plan(work.range, work.pieces);
+  }
+  // The view's answer, which stands in the workspace until the next one.
+  const Translation& translate(uint64_t va, unsigned bytes, Direction dir, bool unprivileged);
   // Translates [va, va + bytes), inside one page, and finds whether RAM is there.
   bool locate(const Range& range, uint64_t va, unsigned bytes, Place& place);
+  // The pieces, of which the first `first` bytes lie in work.places[0].
+  bool cut(const Range& range, Pieces& pieces, unsigned first);
+  // The bytes of the piece at `at`, whose first byte is at `ipa`.
+  unsigned piece_size(const Range& range, const Place& place, uint64_t ipa, unsigned at,
+                      unsigned first);
   // The region of a device's bytes, asked whether it takes the access.
   const BusMap::Region* find_device(const Range& range, uint64_t va, uint64_t ipa, unsigned size);
   // SCTLR.A, and for `always` (ordered, exclusive, atomic) the rule of B2.2.2.
@@ -125,9 +155,9 @@ inline uint64_t swap_element(uint64_t value, unsigned size) {
 uint64_t load_element(const uint8_t* data, unsigned size, bool big_endian);
 void store_element(uint8_t* data, uint64_t value, unsigned size, bool big_endian);
 
-// emulate() without its fast path, for callers whose stack has no room for the scratch memory.
-Outcome emulate_in(Piece scratch[kMaxBytes], const Access& access, uint64_t va, CpuView& view,
-                   const BusMap* bus, EmulateContext& context);
+// emulate() without its fast path, for callers who have the workspace elsewhere than on the stack.
+// `t.outcome` is as it was made.
+void general_access(Transaction& t);
 
 // The kinds of access. Each performs t.access completely and leaves the end in t.outcome.
 void plain(Transaction& t);                // emulate_plain.cc

@@ -25,7 +25,7 @@ bool known(tl_cache_policy policy) {
   return policy >= TL_CACHE_REWALK && policy <= TL_CACHE_PROTECT;
 }
 
-tl_result decode_word(uint32_t word, Access& access) {
+[[gnu::noinline]] tl_result decode_word(uint32_t word, Access& access) {
   switch (decode(word, access)) {
     case DecodeStatus::kAccess:
       return TL_DONE;
@@ -38,26 +38,22 @@ tl_result decode_word(uint32_t word, Access& access) {
 
 // Of what fetch() found: from here on writes to its pages are heard of. What was read before may
 // have changed since, so the word and the tables are read again. False: nothing may be kept.
-bool watch_source(tl_vcpu& vcpu, uint64_t pc) {
+[[gnu::noinline]] bool watch_source(tl_vcpu& vcpu, uint64_t pc) {
   if (vcpu.ops.watch == nullptr || vcpu.ops.translate != nullptr) return false;
-  uint64_t pages[icache::Source::kMaxLoads + 1];
-  const unsigned count = icache::source_pages(vcpu.source, pages);
-  for (unsigned i = 0; i < count; ++i) {
-    if (vcpu.ops.watch(vcpu.arg, pages[i] << 12) != 0) return false;
+  vcpu.pages = icache::source_pages(vcpu.source, vcpu.page);
+  for (unsigned i = 0; i < vcpu.pages; ++i) {
+    if (vcpu.ops.watch(vcpu.arg, vcpu.page[i] << 12) != 0) return false;
   }
   const uint32_t word_before = vcpu.source.word;
   const uint64_t ipa_before = vcpu.source.ipa;
-  const uint8_t loads_before = vcpu.source.loads;
   uint32_t word;
-  if (fetch(vcpu, pc, word) != TL_DONE || word != word_before || vcpu.source.ipa != ipa_before ||
-      vcpu.source.loads != loads_before) {
+  if (fetch(vcpu, pc, word) != TL_DONE || word != word_before || vcpu.source.ipa != ipa_before) {
     return false;
   }
   // The same pages, though the descriptors may have been exchanged between them.
-  uint64_t again[icache::Source::kMaxLoads + 1];
-  if (icache::source_pages(vcpu.source, again) != count) return false;
-  for (unsigned i = 0; i < count; ++i) {
-    if (pages[i] != again[i]) return false;
+  if (icache::source_pages(vcpu.source, vcpu.page_again) != vcpu.pages) return false;
+  for (unsigned i = 0; i < vcpu.pages; ++i) {
+    if (vcpu.page[i] != vcpu.page_again[i]) return false;
   }
   return true;
 }
@@ -72,7 +68,7 @@ bool can_recheck(const tl_vcpu& vcpu) {
   return true;
 }
 
-void set_context(tl_vcpu& vcpu, ICache& icache) {
+[[gnu::noinline]] void set_context(tl_vcpu& vcpu, ICache& icache) {
   const TranslationRegs& regs = vcpu.translation;
   icache.set_context(
       {.sctlr = regs.sctlr,

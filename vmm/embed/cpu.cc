@@ -1,7 +1,5 @@
 #include "vmm/embed/cpu.h"
 
-#include <cstring>
-
 #include "vmm/memory/walk_inl.h"
 
 namespace trapline::embed {
@@ -30,27 +28,33 @@ bool Devices::write64b(uint64_t ipa, const uint64_t data[8], unsigned /*vcpu*/) 
   return vcpu_.ops.mmio_write64 != nullptr && vcpu_.ops.mmio_write64(vcpu_.arg, ipa, data) == 0;
 }
 
-Translation View::translate(uint64_t va, unsigned size, Direction dir, bool unprivileged) {
-  Walked walked{TL_RETRY, {}};
-  const tl_ops& ops = vcpu_.ops;
-  if (ops.translate != nullptr) {
-    walked.result = ops.translate(vcpu_.arg, vcpu_.cpu, va, size, static_cast<tl_direction>(dir),
-                                  unprivileged ? 1 : 0, &walked.to);
-  } else {
-    walk(vcpu_, va, dir, false, unprivileged || as_el0(*vcpu_.cpu), walked);
-  }
+Translation View::translate(uint64_t va, unsigned /*size*/, Direction dir, bool unprivileged) {
+  constexpr uint64_t kPageOffset = 0xfff;
+  Translations& known = vcpu_.translations;
   Translation out{};
   out.status = Translation::Status::kRetry;
-  if (walked.result == TL_DONE) {
-    out.status = Translation::Status::kOk;
-    out.device = walked.to.device != 0;
-    out.ipa = walked.to.ipa;
-  } else if (walked.result == TL_FAULT) {
-    out.status = Translation::Status::kFault;
-    out.fault.far = va;
-    out.fault.fsc = walked.to.fsc & 63;
-    out.fault.write = dir == Direction::kWrite;
+  const uint64_t page = va & ~kPageOffset;
+  for (unsigned i = 0; i < known.count; ++i) {
+    const Translations::Entry& e = known.entry[i];
+    if (e.page != page || e.dir != dir || e.unprivileged != unprivileged) continue;
+    if (e.result == TL_DONE) {
+      out.status = Translation::Status::kOk;
+      out.device = e.device;
+      out.ipa = e.ipa_page | (va & kPageOffset);
+    } else if (e.result == TL_FAULT) {
+      out.status = Translation::Status::kFault;
+      out.fault.far = va;
+      out.fault.fsc = e.fsc;
+      out.fault.write = dir == Direction::kWrite;
+    }
+    return out;
   }
+  if (known.count == Translations::kMost) return out;
+  Translations::Entry& wanted = known.entry[known.count];
+  wanted.page = page;
+  wanted.dir = dir;
+  wanted.unprivileged = unprivileged;
+  known.wanted = true;
   return out;
 }
 
@@ -105,6 +109,31 @@ bool begin(tl_vcpu& vcpu, const tl_cpu& cpu) {
   view.accdata = cpu.accdata;
   view.nzcv = static_cast<uint32_t>(cpu.pstate & kNzcv);
   view.known_va_page = ~uint64_t{0};
+  vcpu.translations.count = 0;
+  vcpu.translations.wanted = false;
+  return true;
+}
+
+tl_result translate_now(tl_vcpu& vcpu, uint64_t page, Direction dir, bool unprivileged) {
+  if (vcpu.ops.translate == nullptr) {
+    walk(vcpu, page, dir, false, unprivileged || as_el0(*vcpu.cpu));
+    return vcpu.walked.result;
+  }
+  vcpu.walked = {};
+  vcpu.walked.result = vcpu.ops.translate(vcpu.arg, vcpu.cpu, page, static_cast<tl_direction>(dir),
+                                          unprivileged ? 1 : 0, &vcpu.walked.to);
+  return vcpu.walked.result;
+}
+
+bool resolve(tl_vcpu& vcpu) {
+  Translations& known = vcpu.translations;
+  if (!known.wanted) return false;
+  known.wanted = false;
+  Translations::Entry& e = known.entry[known.count++];
+  e.result = translate_now(vcpu, e.page, e.dir, e.unprivileged);
+  e.device = vcpu.walked.to.device != 0;
+  e.fsc = vcpu.walked.to.fsc & 63;
+  e.ipa_page = vcpu.walked.to.ipa & ~uint64_t{0xfff};
   return true;
 }
 
@@ -157,8 +186,8 @@ void fill_fault(const tl_cpu& cpu, const GuestFault& from, tl_fault& to) {
   to.far = from.far;
 }
 
-tl_result finish(tl_vcpu& vcpu, tl_cpu& cpu, const Access& access, const Outcome& outcome,
-                 tl_fault* fault) {
+tl_result finish(tl_vcpu& vcpu, tl_cpu& cpu, const Access& access, tl_fault* fault) {
+  const Outcome& outcome = vcpu.outcome;
   switch (outcome.status) {
     case Outcome::Status::kDone:
       cpu.pc += 4;
@@ -185,7 +214,8 @@ tl_vcpu::tl_vcpu(const tl_ops& ops_given, void* arg_given)
       arg(arg_given),
       view(*this),
       devices(*this),
-      everywhere{0, ~uint64_t{0}, &devices, 0, 0} {
+      everywhere{0, ~uint64_t{0}, &devices, 0, 0},
+      stepper(view, context) {
   view.regs = &regs;
   view.v = v;
   view.monitor = &monitor;

@@ -56,10 +56,9 @@ extern "C" tl_result tl_walk(tl_vcpu* vcpu, const tl_cpu* cpu, uint64_t va, tl_d
   if (!begin(*vcpu, *cpu)) return TL_NOT_EMULATED;
   const bool is_fetch = direction == TL_FETCH;
   const auto dir = static_cast<trapline::Direction>(is_fetch ? TL_READ : direction);
-  Walked walked;
-  walk(*vcpu, va, dir, is_fetch, unprivileged != 0 || as_el0(*cpu), walked);
-  *to = walked.to;
-  return walked.result;
+  walk(*vcpu, va, dir, is_fetch, unprivileged != 0 || as_el0(*cpu));
+  *to = vcpu->walked.to;
+  return vcpu->walked.result;
 }
 
 extern "C" tl_result tl_fetch(tl_vcpu* vcpu, const tl_cpu* cpu, uint64_t pc, uint32_t* word) {

@@ -18,6 +18,33 @@ class Words final : public WordSource {
 constexpr NamedRegisters kAllGeneral{.general = ((uint64_t{1} << 31) - 1) | uint64_t{1} << kSlotSp};
 constexpr uint64_t kNzcv = 0xf0000000;
 
+// On to the next access; true: it is to be performed. Else the end is in vcpu.step_end.
+[[gnu::noinline]] bool next_access(tl_vcpu& vcpu) {
+  Words words(vcpu);
+  vcpu.step_end = vcpu.stepper.next(words);
+  if (vcpu.step_end != Stepper::End::kAccess) return false;
+  vcpu.translations.count = 0;
+  vcpu.va = effective_address(vcpu.stepper.access, vcpu.view);
+  return true;
+}
+
+[[gnu::noinline]] bool perform(tl_vcpu& vcpu) {
+  emulate_access(vcpu, vcpu.stepper.access, vcpu.va);
+  return vcpu.stepper.performed(vcpu.outcome.status);
+}
+
+[[gnu::noinline]] tl_result leave(tl_vcpu& vcpu, tl_cpu& cpu, unsigned* steps, tl_fault* fault) {
+  if (steps != nullptr) *steps = vcpu.stepper.steps();
+  if (!write_registers(vcpu, kAllGeneral)) return TL_FAILED;
+  cpu.pc = vcpu.view.pc;
+  cpu.pstate = (cpu.pstate & ~kNzcv) | vcpu.view.nzcv;
+  if (vcpu.step_end == Stepper::End::kExclusive) return TL_DONE;
+  // The guest goes on by itself; what it had marked does not hold there.
+  tl_vcpu_clear_monitor(&vcpu);
+  if (vcpu.step_end == Stepper::End::kBeyond) return TL_BEYOND;
+  return finish(vcpu, cpu, vcpu.stepper.access, fault);
+}
+
 }  // namespace
 }  // namespace trapline::embed
 
@@ -34,17 +61,8 @@ extern "C" tl_result tl_step(tl_vcpu* vcpu, tl_cpu* cpu, unsigned most, unsigned
   if (vcpu == nullptr || cpu == nullptr) return TL_BAD_ARGUMENT;
   if (!begin(*vcpu, *cpu)) return TL_NOT_EMULATED;
   if (!read_registers(*vcpu, kAllGeneral)) return TL_FAILED;
-  Words words(*vcpu);
-  const unsigned limit = most == 0 || most > kMostSteps ? kMostSteps : most;
-  const StepResult result =
-      step_to_exclusive(vcpu->view, vcpu->map, vcpu->context, vcpu->scratch, words, limit);
-  if (steps != nullptr) *steps = result.steps;
-  if (!write_registers(*vcpu, kAllGeneral)) return TL_FAILED;
-  cpu->pc = vcpu->view.pc;
-  cpu->pstate = (cpu->pstate & ~kNzcv) | vcpu->view.nzcv;
-  if (result.end == StepResult::End::kExclusive) return TL_DONE;
-  // The guest goes on by itself; what it had marked does not hold there.
-  tl_vcpu_clear_monitor(vcpu);
-  if (result.end == StepResult::End::kBeyond) return TL_BEYOND;
-  return finish(*vcpu, *cpu, trapline::Access{}, result.outcome, fault);
+  vcpu->stepper.start(most == 0 ? kMostSteps : most);
+  while (next_access(*vcpu) && perform(*vcpu)) {
+  }
+  return leave(*vcpu, *cpu, steps, fault);
 }

@@ -17,39 +17,31 @@ constexpr uint32_t kClrexMask = 0xfffff0ff, kClrex = 0xd503305f;
 
 }  // namespace
 
-StepResult step_to_exclusive(CpuView& view, const BusMap& bus, EmulateContext& context,
-                             emulation::Piece* scratch, WordSource& words, unsigned most) {
-  StepResult result;
-  view.known_va_page = ~uint64_t{0};
-  for (; result.steps < most; ++result.steps) {
+Stepper::End Stepper::next(WordSource& words) {
+  for (; !done_; --left_) {
     uint32_t word;
-    if (!words.word(view.pc, word)) return result;
+    if (left_ == 0 || !words.word(view_.pc, word)) return End::kBeyond;
     if ((word & kClrexMask) == kClrex) {
-      if (view.monitor != nullptr) view.monitor->valid = false;
-      emulation::disarm(context);
-      view.pc += 4;
-      ++result.steps;
-      result.end = StepResult::End::kExclusive;
-      return result;
-    }
-    if (step_integer(word, view)) continue;
-    Access access;
-    if (decode(word, access) != DecodeStatus::kAccess || !is_stepped(access)) return result;
-    result.outcome = emulation::emulate_in(scratch, access, effective_address(access, view), view,
-                                           &bus, context);
-    if (result.outcome.status == Outcome::Status::kProgress) continue;
-    if (result.outcome.status != Outcome::Status::kDone) {
-      result.end = StepResult::End::kAccess;
-      return result;
-    }
-    view.pc += 4;
-    if (access.op == Op::kStoreExclusive) {
-      ++result.steps;
-      result.end = StepResult::End::kExclusive;
-      return result;
+      if (view_.monitor != nullptr) view_.monitor->valid = false;
+      emulation::disarm(context_);
+      view_.pc += 4;
+      done_ = true;
+    } else if (!step_integer(word, view_)) {
+      const bool is_access = decode(word, access) == DecodeStatus::kAccess && is_stepped(access);
+      return is_access ? End::kAccess : End::kBeyond;
     }
   }
-  return result;
+  return End::kExclusive;
+}
+
+bool Stepper::performed(Outcome::Status status) {
+  if (status != Outcome::Status::kDone && status != Outcome::Status::kProgress) return false;
+  --left_;
+  if (status == Outcome::Status::kDone) {
+    view_.pc += 4;
+    done_ = access.op == Op::kStoreExclusive;
+  }
+  return true;
 }
 
 }  // namespace trapline::embed

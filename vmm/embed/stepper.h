@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "mmio/transaction.h"
+#include "mmio/emulate.h"
 
 namespace trapline::embed {
 
@@ -23,21 +23,43 @@ class WordSource {
   ~WordSource() = default;
 };
 
-struct StepResult {
+// Executes from view.pc; all general registers of the view must be there, and view.pc and view.nzcv
+// are exact after each call.
+//
+//   stepper.start(kMostSteps);
+//   while (stepper.next(words) == Stepper::End::kAccess) {
+//     ...perform stepper.access on the view: emulate()...
+//     if (!stepper.performed(outcome.status)) break;   // a fault: of the instruction at view.pc
+//   }
+class Stepper {
+ public:
   enum class End : uint8_t {
+    kAccess,     // `access` is to be performed
     kExclusive,  // the store-exclusive is done, or CLREX
-    kBeyond,     // an instruction that is not stepped, or `most` are used up
-    kAccess,     // an access did not come to its end: `outcome`
+    kBeyond,     // an instruction that is not stepped, or `most` are used up: it is at view.pc
   };
-  End end = End::kBeyond;
-  unsigned steps = 0;  // instructions executed
-  Outcome outcome;
-};
 
-// Executes from view.pc; all general registers of the view must be there. view.pc and view.nzcv are
-// exact at the end: of kBeyond and kAccess the PC is the instruction that was not executed.
-StepResult step_to_exclusive(CpuView& view, const BusMap& bus, EmulateContext& context,
-                             emulation::Piece* scratch, WordSource& words, unsigned most);
+  Stepper(CpuView& view, EmulateContext& context) : view_(view), context_(context) {}
+
+  // At most `most` instructions, and no more than kMostSteps.
+  void start(unsigned most) {
+    left_ = most_ = most < kMostSteps ? most : kMostSteps;
+    done_ = false;
+    view_.known_va_page = ~uint64_t{0};
+  }
+  End next(WordSource& words);
+  // False: this was the end, by a fault or whatever `status` says.
+  bool performed(Outcome::Status status);
+
+  Access access{};
+  unsigned steps() const { return most_ - left_; }  // instructions executed
+
+ private:
+  CpuView& view_;
+  EmulateContext& context_;
+  unsigned left_ = 0, most_ = 0;
+  bool done_ = false;
+};
 
 // One instruction of "Data Processing -- Immediate", "-- Register", "Branches", or a hint or
 // barrier without effect on an emulated access. False: none of these, and nothing has changed.

@@ -174,11 +174,11 @@ struct tl_ops {
   int (*read_memory)(void *arg, uint64_t ipa, void *to, unsigned size); /* * */
 
   /*
-   * Stage 1: where `va` leads, `size` bytes inside one 4 KiB page, with permissions for the
-   * direction, as EL0 if `unprivileged`. TL_DONE, TL_FAULT with fsc, or TL_RETRY. * Without it the
-   * library walks the tables itself (tl_walk()).
+   * Stage 1: where the 4 KiB page at `va` leads, with permissions for the direction, as EL0 if
+   * `unprivileged`. TL_DONE, TL_FAULT with fsc, or TL_RETRY. * Without it the library walks the
+   * tables itself (tl_walk()).
    */
-  enum tl_result (*translate)(void *arg, const struct tl_cpu *cpu, uint64_t va, unsigned size,
+  enum tl_result (*translate)(void *arg, const struct tl_cpu *cpu, uint64_t va,
                               enum tl_direction direction, int unprivileged,
                               struct tl_translation *to); /* * */
 

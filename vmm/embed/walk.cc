@@ -5,19 +5,11 @@
 namespace trapline::embed {
 namespace {
 
-// What the CPUs of the library's users have; what a guest does not turn on has no effect.
-struct HostWalkFeatures {
-  static constexpr unsigned kAddressBits = 48;
-  static constexpr unsigned kMaxTnsz = 48;
-  static constexpr bool kHafdbs = true;
-  static constexpr bool kHpds = true;
-};
-
 const void* lent(tl_vcpu& vcpu, uint64_t ipa) {
   return vcpu.ops.ram == nullptr ? nullptr : vcpu.ops.ram(vcpu.arg, ipa, TL_READ);
 }
 
-bool read_descriptor(tl_vcpu& vcpu, uint64_t ipa, uint64_t& descriptor) {
+[[gnu::noinline]] bool read_descriptor(tl_vcpu& vcpu, uint64_t ipa, uint64_t& descriptor) {
   const auto* host = static_cast<const uint64_t*>(lent(vcpu, ipa));
   if (host != nullptr) {
     descriptor = __atomic_load_n(host, __ATOMIC_RELAXED);
@@ -36,14 +28,16 @@ bool read_descriptor(tl_vcpu& vcpu, uint64_t ipa, uint64_t& descriptor) {
 
 }  // namespace
 
-void walk(tl_vcpu& vcpu, uint64_t va, Direction dir, bool is_fetch, bool as_el0, Walked& out) {
+void walk(tl_vcpu& vcpu, uint64_t va, Direction dir, bool is_fetch, bool as_el0) {
   const WalkFor purpose = is_fetch ? WalkFor::kFetch : walk_for(dir);
-  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(
-      vcpu.translation, va, purpose, as_el0, [&vcpu](uint64_t ipa, uint64_t& descriptor) {
-        return read_descriptor(vcpu, ipa, descriptor);
-      });
-  out.result = TL_FAULT;
-  out.to = {};
+  Stage1Walk& walk = vcpu.walk;
+  walk = {};
+  walk_stage1_into<HostWalkFeatures>(walk, vcpu.translation, va, purpose, as_el0,
+                                     [&vcpu](uint64_t ipa, uint64_t& descriptor) {
+                                       return read_descriptor(vcpu, ipa, descriptor);
+                                     });
+  Walked& out = vcpu.walked;
+  out = {TL_FAULT, {}};
   switch (walk.status) {
     case Stage1Walk::Status::kOk:
       out.result = TL_DONE;
@@ -66,12 +60,15 @@ tl_result fetch(tl_vcpu& vcpu, uint64_t pc, uint32_t& word) {
   icache::Source& source = vcpu.source;
   source.loads = 0;
   source.word_host = nullptr;
-  Walked walked{TL_RETRY, {}};
+  Walked& walked = vcpu.walked;
   if (vcpu.ops.translate != nullptr) {
-    walked.result = vcpu.ops.translate(vcpu.arg, vcpu.cpu, pc, 4, TL_FETCH, 0, &walked.to);
+    walked = {};
+    walked.result =
+        vcpu.ops.translate(vcpu.arg, vcpu.cpu, pc & ~uint64_t{0xfff}, TL_FETCH, 0, &walked.to);
+    walked.to.ipa |= pc & 0xfff;
   } else {
     vcpu.keep_source = true;
-    walk(vcpu, pc, Direction::kRead, true, as_el0(*vcpu.cpu), walked);
+    walk(vcpu, pc, Direction::kRead, true, as_el0(*vcpu.cpu));
     vcpu.keep_source = false;
   }
   if (walked.result != TL_DONE) return TL_RETRY;

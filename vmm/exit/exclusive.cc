@@ -2,7 +2,6 @@
 #include <cinttypes>
 
 #include "mmio/gate.h"
-#include "mmio/transaction.h"
 #include "vmm/embed/stepper.h"
 #include "vmm/exit/exit.h"
 
@@ -25,18 +24,24 @@ class Words final : public embed::WordSource {
 }  // namespace
 
 Answer ExitHandler::finish_exclusive(const Exit& exit, CpuView& view) {
+  using embed::Stepper;
   Words words(vcpu_);
-  emulation::Piece scratch[emulation::kMaxBytes];
-  const embed::StepResult result = embed::step_to_exclusive(view, *services_.bus, emulate_, scratch,
-                                                            words, embed::kMostSteps);
-  using End = embed::StepResult::End;
+  Stepper stepper(view, emulate_);
+  stepper.start(embed::kMostSteps);
   bump(counters_.counters.exclusives);
-  if (result.end == End::kExclusive) return {Resume::kGoOn};
+  Outcome outcome;
+  Stepper::End end;
+  while ((end = stepper.next(words)) == Stepper::End::kAccess) {
+    outcome = emulate(stepper.access, effective_address(stepper.access, view), view, services_.bus,
+                      emulate_);
+    if (!stepper.performed(outcome.status)) break;
+  }
+  if (end == Stepper::End::kExclusive) return {Resume::kGoOn};
   view.monitor->valid = false;
   emulation::disarm(emulate_);
-  if (result.end == End::kAccess) {
-    if (result.outcome.status != Outcome::Status::kFault) return {Resume::kAgain};
-    fault = result.outcome.fault;
+  if (end == Stepper::End::kAccess) {
+    if (outcome.status != Outcome::Status::kFault) return {Resume::kAgain};
+    fault = outcome.fault;
     return {Resume::kFault};
   }
   bump(counters_.counters.exclusives_beyond);

@@ -70,6 +70,10 @@ struct HostWalkFeatures {
 template <typename Features = SoftWalkFeatures, typename ReadDescriptor>
 Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
                        ReadDescriptor&& read);
+// The same into `out`, as made.
+template <typename Features = SoftWalkFeatures, typename ReadDescriptor>
+void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va, WalkFor purpose,
+                      bool el0, ReadDescriptor&& read);
 
 }  // namespace trapline
 

@@ -150,14 +150,12 @@ constexpr uint64_t as_el1(const TranslationRegs& regs, uint64_t descriptor) {
 }  // namespace walk_internal
 
 template <typename Features, typename ReadDescriptor>
-Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
-                       ReadDescriptor&& read) {
-  Stage1Walk out;
+void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va, WalkFor purpose,
+                      bool el0, ReadDescriptor&& read) {
   auto fault = [&out](unsigned fsc, unsigned level) {
     out.status = Stage1Walk::Status::kFault;
     out.fsc = static_cast<uint8_t>(fsc | (level & 3));
     out.level = static_cast<int8_t>(level);
-    return out;
   };
   const uint64_t address = strip_tag(regs, va);
 
@@ -171,7 +169,7 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     out.device = purpose != WalkFor::kFetch && (regs.guest_stage2 & kGuestStage2Dc) == 0;
     out.readable = out.writable = out.executable = true;
     out.ipa = flat;
-    return out;
+    return;
   }
 
   const bool upper = upper_region(va);
@@ -207,7 +205,7 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     if (!read(entry, descriptor)) {
       out.status = Stage1Walk::Status::kTableFault;
       out.table_ipa = entry;
-      return out;
+      return;
     }
     out.descriptor_ipa[out.table_loads] = entry;
     out.descriptor[out.table_loads++] = descriptor;
@@ -274,6 +272,13 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     return fault(kFscPermission, level);
   }
   out.status = Stage1Walk::Status::kOk;
+}
+
+template <typename Features, typename ReadDescriptor>
+Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
+                       ReadDescriptor&& read) {
+  Stage1Walk out;
+  walk_stage1_into<Features>(out, regs, va, purpose, el0, read);
   return out;
 }
 

@@ -25,28 +25,28 @@ struct guest {
 };
 
 static int guest_read_gpr(void *arg, unsigned reg, uint64_t *value) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   g->gpr_reads++;
   *value = g->x[reg];
   return g->fail;
 }
 
 static int guest_write_gpr(void *arg, unsigned reg, uint64_t value) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   g->gpr_writes++;
   g->x[reg] = value;
   return 0;
 }
 
 static int guest_read_vreg(void *arg, unsigned reg, uint64_t value[2]) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   g->vreg_reads++;
   memcpy(value, g->v[reg], 16);
   return 0;
 }
 
 static int guest_write_vreg(void *arg, unsigned reg, const uint64_t value[2]) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   g->vreg_writes++;
   memcpy(g->v[reg], value, 16);
   return 0;
@@ -63,7 +63,7 @@ static int guest_in_device(uint64_t ipa, unsigned size) {
 }
 
 static int guest_mmio_read(void *arg, uint64_t ipa, unsigned size, uint64_t *value) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   if (!guest_in_device(ipa, size) || g->refuse) return -1;
   memcpy(value, g->device + (ipa - DEVICE_BASE), size);
   guest_note(g, 'r', size, ipa, *value);
@@ -71,7 +71,7 @@ static int guest_mmio_read(void *arg, uint64_t ipa, unsigned size, uint64_t *val
 }
 
 static int guest_mmio_write(void *arg, uint64_t ipa, unsigned size, uint64_t value) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   if (!guest_in_device(ipa, size) || g->refuse) return -1;
   memcpy(g->device + (ipa - DEVICE_BASE), &value, size);
   guest_note(g, 'w', size, ipa, value);
@@ -79,13 +79,13 @@ static int guest_mmio_write(void *arg, uint64_t ipa, unsigned size, uint64_t val
 }
 
 static void *guest_ram(void *arg, uint64_t ipa, enum tl_direction direction) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   (void)direction;
   return ipa - RAM_BASE < RAM_SIZE ? (char *)g->ram + (ipa - RAM_BASE) : NULL;
 }
 
 static void guest_ram_written(void *arg, uint64_t ipa, unsigned size) {
-  struct guest *g = arg;
+  struct guest *g = (struct guest *)arg;
   (void)ipa;
   (void)size;
   g->ram_writes++;
@@ -99,8 +99,14 @@ static const struct tl_ops guest_ops = {
     .write_vreg = guest_write_vreg,
     .mmio_read = guest_mmio_read,
     .mmio_write = guest_mmio_write,
+    .accepts = NULL,
+    .mmio_read64 = NULL,
+    .mmio_write64 = NULL,
     .ram = guest_ram,
     .ram_written = guest_ram_written,
+    .read_memory = NULL,
+    .translate = NULL,
+    .watch = NULL,
 };
 
 /* At EL1h with stage 1 off, the PC at the start of memory. */
@@ -116,7 +122,11 @@ static void guest_put_word(struct guest *g, uint64_t ipa, uint32_t word) {
 
 /* What ESR_EL2 says of an access without a syndrome: a translation fault at level 3. */
 static struct tl_abort guest_abort(uint64_t va, uint64_t ipa, int write) {
-  struct tl_abort abort = {.esr = 0x92000007u | (write ? 0x40u : 0u), .far = va, .ipa = ipa};
+  struct tl_abort abort;
+  memset(&abort, 0, sizeof(abort));
+  abort.esr = 0x92000007u | (write ? 0x40u : 0u);
+  abort.far = va;
+  abort.ipa = ipa;
   abort.valid = TL_ABORT_FAR | TL_ABORT_IPA;
   return abort;
 }
