@@ -186,7 +186,9 @@ std::string why_no_el2(const Options::El2& el2) {
   std::string why;
   const File kvm = open_kvm(why);
   if (!kvm) return why;
-  if (kvm.has(el2.vhe ? KVM_CAP_ARM_EL2 : KVM_CAP_ARM_EL2_E2H0) > 0) return {};
+  if (kvm.has(el2.vhe ? KVM_CAP_ARM_EL2 : KVM_CAP_ARM_EL2_E2H0) > 0) {
+    return "Trapline's KVM backend does not use KVM_CAP_ARM_EL2 yet";
+  }
   return el2.vhe ? "this host's KVM gives guests no EL2 (KVM_CAP_ARM_EL2)"
                  : "this host's KVM gives guests no EL2 without VHE (KVM_CAP_ARM_EL2_E2H0)";
 }

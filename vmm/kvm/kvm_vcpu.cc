@@ -179,7 +179,7 @@ KvmVcpu::Next KvmVcpu::mmio(ExitSink& sink) {
   if (answer.how == Resume::kWhole) {
     exit.brief = false;
     exit.valid_mask = Exit::kEsr | Exit::kIpa;
-    if (sink.wants != ExitSink::Wants::kNothing) exit.pc = pc();
+    exit.pc = pc();
     answer = sink.handle(exit, view_);
   }
   if (answer.how == Resume::kFault) {
