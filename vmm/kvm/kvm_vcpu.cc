@@ -73,6 +73,7 @@ bool KvmVcpu::enter() {
   forget();
   if (!shared_.gate.enter(inside_)) {
     shared_.gate.wait();
+    errno = EINTR;
     return false;
   }
   const int result = ioctl(fd_.fd(), KVM_RUN, 0);

@@ -45,7 +45,7 @@ CASES = {
          0, [r"GUEST PASSED", r'"nisv_hits": \d{3}', r'"nisv_misses": [1-9]']),
         ("stop", "for i in 1 2 3 4 5 6 7 8; do " + RAW % "spin" + " --cpus 2 > /dev/null 2>&1 & p=$!; "
          "sleep 0.$i; kill -TERM $p; wait $p || echo ended $?; done", 0, [r"(ended 143\s+){8}"]),
-        ("reset", RAW % "reset_loop" + " & p=$!; sleep 2; kill -INT $p; wait $p", 130,
+        ("reset", RAW % "reset_loop" + " & p=$!; sleep 2; kill -TERM $p; wait $p", 143,
          [r"the guest has reset itself 3 times"]),
         ("no_reboot", RAW % "reset_loop" + " --no-reboot", 0, [r"kvm backend"]),
         # Flash leaves array mode and comes back: the slot goes and comes. The guest types for itself.
