@@ -56,8 +56,8 @@ bool agrees_with_ipa(const Access& access, uint64_t va, bool wnr, uint64_t ipa, 
   const uint64_t at = (ipa - extent.low) & (emulation::kPageBytes - 1);
   if (at >= extent.size) return false;
   const uint64_t far = extent.low + at;
-  const Translation found = view.translate(far, 1, wnr ? Direction::kWrite : Direction::kRead,
-                                           access.unprivileged != 0);
+  const Translation found =
+      view.translate(far, 1, wnr ? Direction::kWrite : Direction::kRead, access.unprivileged != 0);
   if (found.status != Translation::Status::kOk || found.ipa != ipa) return false;
   view.known_va_page = far & ~(emulation::kPageBytes - 1);
   view.known_ipa_page = ipa & ~(emulation::kPageBytes - 1);

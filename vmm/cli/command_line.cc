@@ -145,12 +145,13 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   add_number(run_command, "--cpus", options.cpus, 1, platform::kMaxCpus,
              fmt::format("1 to {}", platform::kMaxCpus), std::to_string(options.cpus));
   options.icache = CachePolicy::kRecheck;
-  add_choice(run_command, "--backend", options.backend,
-             {{"auto", BackendChoice::kAuto},
-              {"soft", BackendChoice::kSoft},
-              {"kvm", BackendChoice::kKvm}},
-             "kvm: an arm64 host's processors; soft: the software CPU, on any host; auto: kvm where "
-             "that works and no option needs the software CPU");
+  add_choice(
+      run_command, "--backend", options.backend,
+      {{"auto", BackendChoice::kAuto},
+       {"soft", BackendChoice::kSoft},
+       {"kvm", BackendChoice::kKvm}},
+      "kvm: an arm64 host's processors; soft: the software CPU, on any host; auto: kvm where "
+      "that works and no option needs the software CPU");
   add_choice(run_command, "--flash", options.flash_trapped, {{"mapped", false}, {"trapped", true}},
              "trapped: every data read of flash is an exit");
   add_choice(run_command, "--virtio", options.virtio_legacy, {{"modern", false}, {"legacy", true}},

@@ -28,7 +28,8 @@ namespace {
 
 class KvmMachine final : public Backend {
  public:
-  KvmMachine(GuestMemory& memory, Stage2& stage2) : shared_{memory, stage2, {}, 0, false, 0, 0, {}} {}
+  KvmMachine(GuestMemory& memory, Stage2& stage2)
+      : shared_{memory, stage2, {}, 0, false, 0, 0, {}} {}
 
   // One line if the kernel refuses.
   std::string create(const Options& options);
@@ -104,8 +105,7 @@ std::string KvmMachine::create_vcpus(const Options& options) {
   for (unsigned i = 0; i < options.cpus; ++i) {
     File fd(vm_.call(KVM_CREATE_VCPU, uint64_t{i}));
     if (!fd) return failed("KVM_CREATE_VCPU");
-    void* run =
-        mmap(nullptr, shared_.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.fd(), 0);
+    void* run = mmap(nullptr, shared_.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.fd(), 0);
     if (run == MAP_FAILED) return failed("kvm_run");
     vcpus_.push_back(
         std::make_unique<KvmVcpu>(shared_, i, std::move(fd), static_cast<kvm_run*>(run)));

@@ -150,8 +150,8 @@ KvmVcpu::Next KvmVcpu::event(ExitSink& sink, ExitKind kind) {
 }
 
 KvmVcpu::Next KvmVcpu::fail(ExitSink& sink, const char* what, uint64_t detail) {
-  message(fmt::format("trapline: vcpu {}: KVM: {} {:#x} at pc {:#x}\n", index_, what, detail,
-                      pc()));
+  message(
+      fmt::format("trapline: vcpu {}: KVM: {} {:#x} at pc {:#x}\n", index_, what, detail, pc()));
   return event(sink, ExitKind::kFailed);
 }
 

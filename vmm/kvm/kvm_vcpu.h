@@ -35,8 +35,8 @@ struct Shared {
   GuestMemory& memory;
   Stage2& stage2;
   Gate gate;
-  size_t run_bytes = 0;  // KVM_GET_VCPU_MMAP_SIZE
-  bool can_abort = false;  // KVM_CAP_ARM_INJECT_EXT_DABT
+  size_t run_bytes = 0;                       // KVM_GET_VCPU_MMAP_SIZE
+  bool can_abort = false;                     // KVM_CAP_ARM_INJECT_EXT_DABT
   unsigned breakpoints = 0, watchpoints = 0;  // KVM_GUESTDBG_USE_HW has so many
   kvm_vcpu_init init{};
 };
@@ -146,7 +146,7 @@ class KvmVcpu final : public Vcpu, private TableBases {
   bool base_known_[2] = {};
   uint64_t pc_ = 0, pstate_ = 0, base_[2] = {};
   TranslationRegs mmu_;
-  bool half_only_ = false;  // translation_regs() is asked for the PC's half alone
+  bool half_only_ = false;              // translation_regs() is asked for the PC's half alone
   uint64_t brought_ = 0, results_ = 0;  // of general_: fetched; to be written in any case
   GeneralRegisters general_{}, before_{};
   uint32_t v_brought_ = 0, v_results_ = 0;

@@ -98,7 +98,8 @@ bool KvmVcpu::translate_pc(uint64_t pc, Fetched& out) {
   if ((pc & 3) != 0) return false;
   TableReader reader(shared_.stage2);
   const TranslationRegs& regs = translation_regs();
-  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(regs, pc, WalkFor::kFetch, regs.el == 0, reader);
+  const Stage1Walk walk =
+      walk_stage1<HostWalkFeatures>(regs, pc, WalkFor::kFetch, regs.el == 0, reader);
   out.loads = walk.table_loads;
   for (unsigned i = 0; i < out.loads; ++i) {
     out.desc_host[i] = reader.host(i);
@@ -125,8 +126,8 @@ Fetched KvmVcpu::fetch(uint64_t pc) {
 unsigned KvmVcpu::failing_walk_level(uint64_t va, bool fetch) {
   TableReader reader(shared_.stage2);
   const TranslationRegs& regs = translation_regs();
-  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(regs, va, fetch ? WalkFor::kFetch : WalkFor::kRead,
-                                      regs.el == 0, reader);
+  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(
+      regs, va, fetch ? WalkFor::kFetch : WalkFor::kRead, regs.el == 0, reader);
   return walk.level > 0 ? static_cast<unsigned>(walk.level) : 0;
 }
 

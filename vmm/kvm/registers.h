@@ -27,13 +27,12 @@ inline constexpr uint64_t kPstate = core_register(offsetof(kvm_regs, regs.pstate
 inline constexpr uint64_t kSpEl1 = core_register(offsetof(kvm_regs, sp_el1));
 inline constexpr uint64_t kElrEl1 = core_register(offsetof(kvm_regs, elr_el1));
 inline constexpr uint64_t kSpsrEl1 = core_register(offsetof(kvm_regs, spsr));  // KVM_SPSR_EL1
-inline constexpr uint64_t kFpsr =
-    core_register(offsetof(kvm_regs, fp_regs.fpsr), KVM_REG_SIZE_U32);
-inline constexpr uint64_t kFpcr =
-    core_register(offsetof(kvm_regs, fp_regs.fpcr), KVM_REG_SIZE_U32);
+inline constexpr uint64_t kFpsr = core_register(offsetof(kvm_regs, fp_regs.fpsr), KVM_REG_SIZE_U32);
+inline constexpr uint64_t kFpcr = core_register(offsetof(kvm_regs, fp_regs.fpcr), KVM_REG_SIZE_U32);
 
 // System registers, whose encoding is ours; but KVM has CNTV_CVAL_EL0 and CNTVCT_EL0 changed round.
-inline constexpr SysregId kCntvct = sysreg_id(3, 3, 14, 0, 2), kCntvCval = sysreg_id(3, 3, 14, 3, 2);
+inline constexpr SysregId kCntvct = sysreg_id(3, 3, 14, 0, 2),
+                          kCntvCval = sysreg_id(3, 3, 14, 3, 2);
 constexpr uint64_t system_register(SysregId id) {
   if (id == kCntvct) {
     id = kCntvCval;

@@ -35,15 +35,14 @@ constexpr uint64_t kSgiFrame = 0x1'0000;  // of a redistributor
 constexpr SysregId kIccPmr = sysreg_id(3, 0, 4, 6, 0), kIccBpr0 = sysreg_id(3, 0, 12, 8, 3),
                    kIccBpr1 = sysreg_id(3, 0, 12, 12, 3), kIccCtlr = sysreg_id(3, 0, 12, 12, 4),
                    kIccIgrpen0 = sysreg_id(3, 0, 12, 12, 6),
-                   kIccIgrpen1 = sysreg_id(3, 0, 12, 12, 7),
-                   kIccAp0r0 = sysreg_id(3, 0, 12, 8, 4), kIccAp1r0 = sysreg_id(3, 0, 12, 9, 0);
+                   kIccIgrpen1 = sysreg_id(3, 0, 12, 12, 7), kIccAp0r0 = sysreg_id(3, 0, 12, 8, 4),
+                   kIccAp1r0 = sysreg_id(3, 0, 12, 9, 0);
 
 }  // namespace
 
 // --- the kernel's device -------------------------------------------------------------------------
 
-std::string Vgic::create(const File& vm, unsigned cpus, unsigned spis,
-                         std::unique_ptr<Vgic>& out) {
+std::string Vgic::create(const File& vm, unsigned cpus, unsigned spis, std::unique_ptr<Vgic>& out) {
   kvm_create_device made{KVM_DEV_TYPE_ARM_VGIC_V3, 0, 0};
   if (vm.call(KVM_CREATE_DEVICE, &made) != 0) return failed("no in-kernel GICv3");
   File device(static_cast<int>(made.fd));

@@ -20,7 +20,8 @@ namespace trapline::kvm {
 class Vgic {
  public:
   // Distributor and redistributors at the platform's addresses. One line if the kernel refuses.
-  static std::string create(const File& vm, unsigned cpus, unsigned spis, std::unique_ptr<Vgic>& out);
+  static std::string create(const File& vm, unsigned cpus, unsigned spis,
+                            std::unique_ptr<Vgic>& out);
 
   enum class Group : uint32_t { kDistributor = 1, kRedistributor = 5, kCpu = 6, kLevel = 7 };
   // `offset`: of a word, or a system register's encoding (kCpu), or an INTID (kLevel).

@@ -93,10 +93,9 @@ std::string Machine::assemble(MakeBackend make_backend) {
   const bool live = !options_.name.empty() || !options_.metrics.empty();
   if (options_.profile || live)
     irq_probe_ = std::make_unique<IrqProbe>(options_.cpus, platform::kSpis);
-  irqchip_ = backend_->in_kernel()
-                 ? backend_->make_irqchip()
-                 : make_gicv3(vcpus, irq_probe_.get(),
-                              options_.el2.on ? options_.el2.list_registers : 0);
+  irqchip_ = backend_->in_kernel() ? backend_->make_irqchip()
+                                   : make_gicv3(vcpus, irq_probe_.get(),
+                                                options_.el2.on ? options_.el2.list_registers : 0);
   timer_ = std::make_unique<GenericTimer>(*clock_, options_.cpus);
 
   ExitServices services;

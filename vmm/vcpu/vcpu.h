@@ -85,11 +85,11 @@ class ExitSink {
   // After kBudget, kKicked, kCrashed and kDebug run() returns whatever is answered.
   virtual Answer handle(const Exit& exit, CpuView& view) = 0;
 
-  // Of a CPU whose hardware has an exclusive monitor of its own, after kGoOn to a load-exclusive: the
-  // store-exclusive behind it, which would fail for ever, is executed here, and what lies between.
-  // All registers are in the view, whose PC is the next instruction; at the end its PC is where the
-  // CPU goes on: kGoOn and kAgain; or of the instruction that faults: kFault. If that is exit.pc,
-  // nothing but the load has been done.
+  // Of a CPU whose hardware has an exclusive monitor of its own, after kGoOn to a load-exclusive:
+  // the store-exclusive behind it, which would fail for ever, is executed here, and what lies
+  // between. All registers are in the view, whose PC is the next instruction; at the end its PC is
+  // where the CPU goes on: kGoOn and kAgain; or of the instruction that faults: kFault. If that is
+  // exit.pc, nothing but the load has been done.
   virtual Answer finish_exclusive(const Exit& /*exit*/, CpuView& /*view*/) {
     return {Resume::kGoOn};
   }

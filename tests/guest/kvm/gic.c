@@ -25,8 +25,8 @@ void secondary(u64 cpu) {
   started = 1;
   for (;;) {
     ++rounds;
-    (void)at(u32, PL011 + 0x18);      // an exit to user space
-    (void)at(u32, GICD + 4);          // one that the kernel deals with
+    (void)at(u32, PL011 + 0x18);  // an exit to user space
+    (void)at(u32, GICD + 4);      // one that the kernel deals with
     asm volatile("str wzr, [%0], #0" ::"r"(PL011 + 0x28) : "memory");
   }
 }
@@ -76,8 +76,7 @@ void test(void) {
     check_in("route", "round", i, ctx.x[2], 1);
     ctx.x[0] = GICR_SGI - 0x10000 + 8;  // GICR_TYPER
     run_at(EL1H, get_pair);
-    check_in("GICR_TYPER", "round", i, ctx.x[2] << 32 | ctx.x[1],
-             at(u64, GICR_SGI - 0x10000 + 8));
+    check_in("GICR_TYPER", "round", i, ctx.x[2] << 32 | ctx.x[1], at(u64, GICR_SGI - 0x10000 + 8));
   }
   const u64 before = rounds;
   while (rounds == before) {

@@ -44,7 +44,7 @@ CASES = {
         ("gic", RAW % "gic" + " --cpus 2 --stats /tmp/stats; s=$?; sed -n '/\"kvm\"/,/}/p' /tmp/stats; (exit $s)",
          0, [r"GUEST PASSED", r'"nisv_hits": \d{3}', r'"nisv_misses": [1-9]']),
         ("stop", "for i in 1 2 3 4 5 6 7 8; do " + RAW % "spin" + " --cpus 2 > /dev/null 2>&1 & p=$!; "
-         "sleep 0.$i; kill -TERM $p; wait $p || echo ended $?; done", 0, [r"(ended 143\s+){8}"]),
+         "sleep 0.$i; kill -TERM $p; wait $p || echo ended $?; done", 0, [r"(ended 143\s+(Terminated\s+)?){8}"]),
         ("reset", RAW % "reset_loop" + " & p=$!; sleep 2; kill -TERM $p; wait $p", 143,
          [r"the guest has reset itself 3 times"]),
         ("no_reboot", RAW % "reset_loop" + " --no-reboot", 0, [r"kvm backend"]),

@@ -62,8 +62,8 @@ static void upper_half(u64 granule, u64 tg1) {
   const u64 rights = DEVICE | AF | XN | USER | NG;
   leaves[5] = (PL011 & ~(page - 1)) | rights | PAGE;
   leaves[9] = (GICD & ~(page - 1)) | rights | PAGE;
-  msr(tcr_el1, (tcr_default() & ~(1ul << 23 | 63ul << 16 | 3ul << 30)) | (64 - bits) << 16 |
-                   tg1 << 30);
+  msr(tcr_el1,
+      (tcr_default() & ~(1ul << 23 | 63ul << 16 | 3ul << 30)) | (64 - bits) << 16 | tg1 << 30);
   msr(ttbr1_el1, (u64)root);
   tlbi_all();
   for (unsigned level = 0; level < 2; ++level) {
