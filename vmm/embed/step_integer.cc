@@ -365,7 +365,7 @@ bool branch(const Step& s, uint64_t& next) {
     next = pc + (offset(word, 25, 0) << 2);
     return true;
   }
-  if ((word & 0xff000000) == 0x54000000) {  // B.cond, BC.cond
+  if ((word & 0xff000010) == 0x54000000) {  // B.cond
     if (holds(field(word, 3, 0), s.view.nzcv)) next = pc + (offset(word, 23, 5) << 2);
     return true;
   }
