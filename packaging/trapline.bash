@@ -15,7 +15,7 @@ _trapline() {
       --backend) words='soft' ;;
       --clock) words='host icount' ;;
       --decoder) words='native capstone' ;;
-      --el2 --nested-ledger) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;
+      --el2) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;
       --flash) words='mapped trapped' ;;
       --icache) words='off rewalk recheck protect' ;;
       --isv) words='auto never' ;;
