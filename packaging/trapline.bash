@@ -47,7 +47,7 @@ _trapline() {
     esac
   elif [ "${COMP_WORDS[1]}" = report ]; then
     case $previous in
-      --format) words='text html csv folded pprof perfetto json' ;;
+      --format) words='text html csv nested-csv folded pprof perfetto json' ;;
       --filter | --from | --min-ns | --to | --vcpu) return ;;
       *)
         words='--dtb --filter --format --from --help --image --map --min-ns --output --symbols --to

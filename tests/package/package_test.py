@@ -119,7 +119,7 @@ def options_of(command):
     text = run(os.path.join(BUILD, "trapline"), command, "--help")
     options = set(re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)", text, re.M))
     values = {option: set(names.split(",")) for option, names in
-              re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)[^\n{]*\{([a-z0-9,]+)\}", text, re.M)}
+              re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)[^\n{]*\{([a-z0-9,-]+)\}", text, re.M)}
     return options, values
 
 
@@ -147,7 +147,7 @@ def test_words(_):
         require(len(listed) == len(set(listed)), f"zsh completion: twice in {sorted(listed)}")
     require(known == options | top, f"zsh completion: {known ^ (options | top)}")
     for option, names in values.items():
-        listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z0-9 ]+)\)", zsh)
+        listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z0-9 -]+)\)", zsh)
         require(listed and set(listed.group(1).split()) == names, f"zsh completion: {option}")
 
     with open(os.path.join(PACKAGING, "trapline.1"), encoding="utf-8") as file:
@@ -161,7 +161,7 @@ def test_words(_):
     mentioned = set(re.findall(r"--[a-z][a-z0-9-]+", page))
     require(mentioned == options | top, f"only in the man page: {mentioned - options - top}")
     for option, names in values.items():
-        listed = re.search(re.escape(option) + r' " \{([a-z0-9|]+)\}"', page)
+        listed = re.search(re.escape(option) + r' " \{([a-z0-9|-]+)\}"', page)
         require(listed and set(listed.group(1).split("|")) == names, f"man page: values of {option}")
     for status in (0, 1, 2, 124, 129, 130, 143):
         require(re.search(rf"^\.BR? .*\b{status}\b", page, re.M), f"man page: exit status {status}")
