@@ -20,12 +20,15 @@ struct Count {
   const char* name;
   uint64_t NestedRow::*field;
 };
-constexpr Count kCounts[] = {
-    {"exits", &NestedRow::exits},        {"moved", &NestedRow::moved},
-    {"stays_at_el2", &NestedRow::stays}, {"traps_nv", &NestedRow::traps_nv},
-    {"traps_nv2", &NestedRow::traps_nv2}, {"erets", &NestedRow::erets},
-    {"tlbis", &NestedRow::tlbis},        {"ats", &NestedRow::ats},
-    {"instructions", &NestedRow::instructions}};
+constexpr Count kCounts[] = {{"exits", &NestedRow::exits},
+                             {"moved", &NestedRow::moved},
+                             {"stays_at_el2", &NestedRow::stays},
+                             {"traps_nv", &NestedRow::traps_nv},
+                             {"traps_nv2", &NestedRow::traps_nv2},
+                             {"erets", &NestedRow::erets},
+                             {"tlbis", &NestedRow::tlbis},
+                             {"ats", &NestedRow::ats},
+                             {"instructions", &NestedRow::instructions}};
 
 double each(uint64_t sum, uint64_t exits) {
   return exits == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(exits);

@@ -36,10 +36,11 @@ std::vector<NestedRow> nested_rows(const NestedLedger& ledger) {
                     .traps = {}});
   }
   for (const auto& [key, count] : ledger.traps) {
-    rows[static_cast<unsigned>(key.first)].traps.push_back({.name = name_of_trap(ledger, key.second),
-                                                            .access = way_of(key.second),
-                                                            .nv = count.nv,
-                                                            .nv2 = count.nv2});
+    rows[static_cast<unsigned>(key.first)].traps.push_back(
+        {.name = name_of_trap(ledger, key.second),
+         .access = way_of(key.second),
+         .nv = count.nv,
+         .nv2 = count.nv2});
   }
   return rows;
 }
