@@ -134,7 +134,7 @@ struct Cpu {
   unsigned index = 0;
   bool has_el2 = false;                        // --el2
   bool has_vhe = false;                        // and FEAT_VHE
-  bool isv_never = false;                      // --isv never: no syndrome for any data abort
+  bool isv_never = false;                      // --isv never: no exit has a syndrome
   uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
   Count retired;                               // exact at seams, on the CPU's thread
   // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
