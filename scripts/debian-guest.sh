@@ -64,6 +64,10 @@ add_module() {  # NAME STAGE
   echo "$name" >> "$stage/etc/modules"
 }
 
+guest_recipe() {  # Stands for all but the packages that goes into an initramfs.
+  cat "$root/scripts/debian-guest.sh" "$here"/{init*,udhcpc.script} | sha256sum | cut -d' ' -f1
+}
+
 build_initrd() {  # INIT OUTPUT
   local stage=$work/stage
   rm -rf "$stage"
