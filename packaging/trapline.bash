@@ -15,7 +15,7 @@ _trapline() {
       --backend) words='soft' ;;
       --clock) words='host icount' ;;
       --decoder) words='native capstone' ;;
-      --el2 --nested-ledger) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;
+      --el2) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;
       --flash) words='mapped trapped' ;;
       --icache) words='off rewalk recheck protect' ;;
       --isv) words='auto never' ;;
@@ -47,7 +47,7 @@ _trapline() {
     esac
   elif [ "${COMP_WORDS[1]}" = report ]; then
     case $previous in
-      --format) words='text html csv folded pprof perfetto json' ;;
+      --format) words='text html csv nested-csv folded pprof perfetto json' ;;
       --filter | --from | --min-ns | --to | --vcpu) return ;;
       *)
         words='--dtb --filter --format --from --help --image --map --min-ns --output --symbols --to
