@@ -271,6 +271,9 @@ struct TlbiTarget {
 // completes. va is the address (already shifted), asid for kAsid and kVa.
 void tlb_invalidate(Cpu& cpu, TlbiTarget target, TlbiScope scope, uint64_t va, uint16_t asid,
                     bool broadcast);
+// The TLB, filled if need be, says that a load of a byte at `va` would read memory: no fault of any
+// stage, and no exit. False may also mean that a walk has to tell.
+bool tlb_reads_memory(Cpu& cpu, uint64_t va);
 // Predecoded instructions: of one 64-byte line by physical page (IC IVAU, after translation, by
 // host address), or all (IC IALLU{IS}).
 void icache_invalidate_line(Cpu& cpu, const uint8_t* host_line, bool broadcast);
