@@ -7,7 +7,7 @@ _trapline() {
   elif [ "${COMP_WORDS[1]}" = run ]; then
     case $previous in
       --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb | --metrics | \
-        --record | --symbols)
+        --module | --record | --symbols)
         compopt -o filenames 2> /dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
@@ -27,7 +27,7 @@ _trapline() {
       *)
         words='--append --backend --clock --cpus --decoder --disk --dump-dtb --el2 --firmware --flash --gdb
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
-               --metrics --name --nested-ledger --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
+               --metrics --module --name --nested-ledger --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
                --stats-every --symbols --translate-after --vars --virtio --virtio-console'
         ;;
     esac

@@ -42,6 +42,12 @@ struct Options {
     bool vhe = true;
     unsigned list_registers = 4;
   } el2;
+  // What a hypervisor that is booted (Xen) finds beside itself: its first guest's kernel, then that
+  // one's initrd.
+  struct BootModule {
+    std::string path, append;
+  };
+  std::vector<BootModule> modules;
   NestedLedgerChoice nested_ledger = NestedLedgerChoice::kOff;
   std::optional<uint16_t> translate_after;  // runs of a block; 0: never
   DecoderChoice decoder = DecoderChoice::kNative;
