@@ -47,6 +47,12 @@ struct Options {
     unsigned list_registers = 4;
     bool list_registers_given = false;
   } el2;
+  // What a hypervisor that is booted (Xen) finds beside itself: its first guest's kernel, then that
+  // one's initrd.
+  struct BootModule {
+    std::string path, append;
+  };
+  std::vector<BootModule> modules;
   NestedLedgerChoice nested_ledger = NestedLedgerChoice::kOff;
   std::optional<uint16_t> translate_after;  // runs of a block; 0: never
   DecoderChoice decoder = DecoderChoice::kNative;

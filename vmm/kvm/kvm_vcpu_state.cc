@@ -96,16 +96,10 @@ bool KvmVcpu::translate_pc(uint64_t pc, Fetched& out) {
   out.ok = false;
   out.loads = 0;
   if ((pc & 3) != 0) return false;
-  TableReader reader(shared_.stage2);
+  TableReader reader(shared_.stage2, &out);
   const TranslationRegs& regs = translation_regs();
   const Stage1Walk walk =
       walk_stage1<HostWalkFeatures>(regs, pc, WalkFor::kFetch, regs.el == 0, reader);
-  out.loads = walk.table_loads;
-  for (unsigned i = 0; i < out.loads; ++i) {
-    out.desc_host[i] = reader.host(i);
-    out.desc_ipa[i] = walk.descriptor_ipa[i];
-    out.desc[i] = walk.descriptor[i];
-  }
   if (walk.status != Stage1Walk::Status::kOk) return false;
   const Stage2Walk stage2 = shared_.stage2.walk(walk.ipa);
   if (!stage2.ok || !stage2.executable) return false;

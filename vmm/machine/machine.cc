@@ -106,7 +106,7 @@ std::string Machine::assemble(MakeBackend make_backend) {
   services.power = this;
   services.icount = options_.icount;
   InstructionSource::Choice choice{options_.decoder, options_.icache, options_.icache_check,
-                                   backend_.get()};
+                                   backend_.get(), options_.el2.on};
   for (unsigned i = 0; i < options_.cpus; ++i) {
     cpus_.push_back(std::make_unique<Cpu>(i, backend_->vcpu(i), services, choice));
     Cpu& cpu = *cpus_.back();

@@ -5,31 +5,40 @@
 #include <cstdint>
 
 #include "vmm/memory/stage2.h"
+#include "vmm/vcpu/vcpu.h"
 
 namespace trapline {
 
 // Reads stage-1 table entries through stage 2 and keeps what a fault on the way needs.
 class TableReader {
  public:
-  explicit TableReader(const Stage2& stage2) : stage2_(stage2) {}
+  // `noted`: where the descriptors are written down.
+  explicit TableReader(const Stage2& stage2, Fetched* noted = nullptr)
+      : stage2_(stage2), noted_(noted) {}
 
   bool operator()(uint64_t ipa, uint64_t& descriptor) {
     const auto* entry = reinterpret_cast<const uint64_t*>(stage2_.walk_for_table(ipa, fsc_));
     if (entry == nullptr) return false;
     descriptor = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-    if (loads_ < kMostLoads) hosts_[loads_++] = entry;
+    if (noted_ != nullptr) [[unlikely]] {
+      note(entry, ipa, descriptor);
+    }
     return true;
   }
 
   uint8_t fsc() const { return fsc_; }  // of the stage-2 fault
-  const uint64_t* host(unsigned load) const { return hosts_[load]; }
 
  private:
+  void note(const uint64_t* entry, uint64_t ipa, uint64_t descriptor) {
+    if (noted_->loads == Fetched::kMaxLoads) return;  // more are not read
+    noted_->desc_host[noted_->loads] = entry;
+    noted_->desc_ipa[noted_->loads] = ipa;
+    noted_->desc[noted_->loads++] = descriptor;
+  }
+
   const Stage2& stage2_;
   uint8_t fsc_ = 0;
-  static constexpr unsigned kMostLoads = 5;
-  unsigned loads_ = 0;
-  const uint64_t* hosts_[kMostLoads] = {};
+  Fetched* noted_;
 };
 
 }  // namespace trapline

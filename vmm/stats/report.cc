@@ -10,7 +10,8 @@
 
 #include "vmm/report/json_reader.h"
 #include "vmm/report/json_writer.h"
-#include "vmm/stats/nested_report.h"
+#include "vmm/report/nested.h"
+#include "vmm/stats/nested_rows.h"
 #include "vmm/stats/profile_model.h"
 
 namespace trapline {
@@ -200,7 +201,7 @@ nlohmann::json report_json(const RunReport& report) {
     out["source"] = report.profile->source;
     out["profile"] = profile_part_json(*report.profile);
   }
-  if (report.nested) out["nested_ledger"] = nested_ledger_json(*report.nested);
+  if (report.nested) out["nested_ledger"] = nested_json(nested_rows(*report.nested));
   return out;
 }
 
@@ -271,8 +272,9 @@ std::string report_table(const RunReport& report) {
     line(fmt::format("  exclusives of devices stepped {}, of those beyond reach {}", c.exclusives,
                      c.exclusives_beyond));
   }
-  if (report.nested)
-    out += nested_ledger_table(*report.nested, report.nested_nv, report.nested_nv2);
+  if (report.nested) {
+    out += nested_text(nested_rows(*report.nested), report.nested_nv, report.nested_nv2);
+  }
   line(fmt::format("  instructions {}, wall {:.3f} s, {:.0f} million a second", report.instructions,
                    report.wall_seconds,
                    report.wall_seconds > 0

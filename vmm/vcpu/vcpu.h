@@ -114,18 +114,19 @@ class ExitCatcher final : public ExitSink {
 
 // The result of reading an instruction word at a PC as the CPU would fetch it.
 struct Fetched {
-  bool ok = false;  // false: the PC does not translate any more, or not to memory
-  // False behind a hypervisor's stage 2: more descriptors were read than are handed out (none is),
-  // so nothing that is made from this may be kept.
-  bool whole = true;
-  uint8_t loads = 0;  // table descriptors read
+  // Behind a hypervisor's stage 2: four levels of stage 1, each behind three of stage 2, and those
+  // of the address (addresses have 40 bits).
+  static constexpr unsigned kMaxLoads = 19;
+
+  bool ok = false;    // false: the PC does not translate any more, or not to memory
+  uint8_t loads = 0;  // table descriptors read: so many elements of the arrays are set
   uint32_t word = 0;
   uint64_t ipa = 0;
   // What a cache entry made from this may hold and recheck.
   const uint32_t* word_host = nullptr;
-  const uint64_t* desc_host[5] = {};
-  uint64_t desc_ipa[5] = {};
-  uint64_t desc[5] = {};
+  const uint64_t* desc_host[kMaxLoads];
+  uint64_t desc_ipa[kMaxLoads];
+  uint64_t desc[kMaxLoads];
 };
 
 // The guest's TLB and instruction cache maintenance, in order: TLBI and IC by their SYS encodings,
