@@ -40,6 +40,16 @@ bool KvmVcpu::inject_abort() {
   return fd_.call(KVM_SET_VCPU_EVENTS, &events) == 0;
 }
 
+// An access without a syndrome, of which a kernel without KVM_CAP_ARM_NISV_TO_USER says no more than
+// that: where it went is not known.
+void KvmVcpu::refuse_undescribed() {
+  if (inject_abort()) {
+    ++counts_.aborts;
+    return;
+  }
+  write_exception({.far = 0, .fsc = kFscExternal, .write = false, .iss = iss::kFnv}, pc());
+}
+
 // `described`: of KVM_EXIT_MMIO. Then the access is KVM's to finish, and an abort stops that.
 void KvmVcpu::deliver(const GuestFault& fault, bool described) {
   const bool external = fault.ec == kDataAbortLower && fault.fsc == kFscExternal;

@@ -105,6 +105,8 @@ void KvmVcpu::run(uint64_t /*budget*/, ExitSink& sink) {
       next = handle(sink);
     } else if (errno == EINTR || errno == EAGAIN) {
       ++counts_.interrupted;
+    } else if (errno == ENOSYS) {
+      refuse_undescribed();
     } else {
       next = fail(sink, "KVM_RUN", static_cast<uint64_t>(errno));
     }

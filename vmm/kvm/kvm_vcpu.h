@@ -117,6 +117,7 @@ class KvmVcpu final : public Vcpu, private TableBases {
   void write_back();
   void go_to(uint64_t next);
   void deliver(const GuestFault& fault, bool described);
+  void refuse_undescribed();
   void write_exception(const GuestFault& fault, uint64_t at);
   bool inject_abort();
 

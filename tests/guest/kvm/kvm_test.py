@@ -2,8 +2,11 @@
 """The KVM backend on a real KVM: Debian's arm64 kernel under qemu-system-aarch64, which has EL2, and in
 it the arm64 program with guests of its own. On an arm64 host with /dev/kvm the same commands run there.
 
-kvm_test.py QEMU|native GUEST_DIR ARM64_TRAPLINE SYSROOT BINARIES GROUP...
+kvm_test.py QEMU|native GUEST_DIR ARM64_TRAPLINE SYSROOT FOLDER[:FOLDER] GROUP...
+
+The folders hold the guests and what is preloaded, at any depth.
 """
+import itertools
 import os
 import re
 import shutil
@@ -27,6 +30,20 @@ def only_failed(*names):
     return rf"\A(?!.*FAILED (?!{'|'.join(names)}))(?s:.)*GUEST"
 
 
+def gdb_session(*bodies):
+    """A shell's debugger: packets, a second each, to port 1234; what comes back is on the console."""
+    parts = []
+    for body in bodies:
+        text = body if body == "\\003" else f"${body}#{sum(body.encode()) & 0xff:02x}"
+        parts.append(f"printf '{text}'; sleep 1")
+    return "(" + "; ".join(parts) + ") | nc 127.0.0.1 1234 | tr '#' '\\n'"
+
+
+ENTRY = 0x40080000
+UARTCR = 0x09000030  # which guest.inc's prologue writes
+GDB = gdb_session(f"Z1,{ENTRY + 8:x},4", "c", "p20", "s", "p20", f"z1,{ENTRY + 8:x},4", f"Z2,{UARTCR:x},4", "c",
+                  "s", f"z2,{UARTCR:x},4", "c", "\\003", "p20", "k")
+
 # Group -> cases: name, command, status, what its output must have (regular expressions). Files stand in
 # ./bin: X.bin of the bare-metal guests, and whatever NEEDS names.
 CASES = {
@@ -48,11 +65,23 @@ CASES = {
         ("reset", RAW % "reset_loop" + " & p=$!; sleep 2; kill -TERM $p; wait $p", 143,
          [r"the guest has reset itself 3 times"]),
         ("no_reboot", RAW % "reset_loop" + " --no-reboot", 0, [r"kvm backend"]),
+        # Breakpoint, step, watchpoint, a step past it, an interrupt, kill.
+        ("gdb", "ip link set lo up; " + RAW % "spin" + f" --gdb 1234 & p=$!; sleep 1; {GDB}; wait $p", 0,
+         [r"\$0800084000000000", r"\$0c00084000000000", rf"\$T05.*watch:0*{UARTCR:x}", r"kvm backend"]),
+        ("profile", RAW % "isv0" + " --profile --stats /tmp/p --stats-every 1 > /dev/null 2>&1; "
+         "./trapline report /tmp/p --format csv | head -20", 0, [r"0x4008[0-9a-f]{4}"]),
+        ("record", RAW % "isv0" + " --record /tmp/t > /dev/null 2>&1; ./trapline replay /tmp/t", 0, []),
         # Flash leaves array mode and comes back: the slot goes and comes. The guest types for itself.
         ("uboot", "(sleep 4; printf '\\r'; sleep 2; printf 'setenv hello world\\rsaveenv\\r'; sleep 6; "
          "printf 'reset\\r'; sleep 4; printf '\\r'; sleep 2; printf 'printenv hello\\rpoweroff\\r'; sleep 4) | "
          "./trapline run --backend kvm --memory 256M --firmware ./bin/u-boot.bin --vars /tmp/vars", 0,
          [r"hello=world", r"kvm backend"]),
+    ],
+    # An old kernel, by a preload: the guest runs, and what is not described is an abort.
+    "old": [
+        ("no_nisv", "LD_PRELOAD=/kvm/bin/no_nisv.so " + RAW % "hole", 0,
+         [r"^trapline: this host's KVM has no KVM_CAP_ARM_NISV_TO_USER", r"ok ldp post-index: fault status",
+          r"ok ldp: the base is unchanged", r"ok half in a hole: the base is unchanged"]),
     ],
     # Which backend, and why not the one that was asked for.
     "choice": [
@@ -96,8 +125,8 @@ def prepare(tree, groups, directory, program, binaries):
     os.makedirs(os.path.join(home, "bin"))
     os.symlink(program, os.path.join(home, "trapline"))
     text = script([case for group in groups for case in CASES[group]])
-    wanted = set(re.findall(r"bin/(\w+\.bin)", text))
-    for folder, _, names in os.walk(binaries):
+    wanted = set(re.findall(r"bin/(\w+\.(?:bin|so))", text))
+    for folder, _, names in itertools.chain.from_iterable(map(os.walk, binaries.split(":"))):
         for name in wanted.intersection(names):
             shutil.copy(os.path.join(folder, name), os.path.join(home, "bin"))
     for group in groups:
@@ -137,7 +166,7 @@ def test():
     qemu, directory, program, sysroot, binaries = sys.argv[1:6]
     groups = sys.argv[6:] or list(CASES)
     guest.need_guest(directory, "Image", "initrd-test.gz")
-    for path in (program, os.path.join(binaries, "isv0.bin")):
+    for path in (program, os.path.join(binaries.split(":")[0], "isv0.bin")):
         if not os.path.exists(path):
             print(f"SKIPPED: no {path}")
             sys.exit(guest.SKIPPED)
