@@ -62,7 +62,7 @@ bool holds(const Region& region, uint64_t ipa, unsigned size) {
 struct Ours {
   using Hint = Bus::Hint;
   Ours() {
-    for (const Region& w : windows()) bus.add(w.base, w.size, w.device);
+    for (const Region& w : windows()) bus.add(w.base, w.size, &Bus::device_of(w));
   }
   uint64_t key(const Region& window, uint64_t offset) const { return window.base + offset; }
   const Region* find(uint64_t ipa, unsigned size, Hint& hint) { return bus.find(ipa, size, hint); }

@@ -39,7 +39,7 @@ WalkTrace trace_walk(const WalkRig& rig) {
   regs.mair.value = from.mair;
 
   WalkTrace out;
-  const Stage1Walk walk = walk_stage1(
+  const Stage1Walk walk = walk_stage1<SoftWalkFeatures>(
       regs, WalkRig::kCodeVa, WalkFor::kFetch, false,
       [&](uint64_t at, uint64_t& descriptor) { return rig.read_descriptor(at, descriptor); });
   out.found = walk.status == Stage1Walk::Status::kOk;

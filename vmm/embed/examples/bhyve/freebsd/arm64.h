@@ -5,6 +5,8 @@
 #ifndef _VMM_ARM64_H_
 #define _VMM_ARM64_H_
 
+#include <stdint.h>
+
 struct trapframe {
   uint64_t tf_sp;
   uint64_t tf_lr;
