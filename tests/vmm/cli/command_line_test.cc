@@ -122,7 +122,7 @@ TEST(CommandLine, HelpShowsTheDefaults) {
   EXPECT_EQ(line->command, CommandLine::Command::kHelp);
   for (const char* shown :
        {"--translate-after N=16", "--memory SIZE=512M", "--cpus N=1", "=host", "=mapped", "=modern",
-        "=auto", "=native", "=recheck", "=soft", "--max-insns N=0", "--gdb N=0"}) {
+        "=auto", "=native", "=recheck", "soft,kvm}=auto", "--max-insns N=0", "--gdb N=0"}) {
     EXPECT_NE(line->help.find(shown), std::string::npos) << shown << "\n" << line->help;
   }
 }
