@@ -1,4 +1,5 @@
-# `cmake --install BUILD [--prefix P] [--component trapline|decode]`, and CPack's two .debs.
+# `cmake --install BUILD [--prefix P] [--component trapline|decode|embed]`, and CPack's .debs, one each.
+# libtrapline (`embed`) needs the header of `decode`.
 include(GNUInstallDirs)
 
 install(TARGETS trapline RUNTIME COMPONENT trapline)
@@ -21,6 +22,16 @@ install(FILES ${CMAKE_BINARY_DIR}/trapline-decode.pc COMPONENT decode
 install(FILES LICENSE RENAME copyright COMPONENT decode
         DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libtrapline-decode-dev)
 
+configure_file(packaging/trapline.pc.in ${CMAKE_BINARY_DIR}/trapline.pc @ONLY)
+install(TARGETS trapline_shared LIBRARY COMPONENT embed NAMELINK_COMPONENT embed)
+install(TARGETS trapline_static ARCHIVE COMPONENT embed)
+install(FILES vmm/embed/trapline.h vmm/embed/trapline-hosted.h
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT embed)
+install(FILES ${CMAKE_BINARY_DIR}/trapline.pc COMPONENT embed
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES LICENSE RENAME copyright COMPONENT embed
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libtrapline-dev)
+
 # `cpack --config BUILD/CPackConfig.cmake` in an empty folder.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME trapline)
@@ -28,7 +39,7 @@ set(CPACK_PACKAGE_CONTACT "The Trapline authors")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY ${PROJECT_DESCRIPTION})
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
-set(CPACK_COMPONENTS_ALL trapline decode)
+set(CPACK_COMPONENTS_ALL trapline decode embed)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
@@ -40,4 +51,8 @@ set(CPACK_DEBIAN_TRAPLINE_PACKAGE_SECTION otherosfs)
 set(CPACK_DEBIAN_DECODE_PACKAGE_NAME libtrapline-decode-dev)
 set(CPACK_DEBIAN_DECODE_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DECODE_DESCRIPTION "What one A64 instruction word does to memory, from C")
+set(CPACK_DEBIAN_EMBED_PACKAGE_NAME libtrapline-dev)
+set(CPACK_DEBIAN_EMBED_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_EMBED_PACKAGE_DEPENDS "libtrapline-decode-dev (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_EMBED_DESCRIPTION "What an arm64 guest's load or store does, done, for hypervisors in C")
 include(CPack)

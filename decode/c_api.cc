@@ -1,5 +1,5 @@
 #include "decode/a64_decoder.h"
-#include "decode/trapline-decode.h"
+#include "decode/c_access.h"
 
 namespace trapline {
 namespace {
@@ -82,20 +82,6 @@ MIRRORS(TL_UNSUPPORTED, DecodeStatus::kUnsupported);
 
 static_assert(sizeof(tl_access) == 48, "the layout is the library's ABI");
 
-uint32_t flags_of(const Access& a) {
-  uint32_t flags = 0;
-  const auto set = [&flags](bool on, tl_flag flag) { flags |= on ? uint32_t{flag} : 0; };
-  set(a.vector, TL_VECTOR);
-  set(a.unprivileged, TL_UNPRIVILEGED);
-  set(a.acquire, TL_ACQUIRE);
-  set(a.acquire_pc, TL_ACQUIRE_PC);
-  set(a.release, TL_RELEASE);
-  set(a.nontemporal, TL_NONTEMPORAL);
-  set(a.q, TL_Q);
-  set(a.interleaved, TL_INTERLEAVED);
-  return flags;
-}
-
 }  // namespace
 }  // namespace trapline
 
@@ -104,22 +90,7 @@ extern "C" tl_status tl_decode(uint32_t word, struct tl_access* out) {
   const auto status = static_cast<tl_status>(trapline::decode(word, a));
   *out = {};
   if (status != TL_OK) return status;
-  out->op = static_cast<tl_op>(a.op);
-  out->mode = static_cast<tl_mode>(a.mode);
-  out->extend = static_cast<tl_extend>(a.extend);
-  out->sign = static_cast<tl_sign>(a.sign);
-  out->imm = a.imm;
-  out->flags = trapline::flags_of(a);
-  out->size_log2 = a.size_log2;
-  out->count = a.count;
-  out->rt = a.rt;
-  out->rt2 = a.rt2;
-  out->rs = a.rs;
-  out->rn = a.rn;
-  out->rm = a.rm;
-  out->shift = a.shift;
-  out->lane = a.lane;
-  out->regs = static_cast<uint8_t>(a.regs());
+  trapline::access_to_c(a, *out);
   return status;
 }
 

@@ -5,7 +5,13 @@
 
 namespace trapline {
 
-Bus::Bus() : table_(kWindow >> kGranuleLog2) { regions_.reserve(kMaxRegions); }
+Bus::Bus() : granules_(kWindow >> kGranuleLog2) {
+  all_.reserve(kMaxRegions);
+  by_base_.reserve(kMaxRegions);
+  regions_ = all_.data();
+  order_ = by_base_.data();
+  table_ = granules_.data();
+}
 
 std::string Bus::add(uint64_t base, uint64_t size, Device* device, uint64_t device_offset) {
   char text[160];
@@ -15,9 +21,9 @@ std::string Bus::add(uint64_t base, uint64_t size, Device* device, uint64_t devi
                   static_cast<unsigned long long>(base), static_cast<unsigned long long>(size));
     return text;
   }
-  if (regions_.size() == kMaxRegions) return "too many bus regions";
+  if (all_.size() == kMaxRegions) return "too many bus regions";
   const uint64_t last = base + (size - 1);
-  for (const Region& other : regions_) {
+  for (const Region& other : all_) {
     if (base <= other.base + (other.size - 1) && other.base <= last) {
       std::snprintf(text, sizeof text, "the bus regions at %#llx and %#llx overlap",
                     static_cast<unsigned long long>(other.base),
@@ -26,27 +32,21 @@ std::string Bus::add(uint64_t base, uint64_t size, Device* device, uint64_t devi
     }
   }
 
-  const auto index = static_cast<uint16_t>(regions_.size());
-  regions_.push_back({base, size, device, device_offset, index});
-  const auto place = std::upper_bound(
-      order_.begin(), order_.end(), base,
-      [this](uint64_t value, uint16_t other) { return value < regions_[other].base; });
-  order_.insert(place, index);
+  const auto index = static_cast<uint16_t>(all_.size());
+  all_.push_back({base, size, device, device_offset, index});
+  const auto place =
+      std::upper_bound(by_base_.begin(), by_base_.end(), base,
+                       [this](uint64_t value, uint16_t other) { return value < all_[other].base; });
+  by_base_.insert(place, index);
+  count_ = static_cast<unsigned>(all_.size());
 
   if (base < kWindow) {
     const uint64_t last_granule = std::min(last, kWindow - 1) >> kGranuleLog2;
     for (uint64_t granule = base >> kGranuleLog2; granule <= last_granule; ++granule) {
-      table_[granule] = table_[granule] == 0 ? static_cast<uint8_t>(index + 1) : kShared;
+      granules_[granule] = granules_[granule] == 0 ? static_cast<uint8_t>(index + 1) : kShared;
     }
   }
   return {};
-}
-
-const Bus::Region* Bus::search(uint64_t ipa) const {
-  const auto above = std::upper_bound(
-      order_.begin(), order_.end(), ipa,
-      [this](uint64_t value, uint16_t index) { return value < regions_[index].base; });
-  return above == order_.begin() ? nullptr : &regions_[*(above - 1)];
 }
 
 }  // namespace trapline

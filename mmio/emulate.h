@@ -5,11 +5,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 
 #include "decode/access.h"
-#include "mmio/bus.h"
+#include "mmio/bus_map.h"
 #include "mmio/cpu_view.h"
+#include "mmio/gate_lock.h"
 
 namespace trapline {
 
@@ -34,8 +34,8 @@ struct Outcome {
 class AccessObserver {
  public:
   virtual ~AccessObserver() = default;
-  virtual void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
-                             uint64_t value, bool abort) = 0;
+  virtual void device_access(const BusMap::Region& region, uint64_t offset, unsigned size,
+                             bool write, uint64_t value, bool abort) = 0;
   // No device there.
   virtual void unmapped_access(uint64_t ipa, unsigned size, bool write) = 0;
 };
@@ -47,7 +47,7 @@ struct DeviceGate {
   static constexpr unsigned kSlots = 16;
   static constexpr unsigned kVcpus = 64;  // vCPUs beyond store under the mutex, always
   struct alignas(64) Slot {
-    std::mutex mutex;
+    GateLock mutex;
     std::atomic<uint64_t> version{0};  // bumped by every emulated store that finds the slot armed
     std::atomic<uint32_t> armed{0};    // vCPUs with a monitor or an RMW in flight here
   };
@@ -60,7 +60,7 @@ struct DeviceGate {
 
 struct EmulateContext {
   DeviceGate* gate = nullptr;  // null: the only vCPU of its machine
-  Bus::Hint hint;
+  BusMap::Hint hint;
   AccessObserver* observer = nullptr;
   uint8_t armed_slot = 0;  // emulate()'s own: the gate's slot + 1 that this vCPU's monitor arms
 };
@@ -74,7 +74,7 @@ uint64_t effective_address(const Access& access, const CpuView& view);
 // and `va` = FAR. Elements reach devices at ascending addresses, each with the guest's size;
 // 16-byte elements as two of 8. An IPA with neither RAM nor device is an external abort (DFSC
 // 0x10). With `bus` null (the software CPU's slow path) anything that is not RAM gives kNeedsExit.
-Outcome emulate(const Access& access, uint64_t va, CpuView& view, const Bus* bus,
+Outcome emulate(const Access& access, uint64_t va, CpuView& view, const BusMap* bus,
                 EmulateContext& context);
 
 }  // namespace trapline

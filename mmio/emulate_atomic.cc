@@ -1,6 +1,5 @@
 // CAS, CASP, SWP, LD<op> and LSE128: one step against the other vCPUs. On RAM by the host's
 // compare-and-swap of the access's size, on a device inside the gate's exclusion.
-#include <algorithm>
 #include <atomic>
 
 #include "mmio/gate.h"
@@ -47,9 +46,9 @@ uint64_t apply(Op op, uint64_t old, uint64_t operand, unsigned size) {
     case Op::kAtomicSmin:
       return as_signed(old, size) > as_signed(operand, size) ? operand : old;
     case Op::kAtomicUmax:
-      return std::max(old, operand);
+      return old > operand ? old : operand;
     case Op::kAtomicUmin:
-      return std::min(old, operand);
+      return old < operand ? old : operand;
     default:  // SWP, SWPP
       return operand;
   }
@@ -161,7 +160,7 @@ void on_device(Transaction& t, const Shape& shape, const Range& range, const Pla
   const unsigned bytes = shape.bytes();
   // Sixteen bytes reach a device as two of 8, eight bytes of a CASP as two of 4: what the guest
   // named. All of them are one window's.
-  const Bus::Region* region = t.bus->find(place.ipa, bytes, t.context.hint);
+  const BusMap::Region* region = t.bus->find(place.ipa, bytes, t.context.hint);
   if (region == nullptr) {
     t.find_device(range, t.va, place.ipa, bytes);  // an external abort, observed
     return;

@@ -1,4 +1,6 @@
 // Whole blocks: FEAT_LS64's single-copy 64 bytes, and DC ZVA with its relatives.
+#include <cstring>
+
 #include "mmio/gate.h"
 #include "mmio/host_memory.h"
 #include "mmio/transaction.h"
@@ -7,7 +9,7 @@ namespace trapline::emulation {
 namespace {
 
 // MemStore64B and MemLoad64B: one transaction for a device that takes it, never a part of it.
-bool transfer(Transaction& t, const Bus::Region& region, uint64_t ipa, bool store,
+bool transfer(Transaction& t, const BusMap::Region& region, uint64_t ipa, bool store,
               uint64_t data[8]) {
   const uint64_t offset = ipa - region.base + region.device_offset;
   if (!store) return region.device->read64b(offset, data, t.view.vcpu);
@@ -41,22 +43,22 @@ void sixty_four_bytes(Transaction& t) {
     t.fault(t.va, kFscUnsupportedAtomic, store);
     return;
   }
-  const Bus::Region* region = t.bus->find(place.ipa, 64, t.context.hint);
+  const BusMap::Region* region = t.bus->find(place.ipa, 64, t.context.hint);
   if (region == nullptr) {
     t.find_device(range, t.va, place.ipa, 64);  // an external abort, observed
     return;
   }
 
   const bool big_endian = t.view.big_endian;
-  uint64_t data[8] = {};
+  // As words: the device's interface is of eight.
+  uint64_t* const data = t.work.words;
+  std::memset(data, 0, sizeof t.work.words);
   if (store) {
     for (unsigned i = 0; i < 8; ++i) data[i] = t.x(access.rt + i);
     if (access.op == Op::kStore64BV0) {
       data[0] = (data[0] & 0xffff'ffff'0000'0000) | t.view.accdata;
     }
-    if (big_endian) {
-      for (uint64_t& word : data) word = swap_element(word, 8);
-    }
+    for (unsigned i = 0; i < 8 && big_endian; ++i) data[i] = swap_element(data[i], 8);
   }
   const bool taken = transfer(t, *region, place.ipa, store, data);
   if (t.context.observer != nullptr) {
@@ -111,7 +113,7 @@ void zero_block(Transaction& t) {
   }
   if (range.tags_only) return;
   for (uint64_t at = 0; at < block; at += 8) {
-    const Bus::Region* region = t.bus->find(place.ipa + at, 8, t.context.hint);
+    const BusMap::Region* region = t.bus->find(place.ipa + at, 8, t.context.hint);
     if (!t.write_device(*region, place.ipa + at, 8, far, 0, false)) return;
   }
 }

@@ -13,12 +13,12 @@ void clear_monitor(Transaction& t) {
   disarm(t.context);
 }
 
-void load(Transaction& t, const Pieces& pieces) {
+void load(Transaction& t) {
   const Access& access = t.access;
   const unsigned size = access.element_bytes(), bytes = access.bytes();
-  const Piece& first = pieces.piece[0];
+  const Piece& first = t.work.pieces.piece[0];
   clear_monitor(t);
-  uint8_t data[16] = {};
+  uint8_t* const data = t.work.data;
   ExclusiveMonitor monitor;
   if (first.host != nullptr) {
     const RamScope scope(t);
@@ -33,7 +33,7 @@ void load(Transaction& t, const Pieces& pieces) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   } else {
     Exclusion exclusion(t.context.gate, *first.region, t.view.vcpu);
-    if (!t.read(pieces, data)) return;
+    if (!t.read(t.work.pieces, data)) return;
     monitor.device = true;
     monitor.version = exclusion.version();
     if (t.view.monitor != nullptr) exclusion.keep_armed(t.context, *first.region);
@@ -52,7 +52,9 @@ void load(Transaction& t, const Pieces& pieces) {
 }
 
 // Whether the store happened; false with outcome still kDone is the architected failure.
-bool store_on_ram(Transaction& t, const Pieces& pieces, const uint8_t* data) {
+bool store_on_ram(Transaction& t) {
+  const Pieces& pieces = t.work.pieces;
+  const uint8_t* const data = t.work.data;
   const unsigned bytes = t.access.bytes();
   const Piece& first = pieces.piece[0];
   if (!aligned(first.host, bytes)) return t.unsupported();
@@ -74,7 +76,9 @@ bool store_on_ram(Transaction& t, const Pieces& pieces, const uint8_t* data) {
   return done;
 }
 
-bool store_on_device(Transaction& t, const Pieces& pieces, const uint8_t* data) {
+bool store_on_device(Transaction& t) {
+  const Pieces& pieces = t.work.pieces;
+  const uint8_t* const data = t.work.data;
   const Piece& first = pieces.piece[0];
   Exclusion exclusion(t.context.gate, *first.region, t.view.vcpu);
   if (exclusion.version() != t.view.monitor->version) return false;
@@ -89,11 +93,11 @@ bool store_on_device(Transaction& t, const Pieces& pieces, const uint8_t* data) 
   return true;
 }
 
-void store(Transaction& t, const Pieces& pieces) {
+void store(Transaction& t) {
   const Access& access = t.access;
   const unsigned size = access.element_bytes();
-  const Piece& first = pieces.piece[0];
-  uint8_t data[16] = {};
+  const Piece& first = t.work.pieces.piece[0];
+  uint8_t* const data = t.work.data;
   for (unsigned i = 0; i < access.count; ++i) {
     store_element(data + i * size, t.x(i == 0 ? access.rt : access.rt2), size, t.view.big_endian);
   }
@@ -102,7 +106,7 @@ void store(Transaction& t, const Pieces& pieces) {
   bool done = monitor != nullptr && monitor->valid && monitor->device == on_device &&
               monitor->ipa == first.ipa && monitor->bytes == access.bytes();
   if (done) {
-    done = on_device ? store_on_device(t, pieces, data) : store_on_ram(t, pieces, data);
+    done = on_device ? store_on_device(t) : store_on_ram(t);
   }
   clear_monitor(t);
   if (t.outcome.status == Outcome::Status::kDone) t.set_x(access.rs, done ? 0 : 1);
@@ -124,23 +128,23 @@ void exclusive(Transaction& t) {
     t.fault(t.va, kFscAlignment, is_store);
     return;
   }
-  Pieces pieces;
   const Range range{.va = t.va,
                     .unit = static_cast<uint8_t>(size),
                     .bytes = static_cast<uint8_t>(bytes),
                     .align = static_cast<uint8_t>(bytes),
                     .dir = is_store ? Direction::kWrite : Direction::kRead};
   // The abort, if any, comes before the look at the monitor (AArch64.ExclusiveMonitorsPass).
-  if (!t.plan(range, pieces)) return;
+  if (!t.plan(range)) return;
+  const Pieces& pieces = t.work.pieces;
   if (pieces.piece[0].host == nullptr &&
       pieces.piece[0].region != pieces.piece[pieces.count - 1].region) {
     t.unsupported();
     return;
   }
   if (is_store) {
-    store(t, pieces);
+    store(t);
   } else {
-    load(t, pieces);
+    load(t);
   }
 }
 

@@ -9,7 +9,7 @@
 //   Xn            -(bytes left)       bytes left          bytes left         bytes left
 //   Xd, Xs        ends of the ranges  starts              next byte          end of what is left
 //   NZCV          0000                0000                0010               1010
-#include <algorithm>
+#include <cstring>
 
 #include "mmio/transaction.h"
 
@@ -89,14 +89,16 @@ State state_of(const Access& access, const CpuView& view) {
   return s;
 }
 
+constexpr uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 // What one call moves: inside one page on both sides.
 unsigned chunk_bytes(const State& s) {
   const auto room = [&](uint64_t low) {
     return s.forward ? kPageBytes - (low & (kPageBytes - 1))
                      : ((low + s.bytes - 1) & (kPageBytes - 1)) + 1;
   };
-  uint64_t bytes = std::min<uint64_t>({s.bytes, kMaxBytes, room(s.dst)});
-  if (s.copy) bytes = std::min(bytes, room(s.src));
+  uint64_t bytes = least(s.bytes, least(kMaxBytes, room(s.dst)));
+  if (s.copy) bytes = least(bytes, room(s.src));
   return static_cast<unsigned>(bytes);
 }
 
@@ -158,23 +160,27 @@ void memory_copy_and_set(Transaction& t) {
 
   // Word bits 15:12 for a copy: 13 reads, 12 writes unprivileged; for a set, 12.
   const unsigned chunk = chunk_bytes(s);
-  Pieces from, to;
-  Range range{.va = chunk_start(s, s.src),
-              .unit = 0,
-              .bytes = static_cast<uint8_t>(chunk),
-              .align = 1,
-              .dir = Direction::kRead,
-              .unprivileged = (access.imm & 2) != 0,
-              .may_differ = true};
+  // A chunk has at most 14 aligned parts: up to 3 at either end of 7 whole words.
+  Pieces &from = t.work.source, &to = t.work.pieces;
+  from.piece = t.work.piece + kMaxBytes / 2;
+  to.piece = t.work.piece;
+  Range& range = t.work.range;
+  range = {.va = chunk_start(s, s.src),
+           .unit = 0,
+           .bytes = static_cast<uint8_t>(chunk),
+           .align = 1,
+           .dir = Direction::kRead,
+           .unprivileged = (access.imm & 2) != 0,
+           .may_differ = true};
   if (s.copy && !t.plan(range, from)) return;
   range.va = chunk_start(s, s.dst);
   range.dir = Direction::kWrite;
   range.unprivileged = (access.imm & 1) != 0;
   if (!t.plan(range, to)) return;
 
-  uint8_t data[kMaxBytes];
+  uint8_t* const data = t.work.data;
   if (!s.copy) {
-    std::fill_n(data, chunk, static_cast<uint8_t>(t.x(access.rs)));
+    std::memset(data, static_cast<uint8_t>(t.x(access.rs)), chunk);
   } else if (!t.read(from, data)) {
     return;
   }

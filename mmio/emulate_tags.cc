@@ -3,6 +3,8 @@
 // them are ignored (D10.4, AArch64.AllocationTagAccessIsEnabled); so it is done here for every
 // location: the data part of an instruction happens, the tag part does not. Translation and
 // permission checks happen for both.
+#include <cstring>
+
 #include "mmio/transaction.h"
 
 namespace trapline::emulation {
@@ -22,20 +24,20 @@ void store_granules(Transaction& t) {
     t.fault(t.va, kFscAlignment, true);
     return;
   }
-  Pieces pieces;
   const Range range{.va = t.va,
                     .unit = 8,
                     .bytes = static_cast<uint8_t>(bytes),
                     .align = 8,
                     .dir = Direction::kWrite,
                     .tags_only = access.op == Op::kStoreTag};
-  if (!t.plan(range, pieces)) return;
-  uint8_t data[2 * kGranule] = {};
+  if (!t.plan(range)) return;
+  uint8_t* const data = t.work.data;
+  std::memset(data, 0, 2 * kGranule);
   if (access.op == Op::kStoreTagPair) {
     store_element(data, t.x(access.rt), 8, t.view.big_endian);
     store_element(data + 8, t.x(access.rt2), 8, t.view.big_endian);
   }
-  if (access.op != Op::kStoreTag && !t.write(pieces, data)) return;
+  if (access.op != Op::kStoreTag && !t.write(t.work.pieces, data)) return;
   t.write_back(t.next_base());
 }
 
@@ -55,14 +57,13 @@ void tags(Transaction& t) {
   }
   // LDG, LDGM, STGM: one granule stands for the block, which does not leave the page.
   const bool store = access.op == Op::kStoreTagMultiple;
-  Pieces pieces;
   const Range range{.va = t.va & ~uint64_t{kGranule - 1},
                     .unit = 8,
                     .bytes = kGranule,
                     .align = 8,
                     .dir = store ? Direction::kWrite : Direction::kRead,
                     .tags_only = true};
-  if (!t.plan(range, pieces)) return;
+  if (!t.plan(range)) return;
   constexpr uint64_t kLogicalTag = uint64_t{15} << 56;
   if (access.op == Op::kLoadTag) t.set_x(access.rt, t.x(access.rt) & ~kLogicalTag);
   if (access.op == Op::kLoadTagMultiple) t.set_x(access.rt, 0);

@@ -22,13 +22,13 @@
 // A CLREX or an exception return clears a monitor behind our back; the slot stays armed until the
 // next emulate() of that vCPU, which only makes stores slower.
 //
+// Nothing that runs inside may throw: locks are released by hand.
+//
 // Waiting here never depends on another vCPU's guest: only on device code in flight.
 #ifndef TRAPLINE_MMIO_GATE_H_
 #define TRAPLINE_MMIO_GATE_H_
 
 #include <atomic>
-#include <mutex>
-#include <thread>
 
 #include "mmio/emulate.h"
 
@@ -36,7 +36,7 @@ namespace trapline::emulation {
 
 // Calls `store()`, which writes to a device of `region`, as a plain store.
 template <typename Store>
-inline auto as_plain_store(DeviceGate* gate, const Bus::Region& region, unsigned vcpu,
+inline auto as_plain_store(DeviceGate* gate, const BusMap::Region& region, unsigned vcpu,
                            Store&& store) {
   if (gate == nullptr) return store();
   const unsigned index = region.index % DeviceGate::kSlots;
@@ -52,15 +52,17 @@ inline auto as_plain_store(DeviceGate* gate, const Bus::Region& region, unsigned
     }
     storing.store(0, std::memory_order_release);
   }
-  std::lock_guard<std::mutex> lock(slot.mutex);
+  slot.mutex.lock();
   slot.version.fetch_add(1, std::memory_order_relaxed);
-  return store();
+  const auto result = store();
+  slot.mutex.unlock();
+  return result;
 }
 
 // While it lives no other vCPU's emulated store reaches the region's slot.
 class Exclusion {
  public:
-  Exclusion(DeviceGate* gate, const Bus::Region& region, unsigned vcpu) {
+  Exclusion(DeviceGate* gate, const BusMap::Region& region, unsigned vcpu) {
     if (gate == nullptr) return;
     const unsigned index = region.index % DeviceGate::kSlots;
     slot_ = &gate->slots[index];
@@ -70,7 +72,7 @@ class Exclusion {
     for (unsigned other = 0; other < DeviceGate::kVcpus; ++other) {
       if (other == vcpu) continue;
       while (gate->storing[other].slot.load(std::memory_order_acquire) == index + 1) {
-        std::this_thread::yield();
+        gate_wait();
       }
     }
   }
@@ -90,7 +92,7 @@ class Exclusion {
     if (slot_ != nullptr) slot_->version.fetch_add(1, std::memory_order_relaxed);
   }
   // Leaves the slot armed for the vCPU's monitor, until disarm().
-  void keep_armed(EmulateContext& context, const Bus::Region& region) {
+  void keep_armed(EmulateContext& context, const BusMap::Region& region) {
     if (slot_ == nullptr) return;
     slot_->armed.fetch_add(1, std::memory_order_relaxed);
     context.armed_slot = static_cast<uint8_t>(region.index % DeviceGate::kSlots + 1);

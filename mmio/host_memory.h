@@ -6,7 +6,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <cstring>
 
 #include "mmio/host_barrier.h"
 
@@ -24,13 +23,13 @@ inline uint64_t load_image(const uint8_t* from, unsigned size) {
     case 1:
       return *from;
     case 2:
-      std::memcpy(&value, from, 2);
+      __builtin_memcpy(&value, from, 2);
       return value;
     case 4:
-      std::memcpy(&value, from, 4);
+      __builtin_memcpy(&value, from, 4);
       return value;
     default:
-      std::memcpy(&value, from, 8);
+      __builtin_memcpy(&value, from, 8);
       return value;
   }
 }
@@ -41,13 +40,13 @@ inline void store_image(uint8_t* to, uint64_t value, unsigned size) {
       *to = static_cast<uint8_t>(value);
       return;
     case 2:
-      std::memcpy(to, &value, 2);
+      __builtin_memcpy(to, &value, 2);
       return;
     case 4:
-      std::memcpy(to, &value, 4);
+      __builtin_memcpy(to, &value, 4);
       return;
     default:
-      std::memcpy(to, &value, 8);
+      __builtin_memcpy(to, &value, 8);
       return;
   }
 }

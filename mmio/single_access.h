@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "mmio/emulate.h"
 #include "mmio/gate.h"
@@ -22,7 +21,7 @@ enum class Single : uint8_t {
 // The first eight bytes of an Access, op to rm, for the tests below.
 inline uint64_t first_half(const Access& access) {
   uint64_t half;
-  std::memcpy(&half, &access, sizeof half);
+  __builtin_memcpy(&half, &access, sizeof half);
   return half;
 }
 inline constexpr uint64_t kAboveRegisters = 0xe0e0'e0e0'e000'0000;  // register numbers >= 32
@@ -38,7 +37,7 @@ inline GuestFault refused(const Access& access, uint64_t va) {
 
 struct MaybeObserved {
   AccessObserver* observer;
-  void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
+  void device_access(const BusMap::Region& region, uint64_t offset, unsigned size, bool write,
                      uint64_t value, bool abort) const {
     if (observer != nullptr) observer->device_access(region, offset, size, write, value, abort);
   }
@@ -74,14 +73,14 @@ inline constexpr uint8_t kPlain = 1;
 // MaybeObserved, or the caller's own, whose call can be inlined.
 template <bool kWritesBack, typename Observer>
 [[gnu::always_inline]] inline Single access_at(const Access& access, uint64_t ipa, CpuView& view,
-                                               const Bus& bus, EmulateContext& context,
+                                               const BusMap& bus, EmulateContext& context,
                                                Observer& observer) {
   const bool store = access.op == Op::kStore;
   const unsigned size = access.element_bytes();
   if ((ipa & (size - 1)) != 0 || view.big_endian || context.armed_slot != 0) return Single::kNot;
-  const Bus::Region* region = bus.find(ipa, size, context.hint);
+  const BusMap::Region* region = bus.find(ipa, size, context.hint);
   if (region == nullptr) return Single::kNot;
-  Device& device = *region->device;
+  BusTarget& device = *region->device;
   const uint64_t offset = ipa - region->base + region->device_offset;
   if (!device.accepts(offset, size, store)) return Single::kNot;
 
@@ -118,7 +117,7 @@ template <bool kWritesBack, typename Observer>
 // `known_plain`: whoever decoded this very access found that it is kPlain.
 template <typename Observer>
 [[gnu::always_inline]] inline Single single_access(const Access& access, uint64_t va, CpuView& view,
-                                                   const Bus& bus, EmulateContext& context,
+                                                   const BusMap& bus, EmulateContext& context,
                                                    Observer& observer, bool known_plain = false) {
   constexpr uint64_t kPageMask = 0xfff;
   if (!known_plain && (!is_single(access) || (access.rn == kRegZr && view.sp_alignment_check))) {

@@ -1,6 +1,6 @@
 #include "mmio/transaction.h"
 
-#include <algorithm>
+#include <new>
 
 #include "mmio/gate.h"
 #include "mmio/host_memory.h"
@@ -10,21 +10,6 @@ namespace {
 
 constexpr bool reads(Direction dir) { return dir != Direction::kWrite; }
 constexpr bool writes(Direction dir) { return dir != Direction::kRead; }
-
-// Calls emit(at, size) for aligned power-of-two parts of [at, at + bytes), ascending; `address` is
-// that of byte 0.
-template <typename Emit>
-bool aligned_parts(uint64_t address, unsigned at, unsigned bytes, Emit&& emit) {
-  while (bytes != 0) {
-    const uint64_t low_bit = (address + at) & -(address + at);
-    unsigned size = 8;
-    while (size > bytes || (low_bit != 0 && size > low_bit)) size >>= 1;
-    if (!emit(at, size)) return false;
-    at += size;
-    bytes -= size;
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -66,6 +51,11 @@ bool Transaction::check_alignment(uint64_t address, unsigned align, bool always,
   return true;
 }
 
+const Translation& Transaction::translate(uint64_t address, unsigned bytes, Direction dir,
+                                          bool unprivileged) {
+  return *new (&work.translation) Translation(view.translate(address, bytes, dir, unprivileged));
+}
+
 bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, Place& place) {
   const uint64_t in_page = address & (kPageBytes - 1);
   bool known = false;
@@ -77,7 +67,7 @@ bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, P
     place.ipa = view.known_ipa_page + in_page;
     known = true;
   } else {
-    const Translation t = view.translate(address, bytes, range.dir, range.unprivileged);
+    const Translation& t = translate(address, bytes, range.dir, range.unprivileged);
     if (t.status == Translation::Status::kRetry) return retry();
     if (t.status == Translation::Status::kFault) {
       outcome.status = Outcome::Status::kFault;
@@ -86,8 +76,7 @@ bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, P
       outcome.fault.write = range.dir == Direction::kWrite;
       if (range.dir == Direction::kReadWrite) {
         // WnR of an atomic: 0 if a read would fault as well (D17.2.37).
-        const Translation read =
-            view.translate(address, bytes, Direction::kRead, range.unprivileged);
+        const Translation& read = translate(address, bytes, Direction::kRead, range.unprivileged);
         outcome.fault.write = read.status == Translation::Status::kOk;
       }
       return false;
@@ -115,9 +104,9 @@ bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, P
   return false;
 }
 
-const Bus::Region* Transaction::find_device(const Range& range, uint64_t address, uint64_t ipa,
-                                            unsigned size) {
-  const Bus::Region* region = bus->find(ipa, size, context.hint);
+const BusMap::Region* Transaction::find_device(const Range& range, uint64_t address, uint64_t ipa,
+                                               unsigned size) {
+  const BusMap::Region* region = bus->find(ipa, size, context.hint);
   const bool is_write = range.dir == Direction::kWrite;
   if (region == nullptr) {
     if (context.observer != nullptr) context.observer->unmapped_access(ipa, size, is_write);
@@ -138,62 +127,66 @@ const Bus::Region* Transaction::find_device(const Range& range, uint64_t address
 }
 
 bool Transaction::plan(const Range& range, Pieces& pieces) {
-  const unsigned bytes = range.bytes, unit = range.unit;
+  const unsigned bytes = range.bytes;
   const unsigned room = static_cast<unsigned>(kPageBytes - (range.va & (kPageBytes - 1)));
-  const unsigned first = std::min(bytes, room);
-  Place places[2];
+  const unsigned first = bytes < room ? bytes : room;
+  Place* const places = work.places;
   if (!locate(range, range.va, first, places[0])) return false;
   if (first < bytes && !locate(range, range.va + first, bytes - first, places[1])) return false;
 
   pieces.va = range.va;
   pieces.count = 0;
-  // One part of the access, inside one page. A device's unit that no single window holds goes in
-  // aligned parts, as does what a page boundary cuts.
-  const auto emit = [&](const Place& place, unsigned from, unsigned at, unsigned size) {
-    Piece& piece = pieces.piece[pieces.count];
-    piece.ipa = place.ipa + (at - from);
+  return cut(range, pieces, first);
+}
+
+[[gnu::noinline]] bool Transaction::cut(const Range& range, Pieces& pieces, unsigned first) {
+  const unsigned bytes = range.bytes;
+  const Place* const places = work.places;
+  for (unsigned at = 0; at < bytes;) {
+    const bool second = at >= first;
+    const Place& place = places[second];
+    const unsigned offset = second ? at - first : at;
+    const uint64_t ipa = place.ipa + offset;
+    const unsigned size = piece_size(range, place, ipa, at, first);
+    Piece& piece = pieces.piece[pieces.count++];
+    piece.ipa = ipa;
     piece.at = static_cast<uint8_t>(at);
     piece.size = static_cast<uint8_t>(size);
     piece.region = nullptr;
     piece.host = nullptr;
     if (place.host != nullptr) {
-      piece.host = place.host + (at - from);
+      piece.host = place.host + offset;
     } else {
-      piece.region = find_device(range, range.va + at, piece.ipa, size);
+      piece.region = find_device(range, range.va + at, ipa, size);
       if (piece.region == nullptr) return false;
     }
-    ++pieces.count;
-    return true;
-  };
-  if (unit == 0) {
-    return aligned_parts(places[0].ipa, 0, bytes,
-                         [&](unsigned a, unsigned n) { return emit(places[0], 0, a, n); });
-  }
-  for (unsigned at = 0; at < bytes; at += unit) {
-    const bool second = at >= first;
-    const Place& place = places[second];
-    const unsigned from = second ? first : 0;
-    const uint64_t start = place.ipa - from;  // the IPA of byte 0, if all were in this page
-    if (second || at + unit <= first) {
-      const bool whole = place.host != nullptr || (start + at) % unit == 0 ||
-                         bus->find(start + at, unit, context.hint) != nullptr;
-      if (whole) {
-        if (!emit(place, from, at, unit)) return false;
-      } else if (!aligned_parts(start, at, unit,
-                                [&](unsigned a, unsigned n) { return emit(place, from, a, n); })) {
-        return false;
-      }
-      continue;
-    }
-    const auto low = [&](unsigned a, unsigned n) { return emit(places[0], 0, a, n); };
-    const auto high = [&](unsigned a, unsigned n) { return emit(places[1], first, a, n); };
-    if (!aligned_parts(start, at, first - at, low)) return false;
-    if (!aligned_parts(places[1].ipa - first, first, at + unit - first, high)) return false;
+    at += size;
   }
   return true;
 }
 
-bool Transaction::read_device(const Bus::Region& region, uint64_t ipa, unsigned size,
+// Whole units, but of a device's unit that no single window holds, and of what a page boundary
+// cuts, aligned parts.
+unsigned Transaction::piece_size(const Range& range, const Place& place, uint64_t ipa, unsigned at,
+                                 unsigned first) {
+  const unsigned unit = range.unit;
+  const unsigned page_end = at < first ? first : range.bytes;
+  unsigned left = page_end - at;
+  if (unit != 0) {
+    const unsigned done = at & (unit - 1);  // of a unit that goes in parts
+    const bool fits = done == 0 && left >= unit;
+    if (fits && (place.host != nullptr || (ipa & (unit - 1)) == 0 ||
+                 bus->find(ipa, unit, context.hint) != nullptr)) {
+      return unit;
+    }
+    if (left > unit - done) left = unit - done;
+  }
+  unsigned size = 8;
+  while (size > left || (ipa & (size - 1)) != 0) size >>= 1;
+  return size;
+}
+
+bool Transaction::read_device(const BusMap::Region& region, uint64_t ipa, unsigned size,
                               uint64_t address, uint64_t& value) {
   const uint64_t offset = ipa - region.base + region.device_offset;
   const MmioResult result = region.device->read(offset, size, view.vcpu);
@@ -204,7 +197,7 @@ bool Transaction::read_device(const Bus::Region& region, uint64_t ipa, unsigned 
   return result.abort ? fault(address, kFscExternal, false) : true;
 }
 
-bool Transaction::write_device(const Bus::Region& region, uint64_t ipa, unsigned size,
+bool Transaction::write_device(const BusMap::Region& region, uint64_t ipa, unsigned size,
                                uint64_t address, uint64_t value, bool in_exclusion) {
   const uint64_t offset = ipa - region.base + region.device_offset;
   const auto store = [&] { return region.device->write(offset, size, value, view.vcpu); };

@@ -22,17 +22,18 @@ inline constexpr uint8_t kFscUnsupportedAtomic = 0x35;
 
 // Bytes that one RAM or device access performs.
 struct Piece {
-  uint8_t* host;              // RAM; null: a device
-  const Bus::Region* region;  // the device's window
+  uint8_t* host;                 // RAM; null: a device
+  const BusMap::Region* region;  // the device's window
   uint64_t ipa;
   uint8_t at;    // the first byte's place in the access
   uint8_t size;  // 1, 2, 4 or 8
 };
 
+// An access cut into pieces, which lie in the transaction's workspace.
 struct Pieces {
-  uint64_t va;
-  unsigned count;
-  Piece piece[kMaxBytes];
+  Piece* piece = nullptr;
+  unsigned count = 0;
+  uint64_t va = 0;
 };
 
 // What plan() is asked for: `bytes` at `va` in units of 1, 2, 4 or 8.
@@ -54,13 +55,31 @@ struct Place {
   uint8_t* host;  // RAM, else null
 };
 
+// What is too large for a kernel's stack. Nothing in it outlives an access.
+struct Workspace {
+  Workspace() {}  // as it is found: all is written before it is read
+  Piece piece[kMaxBytes];
+  union {
+    uint8_t data[kMaxBytes];        // the access's bytes, a memory image
+    uint64_t words[kMaxBytes / 8];  // of FEAT_LS64
+  };
+  union {
+    Translation translation;
+  };
+  Place places[2];
+  Range range;
+  Pieces pieces;
+  Pieces source;  // of a copy
+};
+
 struct Transaction {
   const Access& access;
   uint64_t va;
   CpuView& view;
-  const Bus* bus;
+  const BusMap* bus;
   EmulateContext& context;
   Outcome& outcome;
+  Workspace& work;
 
   uint64_t& x(unsigned index) const { return view.regs->x[index]; }  // reads: 31 is XZR
   // Results: XZR swallows.
@@ -76,18 +95,31 @@ struct Transaction {
 
   // Each returns false and fills `outcome` when the access ends here.
   bool plan(const Range& range, Pieces& pieces);
+  // The same into work.pieces, for an access of one range.
+  bool plan(const Range& range) {
+    work.range = range;
+    work.pieces.piece = work.piece;
+    return plan(work.range, work.pieces);
+  }
+  // The view's answer, which stands in the workspace until the next one.
+  const Translation& translate(uint64_t va, unsigned bytes, Direction dir, bool unprivileged);
   // Translates [va, va + bytes), inside one page, and finds whether RAM is there.
   bool locate(const Range& range, uint64_t va, unsigned bytes, Place& place);
+  // The pieces, of which the first `first` bytes lie in work.places[0].
+  bool cut(const Range& range, Pieces& pieces, unsigned first);
+  // The bytes of the piece at `at`, whose first byte is at `ipa`.
+  unsigned piece_size(const Range& range, const Place& place, uint64_t ipa, unsigned at,
+                      unsigned first);
   // The region of a device's bytes, asked whether it takes the access.
-  const Bus::Region* find_device(const Range& range, uint64_t va, uint64_t ipa, unsigned size);
+  const BusMap::Region* find_device(const Range& range, uint64_t va, uint64_t ipa, unsigned size);
   // SCTLR.A, and for `always` (ordered, exclusive, atomic) the rule of B2.2.2.
   bool check_alignment(uint64_t va, unsigned align, bool always, bool write);
   bool read(const Pieces& pieces, uint8_t* data);
   bool write(const Pieces& pieces, const uint8_t* data);
-  bool read_device(const Bus::Region& region, uint64_t ipa, unsigned size, uint64_t va,
+  bool read_device(const BusMap::Region& region, uint64_t ipa, unsigned size, uint64_t va,
                    uint64_t& value);
   // `in_exclusion`: the caller holds the region's gate.
-  bool write_device(const Bus::Region& region, uint64_t ipa, unsigned size, uint64_t va,
+  bool write_device(const BusMap::Region& region, uint64_t ipa, unsigned size, uint64_t va,
                     uint64_t value, bool in_exclusion);
 
   bool fault(uint64_t far, uint8_t fsc, bool write);
@@ -123,8 +155,12 @@ inline uint64_t swap_element(uint64_t value, unsigned size) {
 uint64_t load_element(const uint8_t* data, unsigned size, bool big_endian);
 void store_element(uint8_t* data, uint64_t value, unsigned size, bool big_endian);
 
+// emulate() without its fast path, for callers who have the workspace elsewhere than on the stack.
+// `t.outcome` is as it was made.
+void general_access(Transaction& t);
+
 // The kinds of access. Each performs t.access completely and leaves the end in t.outcome.
-void plain(Transaction& t);                // emulate.cc
+void plain(Transaction& t);                // emulate_plain.cc
 void exclusive(Transaction& t);            // emulate_exclusive.cc
 void read_modify_write(Transaction& t);    // emulate_atomic.cc
 void structure(Transaction& t);            // emulate_structure.cc

@@ -12,7 +12,7 @@ _trapline() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-      --backend) words='soft' ;;
+      --backend) words='auto soft kvm' ;;
       --clock) words='host icount' ;;
       --decoder) words='native capstone' ;;
       --el2) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;

@@ -201,8 +201,8 @@ class Observer final : public AccessObserver {
  public:
   void device_access(const Bus::Region& region, uint64_t offset, unsigned size, bool write,
                      uint64_t value, bool abort) override {
-    text += std::string(region.device->name()) + (write ? ".w" : ".r") + std::to_string(size) +
-            "@" + hex(offset) + "=" + hex(value) + (abort ? "! " : " ");
+    text += std::string(Bus::device_of(region).name()) + (write ? ".w" : ".r") +
+            std::to_string(size) + "@" + hex(offset) + "=" + hex(value) + (abort ? "! " : " ");
   }
   void unmapped_access(uint64_t ipa, unsigned size, bool write) override {
     text +=

@@ -3,8 +3,8 @@
 
 package_test.py install|deb|words BUILD CMAKE CPACK CC CXX VERSION
 
-install  into an empty prefix; a C and a C++ program by pkg-config; the exported symbols
-deb      both packages made and unpacked; what each holds and depends on; the program runs
+install  into an empty prefix; C and C++ programs by pkg-config; the exported symbols
+deb      all packages made and unpacked; what each holds and depends on; the program runs
 words    the man page and the completion know every option and value that --help knows, and no other
 """
 import os
@@ -46,34 +46,45 @@ def check_program(program):
     require(line.startswith("a8c10440 PAIR op=load"), f"decode says {line!r}")
 
 
-def use_library(prefix, libdir, scratch):
-    """Compiles and runs use_decode.c by the .pc file below `libdir` alone."""
+# pkg-config name, headers, the stranger's program and what it prints.
+LIBRARIES = (
+    ("trapline-decode", ("trapline-decode.h",), "use_decode.c",
+     "add: not a memory instruction, class not-memory\n"),
+    ("trapline", ("trapline.h", "trapline-hosted.h", "trapline-decode.h"), "use_trapline.c",
+     "read of 4 at 0x9000000\ndone: x0 7, x2 0x9000004\n"),
+)
+
+
+def use_library(library, prefix, libdir, scratch):
+    """Compiles and runs the program by the .pc file below `libdir` alone."""
+    name, headers, source, expected = library
     environment = dict(os.environ, PKG_CONFIG_LIBDIR=os.path.join(libdir, "pkgconfig"))
     environment.pop("PKG_CONFIG_PATH", None)
-    flags = run("pkg-config", "--cflags", "--libs", "trapline-decode", env=environment).split()
-    require(run("pkg-config", "--modversion", "trapline-decode", env=environment) == VERSION + "\n",
+    flags = run("pkg-config", "--cflags", "--libs", name, env=environment).split()
+    require(run("pkg-config", "--modversion", name, env=environment) == VERSION + "\n",
             "pkg-config knows another version")
-    for name, compiler, language, standard in (("c", CC, "c", "c11"), ("c++", CXX, "c++", "c++11")):
-        program = os.path.join(scratch, "use-" + name)
+    for language, compiler, standard in (("c", CC, "c11"), ("c++", CXX, "c++11")):
+        program = os.path.join(scratch, f"use-{name}-{language}")
         run(compiler, f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-x", language,
-            os.path.join(HERE, "use_decode.c"), "-x", "none", "-o", program, *flags)
+            os.path.join(HERE, source), "-x", "none", "-o", program, *flags)
         output = run(program, env=dict(os.environ, LD_LIBRARY_PATH=libdir))
-        require(output == "add: not a memory instruction, class not-memory\n", f"{name}: {output!r}")
+        require(output == expected, f"{language}: {output!r}")
         needed = run("readelf", "-d", program)
-        require("[libtrapline-decode.so.0]" in needed, f"{name}: not linked by the SONAME:\n{needed}")
-    names = run("nm", "-D", "--defined-only", os.path.join(libdir, "libtrapline-decode.so"))
-    symbols = {line.split()[-1] for line in names.splitlines()}
-    require(symbols == {"tl_decode", "tl_decode_class", "tl_status_text"}, f"exported: {symbols}")
-    header = open(os.path.join(prefix, "include", "trapline-decode.h"), encoding="utf-8").read()
-    declared = set(re.findall(r"^TL_API .*?(tl_\w+)\(", header, re.M))
-    require(declared == symbols, f"declared: {declared}")
+        require(f"[lib{name}.so.0]" in needed, f"{language}: not linked by the SONAME:\n{needed}")
+    names = run("nm", "-D", "--defined-only", os.path.join(libdir, f"lib{name}.so"))
+    symbols = {line.split()[-1].split("@")[0] for line in names.splitlines() if " A " not in line}
+    declared = set()
+    for header in headers:
+        with open(os.path.join(prefix, "include", header), encoding="utf-8") as file:
+            declared |= set(re.findall(r"^TL_API .*?(tl_\w+)\(", file.read(), re.M))
+    require(len(declared) > 2 and declared == symbols, f"{name} exports {symbols}, declares {declared}")
 
 
-def libdir_of(prefix):
+def libdir_of(library, prefix):
     for folder, _, files in os.walk(prefix):
-        if "libtrapline-decode.so" in files:
+        if f"lib{library[0]}.so" in files:
             return folder
-    sys.exit("no libtrapline-decode.so")
+    sys.exit(f"no lib{library[0]}.so")
 
 
 def test_install(scratch):
@@ -82,11 +93,12 @@ def test_install(scratch):
     run(CMAKE, "--install", BUILD, "--prefix", first)
     prefix = os.path.join(scratch, "moved")
     os.rename(first, prefix)
-    for name in ("bin/trapline", "share/man/man1/trapline.1", "include/trapline-decode.h",
+    for name in ("bin/trapline", "share/man/man1/trapline.1", "include/trapline-decode.h", "include/trapline.h",
                  "share/bash-completion/completions/trapline", "share/zsh/site-functions/_trapline"):
         require(os.path.isfile(os.path.join(prefix, name)), f"{name} is not installed")
     check_program(os.path.join(prefix, "bin", "trapline"))
-    use_library(prefix, libdir_of(prefix), scratch)
+    for library in LIBRARIES:
+        use_library(library, prefix, libdir_of(library, prefix), scratch)
 
 
 def test_deb(scratch):
@@ -94,7 +106,7 @@ def test_deb(scratch):
     run(CPACK, "--config", os.path.join(BUILD, "CPackConfig.cmake"), cwd=scratch)
     debs = {name.split("_")[0]: os.path.join(scratch, name)
             for name in os.listdir(scratch) if name.endswith(".deb")}
-    require(set(debs) == {"trapline", "libtrapline-decode-dev"}, f"made: {sorted(debs)}")
+    require(set(debs) == {"trapline", "libtrapline-decode-dev", "libtrapline-dev"}, f"made: {sorted(debs)}")
     for name, deb in debs.items():
         require(run("dpkg-deb", "-f", deb, "Version") == VERSION + "\n", f"{name}: another version")
         run("dpkg-deb", "-x", deb, os.path.join(scratch, name))
@@ -103,8 +115,13 @@ def test_deb(scratch):
     depends = run("dpkg-deb", "-f", debs["trapline"], "Depends")
     require("libc6 " in depends and "libstdc++6 " in depends, f"trapline depends on {depends!r}")
     check_program(os.path.join(scratch, "trapline", "usr", "bin", "trapline"))
-    prefix = os.path.join(scratch, "libtrapline-decode-dev", "usr")
-    use_library(prefix, libdir_of(prefix), scratch)
+    require("libtrapline-decode-dev" in run("dpkg-deb", "-f", debs["libtrapline-dev"], "Depends"),
+            "libtrapline-dev does not bring the decoder's header")
+    both = os.path.join(scratch, "both")
+    for name in ("libtrapline-decode-dev", "libtrapline-dev"):
+        run("dpkg-deb", "-x", debs[name], both)
+    for library in LIBRARIES:
+        use_library(library, os.path.join(both, "usr"), libdir_of(library, both), scratch)
 
 
 def complete(*words):

@@ -72,6 +72,7 @@ std::string read_el2(std::string_view items, Options::El2& el2) {
       el2.vhe = false;
     } else if (item == "lrs=1" || item == "lrs=4" || item == "lrs=8" || item == "lrs=16") {
       el2.list_registers = item == "lrs=16" ? 16 : static_cast<unsigned>(item[4] - '0');
+      el2.list_registers_given = true;
     } else {
       return fmt::format("--el2={}: give novhe, lrs=1, lrs=4, lrs=8 or lrs=16", item);
     }
@@ -183,8 +184,13 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   add_number(run_command, "--cpus", options.cpus, 1, platform::kMaxCpus,
              fmt::format("1 to {}", platform::kMaxCpus), std::to_string(options.cpus));
   options.icache = CachePolicy::kRecheck;
-  std::string backend = "soft";
-  add_choice(run_command, "--backend", backend, {{"soft", "soft"}}, "soft");
+  add_choice(
+      run_command, "--backend", options.backend,
+      {{"auto", BackendChoice::kAuto},
+       {"soft", BackendChoice::kSoft},
+       {"kvm", BackendChoice::kKvm}},
+      "kvm: an arm64 host's processors; soft: the software CPU, on any host; auto: kvm where "
+      "that works and no option needs the software CPU");
   add_choice(run_command, "--flash", options.flash_trapped, {{"mapped", false}, {"trapped", true}},
              "trapped: every data read of flash is an exit");
   add_choice(run_command, "--virtio", options.virtio_legacy, {{"modern", false}, {"legacy", true}},

@@ -80,7 +80,7 @@ void add_registers(Text& text, const RunReport& report) {
       device = DeviceNames::sysreg_device(reg);
     } else if (const size_t region = VcpuCounters::region_of(count.key);
                report.bus != nullptr && region < report.bus->regions().size()) {
-      const Device& found = *report.bus->regions()[region].device;
+      const Device& found = Bus::device_of(report.bus->regions()[region]);
       device = found.name();
       reg = names.reg(found, count.offset);
     } else {

@@ -49,7 +49,7 @@ std::string Machine::finish_recording(const RunReport& figures) {
       if (!symbol.empty()) out["symbols"][fmt::format("{:x}", pc)] = std::move(symbol);
     }
     for (const uint64_t target : recorder.targets()) {
-      const Device& device = *bus_.regions()[target >> 48].device;
+      const Device& device = Bus::device_of(bus_.regions()[target >> 48]);
       out["registers"][fmt::format("{:x}", target)] = names.reg(device, target & 0xffff'ffff'ffff);
     }
     const CacheCounters cache = cpu->exits.instructions().cache_counters();

@@ -35,10 +35,10 @@ constexpr GuestStage2Shape guest_stage2_shape(uint64_t vtcr) {
   shape.start_level = static_cast<uint8_t>(level);
   // AArch64.S2InvalidSL: level 0 with 4 KiB needs 44-bit addresses, level 1 with 16 KiB 42, with
   // 64 KiB 44.
-  static_assert(Stage2::kIpaBits < 42);
+  static_assert(kIpaBits < 42);
   if (level == (granule == 12 ? 0 : 1)) return shape;
   // AArch64.S2TxSZFaults: from PARange down to 25 bits.
-  if (bits > Stage2::kIpaBits || bits < 25) return shape;
+  if (bits > kIpaBits || bits < 25) return shape;
   // AArch64.S2InconsistentSL: the first table has at least two entries, and at most 16 tables are
   // concatenated.
   const unsigned below = granule + (3 - level) * stride;  // bits that an entry of it covers

@@ -9,6 +9,8 @@
 #include <mutex>
 #include <vector>
 
+#include "vmm/memory/walk.h"
+
 namespace trapline {
 
 // Rights of a mapping. kS2Walk (a software bit of the descriptor): stage-1 table walks and the
@@ -36,7 +38,7 @@ struct Stage2Walk {
 
 class Stage2 {
  public:
-  static constexpr unsigned kIpaBits = 40;
+  static constexpr unsigned kIpaBits = trapline::kIpaBits;
 
   Stage2();
   ~Stage2();

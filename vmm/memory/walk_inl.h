@@ -1,12 +1,11 @@
 // The definition of walk_stage1(). VMSAv8-64, D8.2 to D8.5: 4, 16 and 64 KiB granules, 48-bit input
-// and output addresses, hierarchical permissions, PAN, WXN. Not implemented, and not shown in the
-// ID registers: LVA, LPA, LPA2, HAFDBS, HPDS, E0PD, BTI, XNX, TTST.
+// and output addresses, hierarchical permissions, PAN, WXN; HAFDBS, HPDS and TTST where `Features`
+// says so. Not implemented, and not shown in the ID registers: LVA, LPA, LPA2, E0PD, BTI, XNX.
 #ifndef TRAPLINE_VMM_MEMORY_WALK_INL_H_
 #define TRAPLINE_VMM_MEMORY_WALK_INL_H_
 
 #include <cstdint>
 
-#include "vmm/memory/stage2.h"
 #include "vmm/memory/walk.h"
 #include "vmm/vcpu/syndrome.h"
 
@@ -34,10 +33,11 @@ enum Sctlr : uint64_t {
 
 // The output-address bits of TCR_EL1.IPS (ID_AA64MMFR0_EL1.PARange has the same encoding), capped
 // at what is implemented: the reserved values act as the largest (D17.2.131).
+template <typename Features = SoftWalkFeatures>
 constexpr unsigned output_address_bits(uint64_t tcr) {
   constexpr unsigned kBits[8] = {32, 36, 40, 42, 44, 48, 48, 48};
   const unsigned bits = kBits[tcr >> 32 & 7];
-  return bits < Stage2::kIpaBits ? bits : Stage2::kIpaBits;
+  return bits < Features::kAddressBits ? bits : Features::kAddressBits;
 }
 
 // One half of the address space as TCR_EL1 configures it.
@@ -53,6 +53,7 @@ struct TranslationRegion {
 // Bit 55 of the address chooses (D8.2.4).
 constexpr bool upper_region(uint64_t va) { return (va >> 55 & 1) != 0; }
 
+template <typename Features = SoftWalkFeatures>
 constexpr TranslationRegion translation_region(const TranslationRegs& regs, bool upper) {
   TranslationRegion region;
   const uint64_t tcr = regs.tcr;
@@ -77,7 +78,8 @@ constexpr TranslationRegion translation_region(const TranslationRegs& regs, bool
   region.granule_log2 = static_cast<uint8_t>(tg);
   // Without FEAT_LVA and FEAT_TTST 16..39 is legal. Outside it is CONSTRAINED UNPREDICTABLE whether
   // the value is clamped or every address faults (D8.2.3): we fault.
-  region.valid_size = tsz >= 16 && tsz <= 39;
+  constexpr unsigned kMost = Features::kMaxTnsz, kMost64K = kMost < 47 ? kMost : 47;
+  region.valid_size = tsz >= 16 && tsz <= (tg == 16 ? kMost64K : kMost);
   region.input_bits = static_cast<uint8_t>(region.valid_size ? 64 - tsz : 48);
   return region;
 }
@@ -147,15 +149,13 @@ constexpr uint64_t as_el1(const TranslationRegs& regs, uint64_t descriptor) {
 
 }  // namespace walk_internal
 
-template <typename ReadDescriptor>
-Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
-                       ReadDescriptor&& read) {
-  Stage1Walk out;
+template <typename Features, typename ReadDescriptor>
+void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va, WalkFor purpose,
+                      bool el0, ReadDescriptor&& read) {
   auto fault = [&out](unsigned fsc, unsigned level) {
     out.status = Stage1Walk::Status::kFault;
     out.fsc = static_cast<uint8_t>(fsc | (level & 3));
     out.level = static_cast<int8_t>(level);
-    return out;
   };
   const uint64_t address = strip_tag(regs, va);
 
@@ -164,16 +164,16 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     // fault at level 0. Data is Device-nGnRnE, fetches are Normal. Bits 63:56 are ignored by TBI.
     const uint64_t flat =
         top_byte_ignored(regs, va) ? address & ((uint64_t{1} << 56) - 1) : address;
-    if (flat >> Stage2::kIpaBits != 0) return fault(kFscAddressSize, 0);
+    if (flat >> Features::kAddressBits != 0) return fault(kFscAddressSize, 0);
     out.status = Stage1Walk::Status::kOk;
     out.device = purpose != WalkFor::kFetch && (regs.guest_stage2 & kGuestStage2Dc) == 0;
     out.readable = out.writable = out.executable = true;
     out.ipa = flat;
-    return out;
+    return;
   }
 
   const bool upper = upper_region(va);
-  const TranslationRegion region = translation_region(regs, upper);
+  const TranslationRegion region = translation_region<Features>(regs, upper);
   const unsigned bits = region.input_bits;
   const unsigned granule = region.granule_log2;
   const unsigned stride = granule - 3;  // bits an entry index resolves
@@ -184,7 +184,7 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
   // The first level is the highest one whose index is not empty (D8.2.7).
   const unsigned levels = (bits - granule + stride - 1) / stride;
   unsigned level = 4 - levels;
-  const unsigned output_bits = output_address_bits(regs.tcr);
+  const unsigned output_bits = output_address_bits<Features>(regs.tcr);
   const uint64_t output_mask = ~uint64_t{0} << output_bits;
   constexpr uint64_t kAddressMask = 0x0000'ffff'ffff'ffff;
 
@@ -205,7 +205,7 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     if (!read(entry, descriptor)) {
       out.status = Stage1Walk::Status::kTableFault;
       out.table_ipa = entry;
-      return out;
+      return;
     }
     out.descriptor_ipa[out.table_loads] = entry;
     out.descriptor[out.table_loads++] = descriptor;
@@ -235,7 +235,9 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     const uint64_t leaf_mask = (uint64_t{1} << shift) - 1;
     const uint64_t base = output & ~leaf_mask;
     if ((base & output_mask) != 0) return fault(kFscAddressSize, level);
-    if ((descriptor >> 10 & 1) == 0) return fault(kFscAccessFlag, level);
+    // TCR.HA: the hardware sets the flag (D8.5.1).
+    const bool sets_access_flag = Features::kHafdbs && (regs.tcr >> 39 & 1) != 0;
+    if ((descriptor >> 10 & 1) == 0 && !sets_access_flag) return fault(kFscAccessFlag, level);
 
     out.attr_index = static_cast<uint8_t>(descriptor >> 2 & 7);
     out.device = walk_internal::attribute_is_device(regs.mair, out.attr_index);
@@ -243,6 +245,15 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     out.page_log2 = static_cast<uint8_t>(shift);
     out.ipa = base | (address & leaf_mask);
     unsigned ap = descriptor >> 6 & 3;
+    if constexpr (Features::kHafdbs) {
+      // TCR.HD and DBM: the hardware makes the page writable at the first write (D8.5.2).
+      if ((regs.tcr >> 40 & 1) != 0 && (descriptor >> 51 & 1) != 0) ap &= ~2u;
+    }
+    if constexpr (Features::kHpds) {
+      if ((regs.tcr >> (upper ? 42 : 41) & 1) != 0) {
+        table_no_user = table_read_only = table_uxn = table_pxn = false;
+      }
+    }
     if (table_no_user) ap &= ~1u;
     if (table_read_only) ap |= 2;
     const bool uxn = table_uxn || (descriptor >> 54 & 1) != 0;
@@ -261,6 +272,13 @@ Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     return fault(kFscPermission, level);
   }
   out.status = Stage1Walk::Status::kOk;
+}
+
+template <typename Features, typename ReadDescriptor>
+Stage1Walk walk_stage1(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
+                       ReadDescriptor&& read) {
+  Stage1Walk out;
+  walk_stage1_into<Features>(out, regs, va, purpose, el0, read);
   return out;
 }
 

@@ -33,7 +33,7 @@ ExitKey DeviceNames::key(ExitTarget target) const {
     key.reg = sysreg(target.sysreg());
     key.device = sysreg_device(key.reg);
   } else if (target.is_device() && bus_ != nullptr && target.region() < bus_->regions().size()) {
-    const Device& device = *bus_->regions()[target.region()].device;
+    const Device& device = Bus::device_of(bus_->regions()[target.region()]);
     key.device = std::string(device.name());
     key.reg = reg(device, target.offset());
   }

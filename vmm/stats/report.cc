@@ -37,7 +37,7 @@ std::vector<Row> register_rows(const RunReport& report) {
     }
     const size_t index = VcpuCounters::region_of(count.key);
     if (report.bus == nullptr || index >= report.bus->regions().size()) continue;
-    const Device& device = *report.bus->regions()[index].device;
+    const Device& device = Bus::device_of(report.bus->regions()[index]);
     rows.push_back(
         {std::string(device.name()), names.reg(device, count.offset), count.reads, count.writes});
   }
@@ -70,7 +70,7 @@ std::map<std::string, VcpuCounters::DeviceCount> device_counts(const RunReport& 
   if (report.bus != nullptr) {
     const auto regions = report.total.region_counts();
     for (const Bus::Region& region : report.bus->regions()) {
-      VcpuCounters::DeviceCount& count = counts[std::string(region.device->name())];
+      VcpuCounters::DeviceCount& count = counts[std::string(Bus::device_of(region).name())];
       count.reads += regions[region.index].reads;
       count.writes += regions[region.index].writes;
     }
@@ -146,6 +146,8 @@ nlohmann::json report_json(const RunReport& report) {
                   {"external_aborts", c.external_aborts},
                   {"unmapped_accesses", c.unmapped_accesses},
                   {"unsupported_accesses", c.unsupported_accesses},
+                  {"exclusives_stepped", c.exclusives},
+                  {"exclusives_beyond_reach", c.exclusives_beyond},
                   {"undefined_sysregs", c.undefined}};
   out["icache"] = {
       {"policy", report.icache_policy},         {"hits", report.icache.hits},
@@ -164,7 +166,7 @@ nlohmann::json report_json(const RunReport& report) {
       const auto add = [](void* entry, std::string_view counter, uint64_t value) {
         (*static_cast<json*>(entry))[std::string(counter)] = value;
       };
-      region.device->counters(add, &devices[std::string(region.device->name())]);
+      Bus::device_of(region).counters(add, &devices[std::string(Bus::device_of(region).name())]);
     }
   }
   for (const Row& row : register_rows(report)) {
@@ -176,6 +178,7 @@ nlohmann::json report_json(const RunReport& report) {
   out["cpus"] = report.cpus;
   out["backend"] = report.backend;
   out["clock"] = report.clock;
+  for (const auto& [name, value] : report.backend_counts) out[report.backend][name] = value;
   json latency = json::object();
   if (report.latency != nullptr) {
     out["latency_sampled_every"] = report.sampled_every;
@@ -264,6 +267,10 @@ std::string report_table(const RunReport& report) {
         "undefined sysregs {}",
         c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses, c.unsupported_accesses,
         c.undefined));
+  }
+  if (c.exclusives != 0) {
+    line(fmt::format("  exclusives of devices stepped {}, of those beyond reach {}", c.exclusives,
+                     c.exclusives_beyond));
   }
   if (report.nested) {
     out += nested_text(nested_rows(*report.nested), report.nested_nv, report.nested_nv2);

@@ -37,7 +37,7 @@ Result<std::unique_ptr<Recording>> Recording::create(const std::string& path, co
     regions.push_back({{"base", region.base},
                        {"size", region.size},
                        {"device_offset", region.device_offset},
-                       {"device", std::string(region.device->name())}});
+                       {"device", std::string(Bus::device_of(region).name())}});
   }
   const nlohmann::json configuration{{"version", kVersion},
                                      {"cpus", setup.cpus},

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -13,7 +14,9 @@
 #include "mmio/emulate.h"
 #include "mmio/state.h"
 #include "mmio/sysreg.h"
+#include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/nested_ledger.h"
+#include "vmm/vcpu/translation_regs.h"
 
 namespace trapline {
 
@@ -82,6 +85,18 @@ class ExitSink {
   // After kBudget, kKicked, kCrashed and kDebug run() returns whatever is answered.
   virtual Answer handle(const Exit& exit, CpuView& view) = 0;
 
+  // Of a CPU whose hardware has an exclusive monitor of its own, after kGoOn to a load-exclusive:
+  // the store-exclusive behind it, which would fail for ever, is executed here, and what lies
+  // between. All registers are in the view, whose PC is the next instruction; at the end its PC is
+  // where the CPU goes on: kGoOn and kAgain; or of the instruction that faults: kFault. If that is
+  // exit.pc, nothing but the load has been done.
+  virtual Answer finish_exclusive(const Exit& /*exit*/, CpuView& /*view*/) {
+    return {Resume::kGoOn};
+  }
+
+  // What the sink wants of each exit that a backend would have to fetch: the PC, and all registers.
+  enum class Wants : uint8_t { kNothing, kPc, kAll } wants = Wants::kNothing;
+
   // With Resume::kFault. `ec` 0x20 and 0x24 are aborts with a FAR; else `iss` is all.
   GuestFault fault{};
 };
@@ -95,43 +110,6 @@ class ExitCatcher final : public ExitSink {
     return {Resume::kLeave};
   }
   Exit caught;
-};
-
-// The translation regimes of AArch64 without EL3, D8.1.2.
-enum class Regime : uint8_t {
-  kEl10,  // EL1&0; with EL2 its stage 1 may be followed by the hypervisor's stage 2
-  kEl2,   // EL2 without E2H: one address range, no ASID
-  kEl20,  // EL2&0, E2H: two ranges as EL1&0, and EL2 is the privileged level
-};
-
-// What HCR_EL2 and SCTLR_EL2 say of a hypervisor's stage 2. It is used in EL1&0 alone.
-enum GuestStage2Bits : uint8_t {
-  kGuestStage2On = 1,         // HCR_EL2.VM, or DC, which implies it
-  kGuestStage2BigEndian = 2,  // SCTLR_EL2.EE
-  kGuestStage2Ptw = 4,        // HCR_EL2.PTW: no stage-1 table lies in Device memory
-  kGuestStage2Dc = 8,         // HCR_EL2.DC: what stage 1 does not translate is Normal memory
-  kGuestStage2Cd = 16,        // HCR_EL2.CD: Normal memory is Non-cacheable; AT shows it
-};
-
-// The registers that decide how a PC is translated; also the cache key's context. They are those of
-// the current regime, as they act: SCTLR.M is clear where HCR_EL2.DC or TGE turns stage 1 off, and
-// TCR_EL2 without E2H is given in the layout of TCR_EL1 (tcr_of_el2()).
-struct TranslationRegs {
-  uint64_t sctlr = 0;
-  uint64_t tcr = 0;
-  uint64_t ttbr0 = 0;
-  uint64_t ttbr1 = 0;
-  uint64_t mair = 0;
-  uint64_t vttbr = 0;  // with kGuestStage2On
-  uint64_t vtcr = 0;
-  uint16_t vmid = 0;
-  uint8_t el = 1;  // current: 0, 1 or 2
-  bool pan = false;
-  Regime regime = Regime::kEl10;
-  uint8_t guest_stage2 = 0;  // GuestStage2Bits; 0 in EL2 and EL2&0
-  // Names the values of all the others but `pan`: while it stays the same, so do they. 0: the
-  // backend cannot tell; compare.
-  uint64_t serial = 0;
 };
 
 // The result of reading an instruction word at a PC as the CPU would fetch it.
@@ -196,6 +174,13 @@ class Backend {
   // After it returns true no vCPU can write the 4 KiB page without GuestMemory's observers hearing
   // of it. False: this backend cannot (KVM).
   virtual bool watch(uint64_t ipa_page) = 0;
+  // True: interrupt controller, per-CPU timers and PSCI are those of the host's kernel. Their
+  // registers and calls do not exit, and a vCPU that is off waits in run().
+  virtual bool in_kernel() const { return false; }
+  // Of such a backend, once, when all vCPUs are there.
+  virtual std::unique_ptr<Irqchip> make_irqchip() { return nullptr; }
+  // What the backend counts of itself, for statistics. While no vCPU runs.
+  virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
   // What the guest's own guests cost it, summed over the vCPUs; none if nobody asked, or can say.
   // While no vCPU runs.
   virtual std::optional<NestedLedger> nested_ledger() const { return std::nullopt; }
@@ -220,6 +205,9 @@ class Vcpu {
   virtual bool set_watchpoints(const Watchpoint* /*list*/, unsigned count) { return count == 0; }
 
   // --- the instruction that exited -----------------------------------------------------------
+  // Before the emulation of an exit that says neither syndrome nor FAR: the registers that the
+  // instruction names are in the view. Nothing to do where the view's are the CPU's own.
+  virtual void bring(const Access& /*access*/) {}
   // The instruction word at `pc` by a stage-1 walk and a fetch, now.
   virtual Fetched fetch(uint64_t pc) = 0;
   // The walk of fetch() without the read of the word: false where fetch() would not be `ok`. For

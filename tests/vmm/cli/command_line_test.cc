@@ -160,6 +160,31 @@ TEST(CommandLine, Report) {
   EXPECT_EQ(line->report.format, ReportFormat::kText);
 }
 
+// What --backend kvm refuses, and auto leaves to the software CPU.
+TEST(CommandLine, OptionsOfTheSoftwareCpu) {
+  const struct {
+    std::vector<const char*> options;
+    const char* only;
+  } rows[] = {{{}, ""},
+              {{"--backend", "kvm", "--cpus", "4", "--icache", "recheck", "--gdb", "1234"}, ""},
+              {{"--el2=novhe"}, ""},
+              {{"--max-insns", "0"}, ""},
+              {{"--clock", "icount"}, "--clock icount"},
+              {{"--isv", "never"}, "--isv never"},
+              {{"--max-insns", "5"}, "--max-insns"},
+              {{"--icache", "protect"}, "--icache protect"},
+              {{"--el2", "--nested-ledger", "nv"}, "--nested-ledger"},
+              {{"--translate-after", "0"}, "--translate-after"},
+              {{"--el2=lrs=4"}, "--el2=lrs"}};
+  for (const auto& row : rows) {
+    std::vector<const char*> argv{"trapline", "run", "--raw", "x"};
+    argv.insert(argv.end(), row.options.begin(), row.options.end());
+    auto line = parse_command_line(static_cast<int>(argv.size()), argv.data());
+    ASSERT_TRUE(line) << line.error();
+    EXPECT_EQ(option_of_software_cpu(line->options), row.only);
+  }
+}
+
 TEST(CommandLine, ReportRefused) {
   const struct {
     std::vector<const char*> words;

@@ -1,6 +1,7 @@
 // "Data Processing -- Immediate", C4.1.92.
 #include <array>
 
+#include "decode/bitmask.h"
 #include "vmm/soft/ops/ops_bodies.h"
 
 namespace trapline::soft {
@@ -19,26 +20,11 @@ TL_OP(op_subs_imm) {
   TL_NEXT;
 }
 
-// The value of every valid N:immr:imms (C6 "DecodeBitMasks"), 0 for the others.
+// decode_bitmask() of every N:immr:imms.
 struct BitmaskTable {
   uint64_t value[8192];
   BitmaskTable() {
-    for (unsigned i = 0; i < 8192; ++i) value[i] = decode(i);
-  }
-  static uint64_t decode(unsigned encoded) {
-    unsigned n = encoded >> 12, immr = encoded >> 6 & 63, imms = encoded & 63;
-    unsigned probe = n << 6 | (~imms & 63);
-    if (probe <= 1) return 0;
-    unsigned length = 31 - static_cast<unsigned>(__builtin_clz(probe));
-    unsigned esize = 1u << length, levels = esize - 1;
-    unsigned s = imms & levels, r = immr & levels;
-    if (s == levels) return 0;
-    uint64_t ones = (uint64_t{2} << s) - 1;
-    uint64_t emask = esize == 64 ? ~uint64_t{0} : (uint64_t{1} << esize) - 1;
-    uint64_t element = r == 0 ? ones : ((ones >> r) | (ones << (esize - r))) & emask;
-    uint64_t result = 0;
-    for (unsigned at = 0; at < 64; at += esize) result |= element << at;
-    return result;
+    for (unsigned i = 0; i < 8192; ++i) value[i] = decode_bitmask(i);
   }
 };
 const BitmaskTable& bitmasks() {
