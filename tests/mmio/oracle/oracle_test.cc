@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "decode/a64_decoder.h"
+#include "mmio/bus.h"
 #include "mmio/emulate.h"
 #include "tests/mmio/oracle/cases.h"
 

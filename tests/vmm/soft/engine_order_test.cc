@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <thread>
 
+#include "mmio/bus.h"
 #include "tests/vmm/soft/engine_fixture.h"
 #include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/engine/soft_view.h"
