@@ -40,8 +40,8 @@ bool KvmVcpu::inject_abort() {
   return fd_.call(KVM_SET_VCPU_EVENTS, &events) == 0;
 }
 
-// An access without a syndrome, of which a kernel without KVM_CAP_ARM_NISV_TO_USER says no more than
-// that: where it went is not known.
+// An access without a syndrome, of which a kernel without KVM_CAP_ARM_NISV_TO_USER says no more
+// than that: where it went is not known.
 void KvmVcpu::refuse_undescribed() {
   if (inject_abort()) {
     ++counts_.aborts;

@@ -1,6 +1,6 @@
 // The cache's stress guest as a hypervisor: two guests whose code page, stage-1 tables and stage-2
-// tables it remaps, rewrites, reuses for each other and shoots down, while they make accesses without
-// a syndrome to a device that it passes through. What each did is known from its result.
+// tables it remaps, rewrites, reuses for each other and shoots down, while they make accesses
+// without a syndrome to a device that it passes through. What each did is known from its result.
 //
 // stress=N in the device tree's command line: N changes. On one CPU a guest runs after each; where
 // there are two, CPU 1 runs guests all the time, and what it saw counts if nothing changed
@@ -16,11 +16,11 @@ enum { TABLES_PAGE = 511 };  // of the window's IPAs: the table that stage 1 rea
 // Changed by CPU 0 only; odd while it is being changed.
 static volatile u64 sequence;
 static volatile u32 variant_of[FRAMES_USED];
-static volatile u8 ipa_page_of[ASIDS][PAGES];    // by stage 1's table
-static volatile u8 frame_of[VMS][PAGES];         // by stage 2
-static volatile u8 tables_of[VMS];               // which of ASIDS's tables the page of tables shows
-static u8 table_frame[VMS];                      // stage 2's level 3 is in this frame
-static u8 stage1_frame[ASIDS];                   // and stage 1's level 3 in these
+static volatile u8 ipa_page_of[ASIDS][PAGES];  // by stage 1's table
+static volatile u8 frame_of[VMS][PAGES];       // by stage 2
+static volatile u8 tables_of[VMS];             // which of ASIDS's tables the page of tables shows
+static u8 table_frame[VMS];                    // stage 2's level 3 is in this frame
+static u8 stage1_frame[ASIDS];                 // and stage 1's level 3 in these
 static u64 vm_root[VMS][512] __attribute__((aligned(4096)));
 static u64 vm_level2[VMS][512] __attribute__((aligned(4096)));
 static u64 inner_root[512] __attribute__((aligned(4096)));
@@ -59,7 +59,8 @@ static int result_is(u32 variant) {
 static void write_code(u64 frame, u32 variant) {
   at(u32, FRAME(frame)) = word_of(variant);
   at(u32, FRAME(frame) + 4) = 0xd400ffe2;  // HVC #0x7ff
-  asm volatile("dc cvau, %0\n dsb ish\n ic ivau, %0\n dsb ish\n isb" ::"r"(FRAME(frame)) : "memory");
+  asm volatile("dc cvau, %0\n dsb ish\n ic ivau, %0\n dsb ish\n isb" ::"r"(FRAME(frame))
+               : "memory");
   variant_of[frame] = variant;
 }
 
@@ -82,7 +83,8 @@ static void forget_va(u64 page) {
   u64 before = mrs(vttbr_el2);
   for (u64 vm = 0; vm < VMS; ++vm) {
     msr(vttbr_el2, (u64)vm_root[vm] | (vm + 1) << 48);
-    asm volatile("dsb ishst\n tlbi vaae1is, %0\n dsb ish\n isb" ::"r"((WINDOW >> 12) + page) : "memory");
+    asm volatile("dsb ishst\n tlbi vaae1is, %0\n dsb ish\n isb" ::"r"((WINDOW >> 12) + page)
+                 : "memory");
   }
   msr(vttbr_el2, before);
 }
@@ -164,8 +166,8 @@ static void exchange_tables(void) {
 }
 
 static void change(void) {
-  static void (*const kChanges[])(void) = {remap_stage2,      remap_stage1,      rewrite_code,
-                                           rewrite_code,      move_stage2_table, move_stage1_table,
+  static void (*const kChanges[])(void) = {remap_stage2,   remap_stage1,      rewrite_code,
+                                           rewrite_code,   move_stage2_table, move_stage1_table,
                                            exchange_tables};
   sequence = sequence + 1;
   asm volatile("dmb ish" ::: "memory");
@@ -306,7 +308,8 @@ void test(void) {
       continue;
     }
     // Time to see it, unless the changes are to follow close upon each other.
-    for (u64 until = checked + pick(3), patience = 20000; checked < until && patience != 0; --patience) {
+    for (u64 until = checked + pick(3), patience = 20000; checked < until && patience != 0;
+         --patience) {
       asm volatile("yield");
     }
   }

@@ -14,6 +14,7 @@ int ioctl(int fd, unsigned long request, ...) {
     errno = EINVAL;
     return -1;
   }
-  int (*next)(int, unsigned long, void*) = (int (*)(int, unsigned long, void*))dlsym(RTLD_NEXT, "ioctl");
+  int (*next)(int, unsigned long, void*) =
+      (int (*)(int, unsigned long, void*))dlsym(RTLD_NEXT, "ioctl");
   return next(fd, request, argument);
 }
