@@ -18,6 +18,13 @@ unsigned clamp_log2(unsigned log2) {
   return log2 > ICache::kMaxLog2 ? ICache::kMaxLog2 : log2;
 }
 
+unsigned clamp_loads(unsigned loads) {
+  if (loads < Source::kUsualLoads) {
+    return Source::kUsualLoads;
+  }
+  return loads > Source::kMaxLoads ? Source::kMaxLoads : loads;
+}
+
 constexpr size_t round_up(size_t bytes) {
   return (bytes + ICache::kStorageAlign - 1) & ~(ICache::kStorageAlign - 1);
 }
@@ -59,19 +66,23 @@ unsigned source_pages(const Source& source, uint64_t pages[Source::kMaxLoads + 1
   return count;
 }
 
-size_t ICache::storage_bytes(Policy policy, unsigned entries_log2) {
+size_t ICache::storage_bytes(Policy policy, unsigned entries_log2, unsigned max_loads) {
   const size_t n = size_t{1} << clamp_log2(entries_log2);
+  max_loads = clamp_loads(max_loads);
   size_t bytes = round_up(n * sizeof(Entry));
   if (policy == Policy::kRecheck) {
-    bytes += round_up(n * sizeof(Proof));
+    bytes += round_up(n * sizeof(Proof)) +
+             round_up(n * (max_loads - Source::kUsualLoads) * sizeof(Proof::Descriptor));
   } else if (policy == Policy::kProtect) {
-    bytes += round_up(n * kLinks * sizeof(Link)) + round_up(n * sizeof(uint32_t));
+    bytes += round_up(n * (max_loads + 1) * sizeof(Link)) + round_up(n * sizeof(uint32_t));
   }
   return bytes;
 }
 
-ICache::ICache(Policy policy, unsigned entries_log2, void* storage)
-    : shift_(64 - clamp_log2(entries_log2)), policy_(policy) {
+ICache::ICache(Policy policy, unsigned entries_log2, void* storage, unsigned max_loads)
+    : shift_(64 - clamp_log2(entries_log2)),
+      policy_(policy),
+      max_loads_(static_cast<uint8_t>(clamp_loads(max_loads))) {
   const size_t n = capacity();
   auto* at = static_cast<unsigned char*>(storage);
   entries_ = reinterpret_cast<Entry*>(at);
@@ -84,9 +95,11 @@ ICache::ICache(Policy policy, unsigned entries_log2, void* storage)
     for (size_t i = 0; i < n; ++i) {
       new (&proofs_[i]) Proof();
     }
+    if (tail() != 0)
+      tails_ = reinterpret_cast<Proof::Descriptor*>(at + round_up(n * sizeof(Proof)));
   } else if (policy == Policy::kProtect) {
     links_ = reinterpret_cast<Link*>(at);
-    buckets_ = reinterpret_cast<uint32_t*>(at + round_up(n * kLinks * sizeof(Link)));
+    buckets_ = reinterpret_cast<uint32_t*>(at + round_up(n * links() * sizeof(Link)));
   }
   for (ContextSlot& slot : contexts_) {
     slot = {};
@@ -101,7 +114,7 @@ void ICache::clear() {
     entries_[i].context.store(0, std::memory_order_release);
   }
   if (links_ != nullptr) {
-    for (size_t i = 0; i < n * kLinks; ++i) {
+    for (size_t i = 0; i < n * links(); ++i) {
       links_[i] = {kNoPage, kNoLink, kNoLink};
     }
     for (size_t i = 0; i < n; ++i) {
@@ -121,10 +134,14 @@ void ICache::intern(unsigned upper) {
   full.tcr = context_.tcr;
   full.mair = context_.mair;
   full.ttbr = upper != 0 ? context_.ttbr1 & kTtbr1Kept : context_.ttbr0;
+  full.vttbr = context_.vttbr;
+  full.vtcr = context_.vtcr;
   full.vmid = context_.vmid;
   full.el = context_.el;
   full.upper = static_cast<uint8_t>(upper);
-  static_assert(sizeof(full) == 40, "no padding: it is hashed as bytes");
+  full.regime = context_.regime;
+  full.guest_stage2 = context_.guest_stage2;
+  static_assert(sizeof(full) == 56, "no padding: it is hashed as bytes");
   const uint64_t fingerprint = XXH3_64bits(&full, sizeof(full));
 
   ContextSlot* set = &contexts_[(fingerprint % kContextSets) * kContextWays];
@@ -188,8 +205,7 @@ const Entry* ICache::insert(uint64_t pc, const Access& access, const Source& sou
   if (policy_ != Policy::kRecheck && policy_ != Policy::kProtect) {
     return nullptr;
   }
-  if (source.loads > Source::kMaxLoads ||
-      (policy_ == Policy::kRecheck && source.word_host == nullptr)) {
+  if (source.loads > max_loads_ || (policy_ == Policy::kRecheck && source.word_host == nullptr)) {
     return nullptr;
   }
   const unsigned upper = pc >> 55 & 1;
@@ -209,10 +225,13 @@ const Entry* ICache::insert(uint64_t pc, const Access& access, const Source& sou
     Proof& proof = proofs_[slot];
     proof.word_host = source.word_host;
     proof.loads = source.loads;
-    for (unsigned i = 0; i < Source::kMaxLoads; ++i) {
+    for (unsigned i = 0; i < Source::kUsualLoads; ++i) {
       proof.descriptors[i] = i < source.loads
                                  ? Proof::Descriptor{source.desc_host[i], source.desc[i]}
                                  : Proof::Descriptor{&kNothing, 0};
+    }
+    for (unsigned i = Source::kUsualLoads; i < source.loads; ++i) {
+      tails_[slot * tail() + i - Source::kUsualLoads] = {source.desc_host[i], source.desc[i]};
     }
   }
   fill(slot, pc, half_id_[upper], source.word, access);
@@ -227,6 +246,14 @@ const Entry* ICache::insert_word(uint32_t word, const Access& access) {
   const size_t slot = choose_slot(word, kWordContext);
   fill(slot, word, kWordContext, word, access);
   return &entries_[slot];
+}
+
+uint64_t ICache::tail_changes(size_t slot, unsigned loads) const {
+  uint64_t changes = 0;
+  for (unsigned i = Source::kUsualLoads; i < loads; ++i) {
+    changes |= tails_[slot * tail() + i - Source::kUsualLoads].changes();
+  }
+  return changes;
 }
 
 void ICache::forget_stale(size_t slot) {
@@ -268,10 +295,10 @@ void ICache::drop(uint64_t pc) {
 }
 
 void ICache::link(size_t slot, const Source& source) {
-  uint64_t pages[kLinks];
+  uint64_t pages[Source::kMaxLoads + 1];
   const unsigned count = source_pages(source, pages);
   for (unsigned i = 0; i < count; ++i) {
-    const auto index = static_cast<uint32_t>(slot * kLinks + i);
+    const auto index = static_cast<uint32_t>(slot * links() + i);
     uint32_t& head = buckets_[bucket_of(pages[i])];
     links_[index] = {pages[i], head, kNoLink};
     if (head != kNoLink) {
@@ -282,8 +309,8 @@ void ICache::link(size_t slot, const Source& source) {
 }
 
 void ICache::unlink(size_t slot) {
-  for (unsigned i = 0; i < kLinks; ++i) {
-    Link& link = links_[slot * kLinks + i];
+  for (unsigned i = 0; i < links(); ++i) {
+    Link& link = links_[slot * links() + i];
     if (link.page == kNoPage) {
       continue;
     }
@@ -307,7 +334,7 @@ unsigned ICache::invalidate_one_page(uint64_t page) {
       index = links_[index].next;
       continue;
     }
-    const size_t slot = index / kLinks;
+    const size_t slot = index / links();
     entries_[slot].context.store(0, std::memory_order_release);
     unlink(slot);
     ++dropped;
@@ -331,7 +358,7 @@ unsigned ICache::invalidate_range(uint64_t ipa, uint64_t size) {
       dropped += invalidate_one_page(page);
     }
   } else {  // A range of more pages than there are links' chains: look at each link instead.
-    for (size_t index = 0; index < capacity() * kLinks; ++index) {
+    for (size_t index = 0; index < capacity() * links(); ++index) {
       const uint64_t page = links_[index].page;
       if (page != kNoPage && page >= first && page <= last) {
         dropped += invalidate_one_page(page);

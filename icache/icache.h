@@ -38,27 +38,34 @@ struct Context {
   uint64_t mair = 0;
   uint64_t ttbr0 = 0;
   uint64_t ttbr1 = 0;
+  // Stage 2 of a hypervisor in the guest, whose guest runs; 0 where there is none.
+  uint64_t vttbr = 0;
+  uint64_t vtcr = 0;
   uint16_t vmid = 0;
   uint8_t el = 0;
-  uint8_t zero[5] = {};
+  uint8_t regime = 0;        // of the two that EL2 may have
+  uint8_t guest_stage2 = 0;  // what else decides it
+  uint8_t zero[3] = {};
 
   friend bool operator==(const Context&, const Context&) = default;
 };
-static_assert(sizeof(Context) == 48, "no padding");
+static_assert(sizeof(Context) == 64, "no padding");
 
 // What an entry is made from: the instruction word, and each table descriptor read on the way.
 struct Source {
-  static constexpr unsigned kMaxLoads = 5;
+  static constexpr unsigned kUsualLoads = 5;  // one or two stages, of which stage 1 is the guest's
+  // Behind a hypervisor's stage 2: four levels of stage 1, three of stage 2 before each and behind.
+  static constexpr unsigned kMaxLoads = 19;
 
   uint32_t word = 0;
-  uint8_t loads = 0;  // descriptors, at most kMaxLoads
+  uint8_t loads = 0;  // descriptors, at most kMaxLoads: so many elements of the arrays are set
   uint64_t ipa = 0;   // of the word
   // Host addresses stay readable until invalidate_all(); only `recheck` uses them. Without
   // word_host nothing is cached under `recheck`.
   const uint32_t* word_host = nullptr;
-  const uint64_t* desc_host[kMaxLoads] = {};
-  uint64_t desc[kMaxLoads] = {};      // as read through desc_host, in the host's byte order
-  uint64_t desc_ipa[kMaxLoads] = {};  // only `protect` uses them
+  const uint64_t* desc_host[kMaxLoads];
+  uint64_t desc[kMaxLoads];      // as read through desc_host, in the host's byte order
+  uint64_t desc_ipa[kMaxLoads];  // only `protect` uses them
 };
 
 // The distinct IPA pages (address >> 12) that a Source was read from. Returns how many.
@@ -92,12 +99,15 @@ class ICache {
   static constexpr unsigned kMaxLog2 = 20;
   static constexpr size_t kStorageAlign = 64;
 
-  // Bytes of storage for 2^entries_log2 entries under `policy`.
-  static size_t storage_bytes(Policy policy, unsigned entries_log2);
+  // Bytes of storage for 2^entries_log2 entries under `policy`. `max_loads`: a Source of more
+  // descriptors is not kept; kUsualLoads, or where guests may be hypervisors kMaxLoads.
+  static size_t storage_bytes(Policy policy, unsigned entries_log2,
+                              unsigned max_loads = Source::kUsualLoads);
 
   // `storage`: storage_bytes() bytes aligned to kStorageAlign, outliving the cache; its content is
   // overwritten. entries_log2 is clamped to [kMinLog2, kMaxLog2], as in storage_bytes().
-  ICache(Policy policy, unsigned entries_log2, void* storage);
+  ICache(Policy policy, unsigned entries_log2, void* storage,
+         unsigned max_loads = Source::kUsualLoads);
   ICache(const ICache&) = delete;
   ICache& operator=(const ICache&) = delete;
 
@@ -162,20 +172,21 @@ class ICache {
   static constexpr uint32_t kFirstContext = 2;
   static constexpr unsigned kContextSets = 16;
   static constexpr unsigned kContextWays = 4;
-  static constexpr unsigned kLinks = Source::kMaxLoads + 1;
   static constexpr uint32_t kNoLink = ~uint32_t{0};
   static constexpr uint64_t kNoPage = ~uint64_t{0};
   static constexpr uint64_t kNothing = 0;
-  static constexpr unsigned kUsualLoads = 4;  // four levels of 4 KiB pages
-  static_assert(kUsualLoads == 4 && Source::kMaxLoads == 5, "unchanged()");
+  static constexpr unsigned kFourLevels = 4;  // of 4 KiB pages: what nearly all have
+  static_assert(kFourLevels == 4 && Source::kUsualLoads == 5, "unchanged()");
 
   // The half's part of a Context: what a PC in it depends on.
   struct HalfContext {
-    uint64_t sctlr, tcr, mair, ttbr;
+    uint64_t sctlr, tcr, mair, ttbr, vttbr, vtcr;
     uint16_t vmid;
     uint8_t el;
     uint8_t upper;
-    uint8_t zero[4];
+    uint8_t regime;
+    uint8_t guest_stage2;
+    uint8_t zero[2];
     friend bool operator==(const HalfContext&, const HalfContext&) = default;
   };
   struct ContextSlot {
@@ -192,9 +203,9 @@ class ICache {
     };
     const uint32_t* word_host;
     uint32_t loads;
-    Descriptor descriptors[Source::kMaxLoads];  // those not needed name kNothing
+    Descriptor descriptors[Source::kUsualLoads];  // those not needed name kNothing; more: tails_
   };
-  // Policy `protect`: kLinks of them beside each entry, chained by hash of the page.
+  // Policy `protect`: max_loads_ + 1 of them beside each entry, chained by hash of the page.
   struct Link {
     uint64_t page;
     uint32_t next;
@@ -237,11 +248,15 @@ class ICache {
     const auto& d = proof.descriptors;
     uint64_t changes = __atomic_load_n(proof.word_host, __ATOMIC_RELAXED) ^ entries_[slot].word;
     changes |= d[0].changes() | d[1].changes() | d[2].changes() | d[3].changes();
-    if (proof.loads > kUsualLoads) [[unlikely]] {
-      changes |= d[kUsualLoads].changes();
+    if (proof.loads > kFourLevels) [[unlikely]] {
+      changes |= d[kFourLevels].changes() | tail_changes(slot, proof.loads);
     }
     return changes == 0;
   }
+  size_t tail() const { return max_loads_ - Source::kUsualLoads; }
+  unsigned links() const { return max_loads_ + 1; }
+
+  uint64_t tail_changes(size_t slot, unsigned loads) const;
 
   void intern(unsigned upper);
   void forget_stale(size_t slot);
@@ -267,6 +282,8 @@ class ICache {
   Link* links_ = nullptr;
   uint32_t* buckets_ = nullptr;
   uint32_t next_context_ = kFirstContext;
+  Proof::Descriptor* tails_ = nullptr;  // tail() beside each entry: of a Proof of more descriptors
+  uint8_t max_loads_;
   uint8_t context_victim_ = 0;
   ContextSlot contexts_[kContextSets * kContextWays];
 

@@ -11,9 +11,10 @@ namespace trapline::icache {
 
 class OwnedICache {
  public:
-  explicit OwnedICache(Policy policy, unsigned entries_log2 = ICache::kDefaultLog2)
-      : storage_(::operator new(ICache::storage_bytes(policy, entries_log2), kAlign)),
-        cache_(policy, entries_log2, storage_.get()) {}
+  explicit OwnedICache(Policy policy, unsigned entries_log2 = ICache::kDefaultLog2,
+                       unsigned max_loads = Source::kUsualLoads)
+      : storage_(::operator new(ICache::storage_bytes(policy, entries_log2, max_loads), kAlign)),
+        cache_(policy, entries_log2, storage_.get(), max_loads) {}
 
   ICache& operator*() { return cache_; }
   ICache* operator->() { return &cache_; }

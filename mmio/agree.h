@@ -21,6 +21,10 @@ namespace trapline {
 bool agrees_with_syndrome(const Access& access, uint64_t va, bool wnr, bool far_valid, uint64_t far,
                           const CpuView& view);
 
+// The same where the fault's IPA is known, its low 12 bits included, and FAR is not (KVM): whether
+// the access has a byte that translates to `ipa`. If so that page is known_va_page of the view.
+bool agrees_with_ipa(const Access& access, uint64_t va, bool wnr, uint64_t ipa, CpuView& view);
+
 }  // namespace trapline
 
 #endif  // TRAPLINE_MMIO_AGREE_H_

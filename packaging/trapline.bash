@@ -7,15 +7,15 @@ _trapline() {
   elif [ "${COMP_WORDS[1]}" = run ]; then
     case $previous in
       --kernel | --raw | --initrd | --firmware | --vars | --disk | --stats | --dump-dtb | --metrics | \
-        --record | --symbols)
+        --module | --record | --symbols)
         compopt -o filenames 2> /dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-      --backend) words='soft' ;;
+      --backend) words='auto soft kvm' ;;
       --clock) words='host icount' ;;
       --decoder) words='native capstone' ;;
-      --el2 --nested-ledger) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;
+      --el2) words='novhe lrs=1 lrs=4 lrs=8 lrs=16' ;;
       --flash) words='mapped trapped' ;;
       --icache) words='off rewalk recheck protect' ;;
       --isv) words='auto never' ;;
@@ -27,7 +27,7 @@ _trapline() {
       *)
         words='--append --backend --clock --cpus --decoder --disk --dump-dtb --el2 --firmware --flash --gdb
                --help --icache --icache-check --initrd --isv --kaslr-seed --kernel --max-insns --memory
-               --metrics --name --nested-ledger --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
+               --metrics --module --name --nested-ledger --net --no-reboot --profile --profile-stacks --raw --record --rng --stats
                --stats-every --symbols --translate-after --vars --virtio --virtio-console'
         ;;
     esac
@@ -47,7 +47,7 @@ _trapline() {
     esac
   elif [ "${COMP_WORDS[1]}" = report ]; then
     case $previous in
-      --format) words='text html csv folded pprof perfetto json' ;;
+      --format) words='text html csv nested-csv folded pprof perfetto json' ;;
       --filter | --from | --min-ns | --to | --vcpu) return ;;
       *)
         words='--dtb --filter --format --from --help --image --map --min-ns --output --symbols --to

@@ -40,7 +40,7 @@ endfunction()
 # 'secondary' is a third to three times as much, registers' traps with it.
 run_model(${INPUT}/published.json out)
 expect("${out}"
-  "- system registers read: 4 (SCTLR_EL1, TCR_EL1, TTBR1_EL1, MAIR_EL1), 11 uses in the code"
+  "- system registers read: 4 (SCTLR_EL1, TCR_EL1, TTBR1_EL1, MAIR_EL1), 8 uses in the code"
   "| L1 guest, in the kernel, VHE | 330 to 3000 | 400 | 80 to 110 | 290 to 320 | 9 to 44 % |"
   "| L1 guest, in the kernel, Ampere Altra | 450 to 990 | 400 | 80 to 110 | 290 to 320 | 21 to 38 % |"
   "| L1 guest, in user space, Ampere Altra | 3000 | 400 | 80 to 110 | 290 to 320 | 9 % |"

@@ -29,3 +29,22 @@ add_test(NAME guest.inside
                  ${host_build}/trapline ${GUEST_DIR} $<TARGET_FILE:trapline> ${CMAKE_SYSROOT}
                  ${host_build}/tests/guest/isv0.bin)
 set_tests_properties(guest.inside PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "guest")
+
+# The KVM backend on Debian's arm64 KVM, under qemu-system-aarch64, which has EL2.
+find_program(QEMU_SYSTEM_AARCH64 qemu-system-aarch64 NO_CMAKE_FIND_ROOT_PATH)
+if(QEMU_SYSTEM_AARCH64)
+  add_library(no_nisv MODULE kvm/no_nisv.c)
+  set_target_properties(no_nisv PROPERTIES PREFIX "")
+  foreach(name bare run linux)
+    set(group ${name})
+    if(name STREQUAL "bare")
+      list(APPEND group choice old)
+    endif()
+    add_test(NAME guest.kvm.${name}
+             COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/kvm/kvm_test.py
+                     ${QEMU_SYSTEM_AARCH64} ${GUEST_DIR} $<TARGET_FILE:trapline> ${CMAKE_SYSROOT}
+                     ${host_build}/tests/guest:$<TARGET_FILE_DIR:no_nisv> ${group})
+    set_tests_properties(guest.kvm.${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77
+                         LABELS "guest;kvm")
+  endforeach()
+endif()

@@ -5,46 +5,12 @@ runs a bare-metal guest.
 inside_test.py HOST_TRAPLINE GUEST_DIR ARM64_TRAPLINE SYSROOT BINARY
 """
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import guest_process as guest
-
-LIBRARIES = "lib/aarch64-linux-gnu"
-
-
-def needed(path):
-    text = subprocess.run(["readelf", "-d", path], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return re.findall(r"\(NEEDED\).*\[(.*)\]", text)
-
-
-def library(sysroot, name):
-    for folder in ("lib", "usr/lib", LIBRARIES, "usr/" + LIBRARIES):
-        path = os.path.join(sysroot, folder, name)
-        if os.path.exists(path):
-            return path
-    raise guest.Failure(f"no {name} in {sysroot}")
-
-
-def lay_out(tree, program, sysroot, binary):
-    """The program, what it loads, and its guest."""
-    os.makedirs(os.path.join(tree, LIBRARIES))
-    shutil.copy(program, os.path.join(tree, "trapline"))
-    shutil.copy(binary, os.path.join(tree, "guest.bin"))
-    loader = "ld-linux-aarch64.so.1"
-    shutil.copy(library(sysroot, loader), os.path.join(tree, "lib", loader))
-    todo, done = needed(program), {loader}
-    while todo:
-        name = todo.pop()
-        if name in done:
-            continue
-        done.add(name)
-        path = library(sysroot, name)
-        shutil.copy(path, os.path.join(tree, LIBRARIES, name))
-        todo += needed(path)
+from arm64_program import append_to_initrd, lay_out
 
 
 def test():
@@ -57,12 +23,9 @@ def test():
     with tempfile.TemporaryDirectory() as scratch:
         tree, initrd = os.path.join(scratch, "tree"), os.path.join(scratch, "initrd")
         os.mkdir(tree)
-        lay_out(tree, program, sysroot, binary)
-        # The kernel unpacks one archive after the other.
-        shutil.copy(os.path.join(directory, "initrd-test.gz"), initrd)
-        with open(initrd, "ab") as file:
-            subprocess.run("find . | cpio -o -H newc --quiet -R 0:0 | gzip -1", shell=True, cwd=tree,
-                           stdout=file, check=True)
+        lay_out(tree, program, sysroot)
+        shutil.copy(binary, os.path.join(tree, "guest.bin"))
+        append_to_initrd(tree, os.path.join(directory, "initrd-test.gz"), initrd)
         inner = "/trapline run --raw /guest.bin --memory 64M"
         status, console, errors = guest.run(
             [trapline, "run", "--kernel", os.path.join(directory, "Image"), "--initrd", initrd,

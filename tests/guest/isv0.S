@@ -10,7 +10,7 @@
         .equ    PRIO, GICD + 0x420      // SPI 32 and up
         .equ    ROUTE, GICD + 0x6100
         .equ    IBRD, PL011 + 0x24
-        .equ    ANY, 0x80000000         // GICD_IROUTER.IRM
+        .equ    ROUTED, 0x30201            // GICD_IROUTER: an affinity, of no CPU here
 
         prologue
 
@@ -92,12 +92,12 @@ main:
         ldrsh   x3, [x1], #0
         check   "ldrsh x post-index", x3, 0xffffffffffff8001
 
-        ldr     x2, =ANY
+        ldr     x2, =ROUTED
         mov     x1, x22
         str     x2, [x1], #8
         check   "str x post-index: base", x1, ROUTE + 8
         ldr     x3, [x1, #-8]!
-        check   "ldr x pre-index", x3, ANY
+        check   "ldr x pre-index", x3, ROUTED
 
         // Register offsets and unprivileged forms have ISV=1 on hardware; the same results anyhow.
         fill
@@ -149,16 +149,16 @@ pairs:
         word_is "stp w pre-index: second", 20, 0
         stnp    w2, w3, [x21, #24]
         word_is "stnp w: second", 28, 0x60
-        ldr     x2, =ANY
+        ldr     x2, =ROUTED
         stp     x2, xzr, [x22]
         ldp     x3, x4, [x22]
-        check   "stp, ldp x: first", x3, ANY
+        check   "stp, ldp x: first", x3, ROUTED
         check   "stp, ldp x: second", x4, 0
         mov     x1, x22
         stp     xzr, x2, [x1], #16
         ldp     x3, x4, [x1, #-16]!
         check   "stp, ldp x with write-back: first", x3, 0
-        check   "stp, ldp x with write-back: second", x4, ANY
+        check   "stp, ldp x with write-back: second", x4, ROUTED
         // The stack pointer as the base.
         fill
         mov     x5, sp
@@ -195,43 +195,43 @@ simd:
         ldr     s0, [x1], #8
         vector_is "ldr s post-index", v0, 0x10000010, 0
         check   "ldr s post-index: base", x1, PRIO + 8
-        ldr     x2, =ANY
+        ldr     x2, =ROUTED
         stp     x2, xzr, [x22]
         stp     xzr, x2, [x22, #16]
         movi    v0.16b, #0xff
         ldr     d0, [x22]
-        vector_is "ldr d", v0, ANY, 0
+        vector_is "ldr d", v0, ROUTED, 0
         ldr     q0, [x22]
-        vector_is "ldr q", v0, ANY, 0
+        vector_is "ldr q", v0, ROUTED, 0
         mov     x1, x22
         ldr     q1, [x1, #16]!
-        vector_is "ldr q pre-index", v1, 0, ANY
+        vector_is "ldr q pre-index", v1, 0, ROUTED
         check   "ldr q pre-index: base", x1, ROUTE + 16
         ldp     d2, d3, [x22, #16]
         vector_is "ldp d: first", v2, 0, 0
-        vector_is "ldp d: second", v3, ANY, 0
+        vector_is "ldp d: second", v3, ROUTED, 0
         ldp     q2, q3, [x22]
-        vector_is "ldp q: first", v2, ANY, 0
-        vector_is "ldp q: second", v3, 0, ANY
+        vector_is "ldp q: first", v2, ROUTED, 0
+        vector_is "ldp q: second", v3, 0, ROUTED
         ldp     s2, s3, [x21]
         vector_is "ldp s: first", v2, 0x10000010, 0
         vector_is "ldp s: second", v3, 0x18000018, 0
         str     q1, [x22]
         ldp     x3, x4, [x22]
         check   "str q: low half", x3, 0
-        check   "str q: high half", x4, ANY
+        check   "str q: high half", x4, ROUTED
         mov     x1, x22
         stp     q0, q1, [x1], #32
         ldp     x3, x4, [x22]
         ldp     x5, x6, [x22, #16]
-        check   "stp q: 0", x3, ANY
+        check   "stp q: 0", x3, ROUTED
         check   "stp q: 1", x4, 0
         check   "stp q: 2", x5, 0
-        check   "stp q: 3", x6, ANY
+        check   "stp q: 3", x6, ROUTED
         check   "stp q post-index: base", x1, ROUTE + 32
         str     d0, [x22, #8]
         ldr     x3, [x22, #8]
-        check   "str d", x3, ANY
+        check   "str d", x3, ROUTED
         movi    v4.4s, #0x48
         str     s4, [x21]
         word_is "str s", 0, 0x48

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares docs/statistics.md with what --stats writes, field by field and both ways.
 
-statistics_test.py TRAPLINE GUEST.bin docs/statistics.md
+statistics_test.py TRAPLINE GUEST.bin EL2-GUEST.bin docs/statistics.md
 
 A field that the page does not have fails, and so does one of the page that no run writes, unless the
 page says `sometimes`.
@@ -22,6 +22,7 @@ class Field:
         self.path, self.unit = path, unit
         self.optional = when.startswith("*sometimes*")
         self.profile = path.startswith("profile.") or when == "`--profile`"
+        self.ledger = when == "`--nested-ledger`"
         # <name> is any key, dots and all.
         pattern = "".join(r"[^\0]+" if part.startswith("<") else re.escape(part).replace(r"\.", "\0")
                           for part in re.split(r"(<[a-z]+>)", path))
@@ -102,15 +103,29 @@ def compare(fields, stats, what, profiled):
             guest.require("ns" in readable or "latencies" in readable or unit == "seconds",
                           f"{readable} does not have its unit in its name")
     for field in fields:
-        if field.profile and not profiled:
+        if field.ledger:
+            guest.require(id(field) not in met, f"{what}: {field.path} is there without --nested-ledger")
+        elif field.profile and not profiled:
             guest.require(id(field) not in met, f"{what}: {field.path} is there without --profile")
         elif not field.optional:
             guest.require(id(field) in met, f"{what}: {field.path} is in the page, not in the JSON")
     return len(written)
 
 
+def compare_ledger(fields, stats):
+    """The part of --nested-ledger alone."""
+    written = {}
+    walk({"nested_ledger": stats["nested_ledger"]}, "", written)
+    paths = [f for f in fields if f.ledger]
+    for path in written:
+        guest.require(any(f.pattern.fullmatch(path) for f in paths), f"{path} is not in the page")
+    for field in paths:
+        guest.require(any(field.pattern.fullmatch(path) for path in written),
+                      f"{field.path} is in the page, not in the JSON")
+
+
 def test():
-    trapline, binary, page = sys.argv[1:4]
+    trapline, binary, el2_binary, page = sys.argv[1:5]
     fields, names = read_page(page)
     guest.require(len(fields) > 120, f"only {len(fields)} fields were found in the page")
     always = ["--stats-every", "1", "--net", "user", "--isv", "never"]
@@ -126,7 +141,8 @@ def test():
     guest.require(profiled["profile"]["stacks"], "no stacks")
     for row in rows:
         guest.require(set(row["stages_ns"]) <= names["<stage>"], f"{list(row['stages_ns'])}")
-    missing = [f.path for f in fields if f.optional and not f.profile
+    compare_ledger(fields, statistics(trapline, el2_binary, ["--el2", "--nested-ledger", "both"]))
+    missing = [f.path for f in fields if f.optional and not f.profile and not f.ledger
                and not any(f.pattern.fullmatch(p) for p in flat(plain))]
     guest.require(not missing, f"not tried: {missing}")
     print(f"{len(fields)} fields in the page; {counts[0]} values without and {counts[1]} with "

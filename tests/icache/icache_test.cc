@@ -190,6 +190,71 @@ TEST(ICache, ProtectDropsByCodePageAndByTablePage) {
   }
 }
 
+// A guest's guest: 19 descriptors, each of which must be as it was.
+TEST(ICache, ManyDescriptors) {
+  uint32_t word = 0xf8408401;
+  uint64_t tables[Source::kMaxLoads];
+  Source source;
+  source.word = word;
+  source.ipa = 0x43000450;
+  source.word_host = &word;
+  source.loads = Source::kMaxLoads;
+  for (unsigned i = 0; i < source.loads; ++i) {
+    tables[i] = 0x42001003 + 0x1000 * i;
+    source.desc_host[i] = &tables[i];
+    source.desc[i] = tables[i];
+    source.desc_ipa[i] = 0x42000000 + 0x1000 * i;
+  }
+  const Access access = access_of(word);
+  for (const Policy policy : {Policy::kRecheck, Policy::kProtect}) {
+    OwnedICache usual(policy);
+    usual->set_context(kernel());
+    EXPECT_EQ(usual->insert(kUpperPc, access, source, usual->begin()), nullptr) << "no room for it";
+    OwnedICache cache(policy, 4, Source::kMaxLoads);
+    cache->set_context(kernel());
+    for (unsigned i = 0; i < source.loads; ++i) {
+      ASSERT_NE(cache->insert(kUpperPc, access, source, cache->begin()), nullptr);
+      ASSERT_NE(cache->lookup(kUpperPc), nullptr);
+      if (policy == Policy::kProtect) {
+        EXPECT_EQ(cache->invalidate_page(source.desc_ipa[i] >> 12), 1u) << i;
+        EXPECT_EQ(cache->lookup(kUpperPc), nullptr) << i;
+      } else {
+        tables[i] ^= 1u << 10;
+        EXPECT_EQ(cache->lookup(kUpperPc), nullptr) << i;
+        tables[i] ^= 1u << 10;
+      }
+    }
+  }
+}
+
+// The hypervisor's stage 2 is part of what an entry is found by.
+TEST(ICache, ContextsOfAHypervisorsGuests) {
+  OwnedICache cache(Policy::kRecheck, 4, Source::kMaxLoads);
+  Code code;
+  Context guest = kernel();
+  guest.vttbr = 0x44000000;
+  guest.vtcr = 0x80023558;
+  guest.guest_stage2 = 1;
+  cache->set_context(guest);
+  ASSERT_NE(insert(*cache, kUpperPc, code), nullptr);
+  const struct {
+    const char* name;
+    void (*change)(Context&);
+  } kRows[] = {{"VTTBR", [](Context& c) { c.vttbr ^= 0x1000; }},
+               {"VTCR", [](Context& c) { c.vtcr ^= 1; }},
+               {"VMID", [](Context& c) { ++c.vmid; }},
+               {"no stage 2", [](Context& c) { c.guest_stage2 = 0; }},
+               {"regime", [](Context& c) { c.regime = 2; }}};
+  for (const auto& row : kRows) {
+    Context other = guest;
+    row.change(other);
+    cache->set_context(other);
+    EXPECT_EQ(cache->lookup(kUpperPc), nullptr) << row.name;
+    cache->set_context(guest);
+    EXPECT_NE(cache->lookup(kUpperPc), nullptr) << row.name;
+  }
+}
+
 TEST(ICache, InvalidateRangeTakesEachPageThatItTouches) {
   struct Case {
     uint64_t ipa, size;

@@ -74,5 +74,40 @@ TEST(Agree, WithTheSyndrome) {
   }
 }
 
+// Where the IPA is known to the byte, and FAR is not. Translation is the identity here.
+TEST(Agree, WithTheIpa) {
+  const struct {
+    uint32_t word;
+    const char* text;
+    const char* state;
+    bool wnr;
+    uint64_t ipa;
+    bool agrees;
+  } kCases[] = {
+      {0xb8404420, "ldr w0, [x1], #4", "x1=9000010", false, 0x9000010, true},
+      {0xb8404420, "ldr w0, [x1], #4", "x1=9000010", true, 0x9000010, false},
+      {0xb8404420, "ldr w0, [x1], #4", "x1=9000010", false, 0x9000013, true},
+      {0xb8404420, "ldr w0, [x1], #4", "x1=9000010", false, 0x9000014, false},
+      {0xb8404420, "ldr w0, [x1], #4", "x1=9000010", false, 0x9001010, false},  // another page
+      {0xa9400820, "ldp x0, x2, [x1]", "x1=9000ff8", false, 0x9001000, true},   // its second half
+      {0xa9400820, "ldp x0, x2, [x1]", "x1=9000ff8", false, 0x9000000, false},
+      {0xb8208022, "swp w0, w2, [x1]", "x1=9000010", false, 0x9000010, true},
+      {0xd50b7421, "dc zva, x1", "x1=900007f", true, 0x9000040, true},
+      {0xd50b7421, "dc zva, x1", "x1=900007f", true, 0x9000080, false},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(std::string(c.text) + " " + c.state + " ipa " + hex(c.ipa));
+    Machine machine;
+    machine.set(c.state);
+    Access access;
+    ASSERT_EQ(decode(c.word, access), DecodeStatus::kAccess);
+    const uint64_t va = effective_address(access, machine.view);
+    EXPECT_EQ(agrees_with_ipa(access, va, c.wnr, c.ipa, machine.view), c.agrees);
+    if (!c.agrees) continue;
+    EXPECT_EQ(machine.view.known_va_page, c.ipa & ~uint64_t{0xfff});
+    EXPECT_EQ(machine.view.known_ipa_page, c.ipa & ~uint64_t{0xfff});
+  }
+}
+
 }  // namespace
 }  // namespace trapline::test

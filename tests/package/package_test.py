@@ -136,7 +136,7 @@ def options_of(command):
     text = run(os.path.join(BUILD, "trapline"), command, "--help")
     options = set(re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)", text, re.M))
     values = {option: set(names.split(",")) for option, names in
-              re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)[^\n{]*\{([a-z,]+)\}", text, re.M)}
+              re.findall(r"^ +(?:-[a-z],)?(--[a-z0-9-]+)[^\n{]*\{([a-z0-9,-]+)\}", text, re.M)}
     return options, values
 
 
@@ -159,19 +159,26 @@ def test_words(_):
     with open(os.path.join(PACKAGING, "_trapline"), encoding="utf-8") as file:
         zsh = file.read()
     known = set(re.findall(r"(--[a-z0-9-]+)[\[=]", zsh))
+    for part in zsh.split("_arguments")[1:]:
+        listed = re.findall(r"^ +'\*?(--[a-z0-9-]+)", part, re.M)
+        require(len(listed) == len(set(listed)), f"zsh completion: twice in {sorted(listed)}")
     require(known == options | top, f"zsh completion: {known ^ (options | top)}")
     for option, names in values.items():
-        listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z0-9 ]+)\)", zsh)
+        listed = re.search(re.escape(option) + r"=?\[[^]]*\]:[^:]*:\(([a-z0-9 -]+)\)", zsh)
         require(listed and set(listed.group(1).split()) == names, f"zsh completion: {option}")
 
     with open(os.path.join(PACKAGING, "trapline.1"), encoding="utf-8") as file:
         page = file.read().replace("\\-", "-")
     headings = set(re.findall(r'^\.(?:B|BI|BR|TP) .*?(--[a-z0-9-]+)', page, re.M))
+    run_page = page[page.find(".SH OPTIONS OF RUN"):page.find(".SH OPTIONS OF REPLAY")]
+    for option in commands["run"][0]:
+        times = len(re.findall(rf'^\.TP\n\.(?:B|BI|BR) {option}(?![a-z0-9-])', run_page, re.M))
+        require(times <= 1, f"man page: {option} of run {times} times")
     require(headings >= options | top, f"not in the man page: {(options | top) - headings}")
     mentioned = set(re.findall(r"--[a-z][a-z0-9-]+", page))
     require(mentioned == options | top, f"only in the man page: {mentioned - options - top}")
     for option, names in values.items():
-        listed = re.search(re.escape(option) + r' " \{([a-z|]+)\}"', page)
+        listed = re.search(re.escape(option) + r' " \{([a-z0-9|-]+)\}"', page)
         require(listed and set(listed.group(1).split("|")) == names, f"man page: values of {option}")
     for status in (0, 1, 2, 124, 129, 130, 143):
         require(re.search(rf"^\.BR? .*\b{status}\b", page, re.M), f"man page: exit status {status}")

@@ -173,6 +173,21 @@ std::string plan_raw(const Options& options, BootPlan& plan) {
   return place(plan, plan.entry, *file);
 }
 
+// Places a whole file at the next 2 MiB from `from` on; the end of what it takes in `end`.
+std::string place_behind(BootPlan& plan, const std::string& path, const Options& options,
+                         uint64_t from, uint64_t& start, uint64_t& end) {
+  auto file = BootFile::open(path);
+  if (!file) return file.error();
+  const uint64_t ram_end = platform::kRamBase + options.memory;
+  start = align_up(from, 2 * kMiB);
+  const uint64_t size = file->size();
+  if (start > ram_end || size > ram_end - start) {
+    return does_not_fit(path, start - platform::kRamBase + size, options.memory).text;
+  }
+  end = start + size;
+  return place(plan, start, *file);
+}
+
 // Zeroes without making host memory of pages that are zero already.
 void zero(GuestMemory& memory, uint64_t ipa, uint64_t size) {
   uint8_t* at = memory.host(ipa, size);
@@ -202,8 +217,9 @@ std::string BootPlan::place_device_tree(uint64_t size, const Options& options) {
   if (image_end == 0 || (tree_below && size <= image_start - platform::kRamBase)) {
     dtb_ipa = platform::kRamBase;
   } else {
-    const uint64_t end = std::max(image_end, initrd_end);
-    dtb_ipa = align_up(std::max(end, initrd_start == 0 ? usual_end(options) : 0), 2 * kMiB);
+    const uint64_t last = modules.empty() ? initrd_end : modules.back().end;
+    const uint64_t end = std::max(image_end, last);
+    dtb_ipa = align_up(std::max(end, last == 0 ? usual_end(options) : 0), 2 * kMiB);
     // Small guests: behind the image when the usual place is past the end.
     if (dtb_ipa > ram_end || kDtbMax > ram_end - dtb_ipa) dtb_ipa = align_up(end, 4096);
   }
@@ -223,19 +239,19 @@ Result<BootPlan> plan_boot(const Options& options) {
   plan.name = options.raw.empty() ? options.kernel : options.raw;
   std::string error = options.raw.empty() ? plan_kernel(options, plan) : plan_raw(options, plan);
   if (!error.empty()) return Error{error};
-  if (options.initrd.empty()) return plan;
 
-  auto file = BootFile::open(options.initrd);
-  if (!file) return Error{file.error()};
-  const uint64_t ram_end = platform::kRamBase + options.memory;
-  const uint64_t start = align_up(std::max(plan.image_end, usual_end(options)), 2 * kMiB);
-  const uint64_t size = file->size();
-  if (start > ram_end || size > ram_end - start) {
-    return does_not_fit(options.initrd, start - platform::kRamBase + size, options.memory);
+  uint64_t from = std::max(plan.image_end, usual_end(options));
+  if (!options.initrd.empty()) {
+    error = place_behind(plan, options.initrd, options, from, plan.initrd_start, plan.initrd_end);
   }
-  plan.initrd_start = start;
-  plan.initrd_end = start + size;
-  if (error = place(plan, start, *file); !error.empty()) return Error{error};
+  for (const Options::BootModule& module : options.modules) {
+    if (!error.empty()) break;
+    BootPlan::Module& placed = plan.modules.emplace_back();
+    placed.append = module.append;
+    error = place_behind(plan, module.path, options, from, placed.start, placed.end);
+    from = placed.end;
+  }
+  if (!error.empty()) return Error{error};
   return plan;
 }
 

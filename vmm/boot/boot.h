@@ -26,7 +26,14 @@ struct BootPlan {
   uint64_t entry = 0;                         // guest-physical
   uint64_t image_start = 0, image_end = 0;    // of the kernel with its BSS; 0: firmware
   uint64_t initrd_start = 0, initrd_end = 0;  // 0: none
-  uint64_t dtb_ipa = 0;                       // set by place_device_tree()
+  // Boot modules of a hypervisor, in the order in which they were given, each behind the one
+  // before.
+  struct Module {
+    uint64_t start = 0, end = 0;
+    std::string append;
+  };
+  std::vector<Module> modules;
+  uint64_t dtb_ipa = 0;  // set by place_device_tree()
   // The guest looks for the tree at the start of RAM: ELF and raw binaries, which need not be
   // Linux.
   bool tree_below = false;
@@ -41,7 +48,8 @@ struct BootPlan {
 };
 
 // Reads what the options name and lays it out in RAM as QEMU's virt does (kernel at its text
-// offset, or 2 MiB into RAM; initrd at min(RAM/2, 128 MiB) or after the kernel).
+// offset, or 2 MiB into RAM; initrd, or the first module, at min(RAM/2, 128 MiB) or after the
+// kernel).
 Result<BootPlan> plan_boot(const Options& options);
 
 }  // namespace trapline

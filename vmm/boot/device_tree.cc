@@ -90,16 +90,37 @@ class Writer {
   std::vector<uint8_t> buffer_;
 };
 
+// What Xen's "docs/misc/arm/device-tree/booting.txt" calls a module: by its place in the list the
+// kernel of the first guest, that one's initrd, or something whose kind Xen sees by itself.
+void boot_module(Writer& writer, const BootPlan::Module& module, size_t index) {
+  Writer::Node node(writer, fmt::format("module@{:x}", module.start));
+  if (index < 2) {
+    const char* kind = index == 0 ? "multiboot,kernel" : "multiboot,ramdisk";
+    node.texts("compatible", {kind, "multiboot,module"});
+  } else {
+    node.text("compatible", "multiboot,module");
+  }
+  node.reg({{module.start, module.end - module.start}});
+  if (!module.append.empty()) node.text("bootargs", module.append);
+}
+
 void chosen(Writer& writer, const DeviceTreeInput& in) {
   Writer::Node node(writer, "chosen");
   node.text("stdout-path", fmt::format("/pl011@{:x}", platform::kUart.base));
-  if (!in.options->append.empty()) node.text("bootargs", in.options->append);
+  const std::vector<BootPlan::Module>& modules = in.plan->modules;
+  if (!in.options->append.empty()) {
+    node.text(modules.empty() ? "bootargs" : "xen,xen-bootargs", in.options->append);
+  }
   if (in.plan->initrd_end != 0) {
     node.u64("linux,initrd-start", in.plan->initrd_start);
     node.u64("linux,initrd-end", in.plan->initrd_end);
   }
   node.bytes("rng-seed", in.rng_seed.data(), in.rng_seed.size());
   if (!in.kaslr_seed.empty()) node.bytes("kaslr-seed", in.kaslr_seed.data(), in.kaslr_seed.size());
+  if (modules.empty()) return;
+  node.cells("#address-cells", {2});
+  node.cells("#size-cells", {2});
+  for (size_t i = 0; i < modules.size(); ++i) boot_module(writer, modules[i], i);
 }
 
 void psci(Writer& writer, const Options& options) {

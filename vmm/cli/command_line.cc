@@ -72,10 +72,46 @@ std::string read_el2(std::string_view items, Options::El2& el2) {
       el2.vhe = false;
     } else if (item == "lrs=1" || item == "lrs=4" || item == "lrs=8" || item == "lrs=16") {
       el2.list_registers = item == "lrs=16" ? 16 : static_cast<unsigned>(item[4] - '0');
+      el2.list_registers_given = true;
     } else {
       return fmt::format("--el2={}: give novhe, lrs=1, lrs=4, lrs=8 or lrs=16", item);
     }
   }
+  return {};
+}
+
+// F[,append=S] of --module: a comma in F is written twice, S goes to the end. As above.
+std::string read_module(const std::string& text, std::vector<Options::BootModule>& modules) {
+  Options::BootModule module;
+  size_t at = 0;
+  for (; at < text.size(); ++at) {
+    if (text[at] == ',' && (at + 1 == text.size() || text[++at] != ',')) break;
+    module.path += text[at];
+  }
+  constexpr std::string_view kAppend = "append=";
+  if (at < text.size()) {
+    const std::string_view rest = std::string_view(text).substr(at);
+    if (!rest.starts_with(kAppend)) {
+      return fmt::format(
+          "--module {}: give append=TEXT after the file's name, not `{}` (a comma in "
+          "the name is written twice)",
+          text, rest);
+    }
+    module.append = rest.substr(kAppend.size());
+  }
+  if (module.path.empty()) return "--module " + text + ": names no file";
+  modules.push_back(std::move(module));
+  return {};
+}
+
+// What is wrong with --module beside the other options.
+std::string check_modules(const Options& o) {
+  constexpr size_t kMost = 16;
+  if (o.modules.empty()) return {};
+  if (!o.el2.on) return "--module needs --el2: it is for a hypervisor, whose guest it is";
+  if (o.kernel.empty()) return "--module needs --kernel: the hypervisor";
+  if (!o.initrd.empty()) return "--module and --initrd: give the initrd as the second --module";
+  if (o.modules.size() > kMost) return fmt::format("--module: given more than {} times", kMost);
   return {};
 }
 
@@ -89,7 +125,10 @@ std::string check(const Options& o, const std::string& memory_text) {
     return "--memory " + memory_text + ": give from 1M to 255G, a multiple of 4K";
   }
   constexpr size_t kMaxAppend = 16 * 1024;
-  if (o.append.size() > kMaxAppend) return "--append: longer than 16384 characters";
+  size_t append = o.append.size();
+  for (const Options::BootModule& module : o.modules) append += module.append.size();
+  if (append > kMaxAppend) return "--append: longer than 16384 characters";
+  if (std::string error = check_modules(o); !error.empty()) return error;
   if (!o.initrd.empty() && o.kernel.empty()) return "--initrd needs --kernel";
   if (!o.vars.empty() && o.firmware.empty()) return "--vars needs --firmware";
   if (o.flash_trapped && o.firmware.empty()) return "--flash trapped needs --firmware";
@@ -117,6 +156,7 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   CommandLine line;
   Options& options = line.options;
   std::string memory = "512M", el2;
+  std::vector<std::string> modules;
   CLI::App* run_command = app.add_subcommand("run", "Boot a guest");
   run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip, EFI zboot) or ELF");
   run_command->add_option("--raw", options.raw, "bare binary, entered at RAM + 0x80000");
@@ -144,8 +184,13 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   add_number(run_command, "--cpus", options.cpus, 1, platform::kMaxCpus,
              fmt::format("1 to {}", platform::kMaxCpus), std::to_string(options.cpus));
   options.icache = CachePolicy::kRecheck;
-  std::string backend = "soft";
-  add_choice(run_command, "--backend", backend, {{"soft", "soft"}}, "soft");
+  add_choice(
+      run_command, "--backend", options.backend,
+      {{"auto", BackendChoice::kAuto},
+       {"soft", BackendChoice::kSoft},
+       {"kvm", BackendChoice::kKvm}},
+      "kvm: an arm64 host's processors; soft: the software CPU, on any host; auto: kvm where "
+      "that works and no option needs the software CPU");
   add_choice(run_command, "--flash", options.flash_trapped, {{"mapped", false}, {"trapped", true}},
              "trapped: every data read of flash is an exit");
   add_choice(run_command, "--virtio", options.virtio_legacy, {{"modern", false}, {"legacy", true}},
@@ -156,6 +201,12 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
              "never: every data abort needs decoding");
   run_command->add_flag("--el2", el2,
                         "[=novhe][,lrs=1|4|8|16]: the guest starts at EL2 and may be a hypervisor");
+  run_command
+      ->add_option(
+          "--module", modules,
+          "F[,append=TEXT]: with --el2, what Xen finds as multiboot module: first the kernel "
+          "of dom0, then its initrd; --append is Xen's own; repeatable")
+      ->allow_extra_args(false);
   add_choice(run_command, "--nested-ledger", options.nested_ledger,
              {{"off", NestedLedgerChoice::kOff},
               {"nv", NestedLedgerChoice::kNv},
@@ -264,6 +315,11 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
     return Error{fmt::format("--memory {}: {}", memory, error)};
   }
   if (std::string error = read_el2(el2, options.el2); !error.empty()) return Error{error};
+  for (const std::string& module : modules) {
+    if (std::string error = read_module(module, options.modules); !error.empty()) {
+      return Error{error};
+    }
+  }
   if (options.nested_ledger != NestedLedgerChoice::kOff && !options.el2.on) {
     return Error{"--nested-ledger: only a guest with --el2 has guests of its own"};
   }

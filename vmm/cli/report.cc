@@ -14,6 +14,7 @@
 #include "vmm/report/csv_writer.h"
 #include "vmm/report/folded_writer.h"
 #include "vmm/report/json_writer.h"
+#include "vmm/report/nested.h"
 #include "vmm/report/page_writer.h"
 #include "vmm/report/perfetto_writer.h"
 #include "vmm/report/pprof_writer.h"
@@ -35,6 +36,8 @@ std::string written(ReportFormat format, const std::vector<Profile>& profiles) {
       return write_page(profiles);
     case ReportFormat::kCsv:
       return write_csv(profiles);
+    case ReportFormat::kNestedCsv:
+      return nested_csv(profiles);
     case ReportFormat::kFolded:
       return two ? write_folded(first, profiles[1]) : write_folded(first);
     case ReportFormat::kPprof:

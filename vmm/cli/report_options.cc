@@ -13,10 +13,10 @@ namespace {
 
 const std::vector<std::pair<std::string, ReportFormat>>& formats() {
   static const std::vector<std::pair<std::string, ReportFormat>> kFormats{
-      {"text", ReportFormat::kText},   {"html", ReportFormat::kHtml},
-      {"csv", ReportFormat::kCsv},     {"folded", ReportFormat::kFolded},
-      {"pprof", ReportFormat::kPprof}, {"perfetto", ReportFormat::kPerfetto},
-      {"json", ReportFormat::kJson}};
+      {"text", ReportFormat::kText},         {"html", ReportFormat::kHtml},
+      {"csv", ReportFormat::kCsv},           {"nested-csv", ReportFormat::kNestedCsv},
+      {"folded", ReportFormat::kFolded},     {"pprof", ReportFormat::kPprof},
+      {"perfetto", ReportFormat::kPerfetto}, {"json", ReportFormat::kJson}};
   return kFormats;
 }
 

@@ -14,7 +14,7 @@ class App;
 
 namespace trapline {
 
-enum class ReportFormat { kText, kHtml, kCsv, kFolded, kPprof, kPerfetto, kJson };
+enum class ReportFormat { kText, kHtml, kCsv, kNestedCsv, kFolded, kPprof, kPerfetto, kJson };
 
 struct ReportOptions {
   std::vector<std::string> files;  // one or two

@@ -66,7 +66,11 @@ Result<ControlServer::Sockets> listen_for(const Options& options) {
 
 }  // namespace
 
-int run_command(const Options& options) {
+int run_command(const Options& asked) {
+  Options options = asked;
+  std::string note;
+  if (std::string error = choose_backend(options, note); !error.empty()) return fail(error);
+  if (!note.empty()) message("trapline: " + note + "\n");
   if (options.decoder == DecoderChoice::kCapstone && !CapstoneDecoder::built_in()) {
     return fail("--decoder capstone: this program was built without Capstone; use native");
   }

@@ -22,10 +22,14 @@ constexpr const char* name_of(DecoderChoice decoder) {
   return decoder == DecoderChoice::kNative ? "native" : "capstone";
 }
 
+// --backend: kAuto is KVM where the host has it and no option needs the software CPU.
+enum class BackendChoice : uint8_t { kAuto, kSoft, kKvm };
+
 // --nested-ledger: what of it is printed; both are always counted.
 enum class NestedLedgerChoice : uint8_t { kOff, kNv, kNv2, kBoth };
 
 struct Options {
+  BackendChoice backend = BackendChoice::kAuto;
   std::string kernel, initrd, append, raw;
   std::string firmware, vars;
   uint64_t memory = uint64_t{512} << 20;
@@ -41,7 +45,14 @@ struct Options {
     bool on = false;
     bool vhe = true;
     unsigned list_registers = 4;
+    bool list_registers_given = false;
   } el2;
+  // What a hypervisor that is booted (Xen) finds beside itself: its first guest's kernel, then that
+  // one's initrd.
+  struct BootModule {
+    std::string path, append;
+  };
+  std::vector<BootModule> modules;
   NestedLedgerChoice nested_ledger = NestedLedgerChoice::kOff;
   std::optional<uint16_t> translate_after;  // runs of a block; 0: never
   DecoderChoice decoder = DecoderChoice::kNative;
@@ -62,6 +73,9 @@ struct Options {
   bool kaslr_seed = false;
   unsigned gdb_port = 0;  // 0: no gdb
 };
+
+// The first of the options that only the software CPU has; empty if there is none.
+std::string option_of_software_cpu(const Options& options);
 
 }  // namespace trapline
 

@@ -5,14 +5,6 @@
 namespace trapline::embed {
 namespace {
 
-// What the CPUs of the library's users have; what a guest does not turn on has no effect.
-struct HostWalkFeatures {
-  static constexpr unsigned kAddressBits = 48;
-  static constexpr unsigned kMaxTnsz = 48;
-  static constexpr bool kHafdbs = true;
-  static constexpr bool kHpds = true;
-};
-
 const void* lent(tl_vcpu& vcpu, uint64_t ipa) {
   return vcpu.ops.ram == nullptr ? nullptr : vcpu.ops.ram(vcpu.arg, ipa, TL_READ);
 }

@@ -56,6 +56,8 @@ void VcpuCounters::merge(const VcpuCounters& other) {
                                                         &ExitCounters::external_aborts,
                                                         &ExitCounters::unmapped_accesses,
                                                         &ExitCounters::unsupported_accesses,
+                                                        &ExitCounters::exclusives,
+                                                        &ExitCounters::exclusives_beyond,
                                                         &ExitCounters::undefined};
   static_assert(sizeof kFields / sizeof kFields[0] == sizeof(ExitCounters) / sizeof(uint64_t));
   for (auto field : kFields) counters.*field += peek(other.counters.*field);

@@ -66,7 +66,9 @@ struct ExitCounters {
   uint64_t external_aborts = 0;  // delivered to the guest, all causes
   uint64_t unmapped_accesses = 0;
   uint64_t unsupported_accesses = 0;
-  uint64_t undefined = 0;  // system registers nobody answers for
+  uint64_t exclusives = 0;  // load-exclusives stepped on from, where a monitor has to be helped
+  uint64_t exclusives_beyond = 0;  // of those: no store-exclusive within reach: external aborts
+  uint64_t undefined = 0;          // system registers nobody answers for
 };
 
 class VcpuCounters final : public AccessObserver {

@@ -93,6 +93,7 @@ void ExitHandler::remove_observer(ExitObserver* observer) {
 }
 
 void ExitHandler::watch() {
+  wants = !of_accesses_.empty() ? Wants::kAll : !of_exits_.empty() ? Wants::kPc : Wants::kNothing;
   until_observed_ = !of_exits_.empty() ? 1 : !of_samples_.empty() ? next_sample() : kNever;
 }
 
@@ -274,8 +275,7 @@ template <typename Clock>
     static_assert(static_cast<uint8_t>(Op::kStore) == static_cast<uint8_t>(Op::kLoad) + 1);
     const unsigned op = static_cast<unsigned>(Op::kLoad) + abort.write();
     if (!(plain && page_known && va == exit.far && static_cast<unsigned>(access.op) == op) &&
-        !agrees_with_syndrome(access, va, abort.write(), (exit.valid_mask & Exit::kFar) != 0,
-                              exit.far, view)) {
+        !agrees(exit, access, abort.write(), va, view)) {
       return retry(exit, true);
     }
   }
@@ -299,6 +299,19 @@ template <typename Clock>
                               : emulate(access, va, view, services_.bus, emulate_);
   clock.lap(Stage::kEmulate);
   return emulated(exit, va, outcome);
+}
+
+// Rule 1, where it is not plain to see. Without FAR the backend knows the IPA to the byte, and the
+// registers from which `va` was made are still to be brought.
+[[gnu::noinline]] bool ExitHandler::agrees(const Exit& exit, const Access& access, bool write,
+                                           uint64_t& va, CpuView& view) {
+  const bool far_known = (exit.valid_mask & Exit::kFar) != 0;
+  if (far_known || (exit.valid_mask & Exit::kIpa) == 0) {
+    return agrees_with_syndrome(access, va, write, far_known, exit.far, view);
+  }
+  vcpu_.bring(access);
+  va = effective_address(access, view);
+  return agrees_with_ipa(access, va, write, exit.ipa, view);
 }
 
 // Any end of an emulation.

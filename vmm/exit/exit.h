@@ -51,6 +51,7 @@ class ExitHandler final : public ExitSink {
   ExitHandler(Vcpu& vcpu, const ExitServices& services, InstructionSource::Choice choice);
 
   Answer handle(const Exit& exit, CpuView& view) override;
+  Answer finish_exclusive(const Exit& exit, CpuView& view) override;
 
   // After run(): why it returned, told once; and with which exit, unless it is kResume.
   AfterExit after() { return std::exchange(after_, AfterExit::kResume); }
@@ -93,6 +94,7 @@ class ExitHandler final : public ExitSink {
   Answer data_abort(const Exit& exit, CpuView& view, Clock& clock);
   template <typename Clock>
   Resume perform(const Exit& exit, DataAbort abort, CpuView& view, Clock& clock);
+  bool agrees(const Exit& exit, const Access& access, bool write, uint64_t& va, CpuView& view);
   Resume emulated(const Exit& exit, uint64_t va, const Outcome& outcome);
   Resume unsupported_instruction(const Exit& exit);
   Answer other(const Exit& exit);

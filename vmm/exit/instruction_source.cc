@@ -1,7 +1,7 @@
 #include "vmm/exit/instruction_source.h"
 
+#include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <thread>
 
 #include "decode/a64_decoder.h"
@@ -17,10 +17,10 @@ icache::Source source_of(const Fetched& fetched) {
   source.loads = fetched.loads;
   source.ipa = fetched.ipa;
   source.word_host = fetched.word_host;
-  static_assert(sizeof source.desc_host == sizeof fetched.desc_host);
-  std::memcpy(source.desc_host, fetched.desc_host, sizeof source.desc_host);
-  std::memcpy(source.desc, fetched.desc, sizeof source.desc);
-  std::memcpy(source.desc_ipa, fetched.desc_ipa, sizeof source.desc_ipa);
+  static_assert(icache::Source::kMaxLoads == Fetched::kMaxLoads);
+  std::copy_n(fetched.desc_host, fetched.loads, source.desc_host);
+  std::copy_n(fetched.desc, fetched.loads, source.desc);
+  std::copy_n(fetched.desc_ipa, fetched.loads, source.desc_ipa);
   return source;
 }
 
@@ -28,8 +28,8 @@ constexpr unsigned kSourcePageLog2 = 12;  // of source_pages()
 
 bool same_source(const Fetched& a, const Fetched& b) {
   return b.ok && a.word == b.word && a.ipa == b.ipa && a.loads == b.loads &&
-         std::memcmp(a.desc_ipa, b.desc_ipa, sizeof a.desc_ipa) == 0 &&
-         std::memcmp(a.desc, b.desc, sizeof a.desc) == 0;
+         std::equal(a.desc_ipa, a.desc_ipa + a.loads, b.desc_ipa) &&
+         std::equal(a.desc, a.desc + a.loads, b.desc);
 }
 
 }  // namespace
@@ -38,7 +38,8 @@ InstructionSource::InstructionSource(Vcpu& vcpu, const Choice& choice)
     : vcpu_(vcpu),
       choice_(choice),
       by_pc_(choice.policy == CachePolicy::kRecheck || choice.policy == CachePolicy::kProtect),
-      cache_(choice.policy) {
+      cache_(choice.policy, icache::ICache::kDefaultLog2,
+             choice.nested ? icache::Source::kMaxLoads : icache::Source::kUsualLoads) {
   if (choice.decoder == DecoderChoice::kCapstone) capstone_ = std::make_unique<CapstoneDecoder>();
 }
 
@@ -46,17 +47,18 @@ InstructionSource::~InstructionSource() = default;
 
 void InstructionSource::change_context(const TranslationRegs& now) {
   seen_serial_ = now.serial != 0 ? now.serial : ~uint64_t{0};
-  // EL2 has two regimes, and a PC behind a hypervisor's stage 2 is none without it, though all the
-  // other registers be the same. (Nothing is cached there: Fetched::whole.)
   const bool nested = (now.guest_stage2 & kGuestStage2On) != 0;
-  const auto world = static_cast<uint8_t>(static_cast<unsigned>(now.regime) << 4 | nested << 6);
   cache_->set_context({.sctlr = now.sctlr,
                        .tcr = now.tcr,
                        .mair = now.mair,
                        .ttbr0 = now.ttbr0,
                        .ttbr1 = now.ttbr1,
+                       .vttbr = nested ? now.vttbr : 0,
+                       .vtcr = nested ? now.vtcr : 0,
                        .vmid = now.vmid,
-                       .el = static_cast<uint8_t>(now.el | world)});
+                       .el = now.el,
+                       .regime = static_cast<uint8_t>(now.regime),
+                       .guest_stage2 = now.guest_stage2});
 }
 
 DecodeStatus InstructionSource::decode_with_choice(uint32_t word, Access& access) {
@@ -118,8 +120,8 @@ InstructionSource::Status InstructionSource::find_slowly(uint64_t pc, Access& ac
     }
   }
 
-  bool cacheable = fetched.whole;
-  if (choice_.policy == CachePolicy::kProtect && cacheable) {
+  bool cacheable = true;
+  if (choice_.policy == CachePolicy::kProtect) {
     cacheable = watch_source(pc, fetched);
     clock.lap(Stage::kFetch);
     if (!fetched.ok) return Status::kRetry;

@@ -26,6 +26,7 @@ class InstructionSource final {
     CachePolicy policy = CachePolicy::kRewalk;
     bool check = false;          // beside every hit: a fresh walk, fetch and decode (rule 4)
     Backend* backend = nullptr;  // for watch(), policy `protect`
+    bool nested = false;         // guests may be hypervisors: room for what their guests' PCs need
   };
   enum class Status : uint8_t {
     kOk,

@@ -82,7 +82,9 @@ std::string Machine::assemble(MakeBackend make_backend) {
   stage2_.map(platform::kRamBase, options_.memory,
               memory_.host(platform::kRamBase, options_.memory),
               kS2Read | kS2Write | kS2Exec | kS2Walk);
-  backend_ = make_backend({options_, memory_, stage2_, *clock_});
+  auto backend = make_backend({options_, memory_, stage2_, *clock_});
+  if (!backend) return backend.error();
+  backend_ = std::move(*backend);
   if (icount_clock_ != nullptr) {
     icount_clock_->set_source([this] { return instructions(); });
   }
@@ -91,7 +93,9 @@ std::string Machine::assemble(MakeBackend make_backend) {
   const bool live = !options_.name.empty() || !options_.metrics.empty();
   if (options_.profile || live)
     irq_probe_ = std::make_unique<IrqProbe>(options_.cpus, platform::kSpis);
-  irqchip_ = make_gicv3(vcpus, irq_probe_.get(), options_.el2.on ? options_.el2.list_registers : 0);
+  irqchip_ = backend_->in_kernel() ? backend_->make_irqchip()
+                                   : make_gicv3(vcpus, irq_probe_.get(),
+                                                options_.el2.on ? options_.el2.list_registers : 0);
   timer_ = std::make_unique<GenericTimer>(*clock_, options_.cpus);
 
   ExitServices services;
@@ -102,7 +106,7 @@ std::string Machine::assemble(MakeBackend make_backend) {
   services.power = this;
   services.icount = options_.icount;
   InstructionSource::Choice choice{options_.decoder, options_.icache, options_.icache_check,
-                                   backend_.get()};
+                                   backend_.get(), options_.el2.on};
   for (unsigned i = 0; i < options_.cpus; ++i) {
     cpus_.push_back(std::make_unique<Cpu>(i, backend_->vcpu(i), services, choice));
     Cpu& cpu = *cpus_.back();
@@ -181,6 +185,14 @@ void Machine::reset() {
     cpu->power = Power::kOff;
     cpu->wait = Cpu::Wait::kNone;
     cpu->restart = false;
+  }
+  if (backend_->in_kernel()) {
+    // Before any runs: whichever does may turn another one on.
+    for (auto& cpu : cpus_) {
+      cpu->vcpu.reset(plan_.entry, plan_.dtb_ipa);
+      cpu->power = Power::kOn;
+    }
+    return;
   }
   Cpu& boot = *cpus_[0];
   boot.entry = plan_.entry;

@@ -51,7 +51,7 @@ struct BackendParts {
   Stage2& stage2;
   Clock& clock;
 };
-using MakeBackend = std::unique_ptr<Backend> (*)(const BackendParts&);
+using MakeBackend = Result<std::unique_ptr<Backend>> (*)(const BackendParts&);
 
 class Machine final : public PowerControl,
                       public Debuggee,

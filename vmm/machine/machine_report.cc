@@ -85,7 +85,11 @@ RunReport Machine::counts(double wall_seconds, uint64_t cycles) const {
   report.backend = backend_->name();
   report.clock = options_.icount ? "icount" : "host";
   report.bus = &bus_;
-  report.sysreg_devices = {irqchip_->cpu_interface(), timer_.get()};
+  if (!backend_->in_kernel()) report.sysreg_devices = {irqchip_->cpu_interface(), timer_.get()};
+  const auto note = [](void* to, std::string_view name, uint64_t value) {
+    static_cast<RunReport*>(to)->backend_counts.emplace_back(name, value);
+  };
+  backend_->counters(note, &report);
   report.sampled_every = options_.stats_every;
   return report;
 }

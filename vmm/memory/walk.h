@@ -52,6 +52,14 @@ struct SoftWalkFeatures {
   static constexpr bool kHpds = false;                // hierarchical permissions can be disabled
 };
 
+// What a host's own processors have and may show; what a guest does not turn on has no effect.
+struct HostWalkFeatures {
+  static constexpr unsigned kAddressBits = 48;
+  static constexpr unsigned kMaxTnsz = 48;
+  static constexpr bool kHafdbs = true;
+  static constexpr bool kHpds = true;
+};
+
 // Walks `va` by stage 1 of regs.regime for EL0 (`el0`) or the regime's privileged level. `read(ipa,
 // uint64_t& descriptor) -> bool` reads one table entry through stage 2 (little- or big-endian as
 // SCTLR_ELx.EE says is the walker's business). With SCTLR_ELx.M == 0 the output is `va` itself:

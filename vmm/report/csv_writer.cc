@@ -6,9 +6,8 @@
 #include <set>
 
 namespace trapline {
-namespace {
 
-std::string quoted(const std::string& text) {
+std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string out = "\"";
   for (char c : text) {
@@ -18,12 +17,14 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
+namespace {
+
 void put_row(std::string& out, const Profile& profile, const ProfileRow& row,
              const std::set<std::string>& stages) {
   const bool isv = row.isv != ProfileRow::Isv::kNotApplicable;
   fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{},{},{},{:.1f}",
-                 quoted(profile.file), row.vcpu, row.other ? "" : fmt::format("0x{:x}", row.pc),
-                 quoted(row.key.exit_class), quoted(row.key.device), quoted(row.key.reg),
+                 csv_field(profile.file), row.vcpu, row.other ? "" : fmt::format("0x{:x}", row.pc),
+                 csv_field(row.key.exit_class), csv_field(row.key.device), csv_field(row.key.reg),
                  isv ? fmt::to_string(static_cast<int>(row.isv)) : "", row.other ? 1 : 0, row.count,
                  row.time.count, row.cost_ns());
   const Distribution& t = row.time;
@@ -37,7 +38,7 @@ void put_row(std::string& out, const Profile& profile, const ProfileRow& row,
     out += it == row.stages_ns.end() ? "," : fmt::format(",{:.1f}", it->second);
   }
   out += fmt::format(",{},{},{}\r\n", row.text.empty() ? "" : fmt::format("0x{:08x}", row.word),
-                     quoted(row.text), quoted(row.symbol));
+                     csv_field(row.text), csv_field(row.symbol));
 }
 
 }  // namespace
@@ -52,7 +53,7 @@ std::string write_csv(const std::vector<Profile>& profiles) {
   std::string out =
       "file,vcpu,pc,class,device,register,isv,other,count,timed,cost_ns,min_ns,mean_ns,p50_ns,"
       "p90_ns,p99_ns,p999_ns,max_ns,sleep_ns,to_user";
-  for (const std::string& stage : stages) out += "," + quoted("stage_" + stage + "_ns");
+  for (const std::string& stage : stages) out += "," + csv_field("stage_" + stage + "_ns");
   out += ",word,text,symbol\r\n";
   for (const Profile& profile : profiles) {
     for (const ProfileRow& row : profile.rows) put_row(out, profile, row, stages);

@@ -9,6 +9,9 @@
 
 namespace trapline {
 
+// A field, quoted where it needs to be.
+std::string csv_field(const std::string& text);
+
 // The first column says which profile a row is of.
 std::string write_csv(const std::vector<Profile>& profiles);
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "vmm/report/json_value.h"
+#include "vmm/report/nested.h"
 
 namespace trapline {
 namespace {
@@ -158,7 +159,7 @@ json parse(std::string_view text, std::string& error) {
   const auto keep = [](int depth, json::parse_event_t event, json& parsed) {
     if (depth != 1 || event != json::parse_event_t::key) return true;
     for (const char* name :
-         {"schema", "profile", "source", "version", "backend", "clock", "exits"}) {
+         {"schema", "profile", "source", "version", "backend", "clock", "exits", "nested_ledger"}) {
       if (parsed == name) return true;
     }
     return false;
@@ -196,11 +197,16 @@ Result<Profile> read_profile_json(std::string_view text, const std::string& name
     return Error{fmt::format("{}: schema {} is newer than this program knows ({}): use a newer one",
                              name, version, kProfileSchema)};
   }
-  if (error.empty() && !part.present()) {
+  profile.nested = read_nested(root.optional("nested_ledger"));
+  if (error.empty() && !part.present() && profile.nested.empty()) {
     return Error{name + ": no part 'profile': made without --profile"};
   }
   if (error.empty() && !schema.present()) root.fail("no field 'schema'");
-  read_profile_part(part, profile);
+  if (part.present()) {
+    read_profile_part(part, profile);
+  } else {
+    profile.notes.emplace_back("made without --profile: what nesting would cost, and no exits");
+  }
   profile.source = describe_source(root);
   if (!error.empty()) return Error{name + ": " + error};
   return profile;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "vmm/report/json_reader.h"
+#include "vmm/report/nested.h"
 
 namespace trapline {
 namespace {
@@ -94,9 +95,10 @@ json profile_part_json(const Profile& profile) {
 }
 
 std::string write_json(const Profile& profile) {
-  const json out{{"schema", kProfileSchema},
-                 {"source", profile.source},
-                 {"profile", profile_part_json(profile)}};
+  json out{{"schema", kProfileSchema},
+           {"source", profile.source},
+           {"profile", profile_part_json(profile)}};
+  if (!profile.nested.empty()) out["nested_ledger"] = nested_json(profile.nested);
   // A name of a guest's need not be UTF-8.
   return out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }

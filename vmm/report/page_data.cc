@@ -8,6 +8,7 @@
 
 #include "vmm/report/folded_writer.h"
 #include "vmm/report/json_writer.h"
+#include "vmm/report/nested.h"
 #include "vmm/report/page_writer.h"
 #include "vmm/report/summary.h"
 
@@ -175,6 +176,12 @@ json profile_data(const Profile& profile) {
   }
   out["timeline"] = timeline_json(profile);
   put_stacks(out, profile);
+  out["nested"] = json::array();
+  const json nested = nested_json(profile.nested);
+  for (const NestedRow& row : profile.nested) {
+    out["nested"].push_back(nested[row.exit]);
+    out["nested"].back()["exit"] = row.exit;
+  }
   out["latencies"] = json::object();
   for (const auto& [name, latency] : profile.latencies) {
     out["latencies"][name] = distribution_json(latency);

@@ -91,6 +91,22 @@ struct ExitEvent {
   bool write = false, to_user = false;
 };
 
+// What nesting would cost, of one class of the inner guest's exits, where it was counted
+// (--nested-ledger, docs/statistics.md).
+struct NestedRow {
+  struct Trap {
+    std::string name, access;  // "SPSR_EL2", "read"
+    uint64_t nv = 0, nv2 = 0;
+  };
+  std::string exit;  // "hypercall", ...
+  uint64_t exits = 0, moved = 0, stays = 0;
+  uint64_t traps_nv = 0, traps_nv2 = 0;
+  uint64_t erets = 0, tlbis = 0, ats = 0, instructions = 0;
+  std::vector<Trap> traps;
+
+  bool foreign() const { return exit == "foreign"; }  // of no exit
+};
+
 struct Profile {
   std::string file;    // as given on the command line
   std::string source;  // "trapline 0.1.0, soft backend", "ftrace", "perf script"
@@ -106,7 +122,8 @@ struct Profile {
   std::map<std::string, uint64_t> counters;       // what else was counted, by name
   std::vector<std::string> notes;                 // what a reader of the report must know:
                                                   // lost events, unknown lines, no symbols
-  std::vector<ExitEvent> events;                  // empty: the source has sums only
+  std::vector<NestedRow> nested;
+  std::vector<ExitEvent> events;  // empty: the source has sums only
 
   uint64_t exits() const;
 };

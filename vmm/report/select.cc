@@ -172,6 +172,10 @@ Result<Profile> select(Profile profile, const Selection& s) {
   const auto leave_out = [&](const char* what) {
     profile.notes.push_back(fmt::format("left out of the selection: {}", what));
   };
+  if (!profile.nested.empty()) {
+    profile.nested.clear();
+    leave_out("what nesting would cost");
+  }
   if (all_events) {
     profile.series.clear();
     add_timeline(profile);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "vmm/report/nested.h"
 #include "vmm/report/summary.h"
 
 namespace trapline {
@@ -147,6 +148,13 @@ void put_rest(Text& text, const Profile& p) {
   put_counts("counters", p.counters);
 }
 
+void put_nested(Text& text, const Profile& p) {
+  if (p.nested.empty()) return;
+  text.line("");
+  const std::string table = nested_text(p.nested, true, true);
+  text.line("{}", std::string_view(table).substr(0, table.size() - 1));
+}
+
 void put_differences(Text& text, const char* what, const std::vector<Difference>& differences) {
   text.line("");
   text.line("{}, by change of cost", what);
@@ -177,6 +185,7 @@ std::string write_text(const Profile& p) {
   put_stages(text, classes);
   put_hottest(text, p);
   put_rest(text, p);
+  put_nested(text, p);
   return text.take();
 }
 
@@ -187,6 +196,7 @@ std::string write_text(const Profile& a, const Profile& b) {
     put_head(text, *p);
     const std::vector<Group> classes = group_rows(*p, GroupBy::kClass);
     put_times(text, "VM-EXIT", 12, classes, classes.size());
+    put_nested(text, *p);
     text.line("");
   }
   put_differences(text, "classes", compare(a, b, GroupBy::kClass));

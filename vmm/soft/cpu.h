@@ -134,7 +134,7 @@ struct Cpu {
   unsigned index = 0;
   bool has_el2 = false;                        // --el2
   bool has_vhe = false;                        // and FEAT_VHE
-  bool isv_never = false;                      // --isv never: no syndrome for any data abort
+  bool isv_never = false;                      // --isv never: no exit has a syndrome
   uint16_t translate_after = kTranslateAfter;  // runs of a block until it is; 0: never
   Count retired;                               // exact at seams, on the CPU's thread
   // Consecutive synchronous exceptions with nothing retired. take_sync() counts, and starts again
@@ -271,6 +271,9 @@ struct TlbiTarget {
 // completes. va is the address (already shifted), asid for kAsid and kVa.
 void tlb_invalidate(Cpu& cpu, TlbiTarget target, TlbiScope scope, uint64_t va, uint16_t asid,
                     bool broadcast);
+// The TLB, filled if need be, says that a load of a byte at `va` would read memory: no fault of any
+// stage, and no exit. False may also mean that a walk has to tell.
+bool tlb_reads_memory(Cpu& cpu, uint64_t va);
 // Predecoded instructions: of one 64-byte line by physical page (IC IVAU, after translation, by
 // host address), or all (IC IALLU{IS}).
 void icache_invalidate_line(Cpu& cpu, const uint8_t* host_line, bool broadcast);

@@ -72,20 +72,12 @@ bool SoftVcpu::translate_pc(uint64_t pc, Fetched& out) {
   out.ok = false;
   out.loads = 0;
   if ((pc & 3) != 0) return false;
-  TableReader reader(*cpu_.stage2);
+  TableReader reader(*cpu_.stage2, &out);
   Stage1Walk walk;
   MmuResult fault;
-  const bool ok =
-      walk_guest(cpu_.sys.mmu, pc, WalkFor::kFetch, cpu_.ps.el == 0, reader, walk, fault);
-  // Of a nested walk the reader's loads are those of both stages, and up to 19.
-  out.whole = (cpu_.sys.mmu.guest_stage2 & kGuestStage2On) == 0;
-  out.loads = out.whole ? walk.table_loads : 0;
-  for (unsigned i = 0; i < out.loads; ++i) {
-    out.desc_host[i] = reader.host(i);
-    out.desc_ipa[i] = walk.descriptor_ipa[i];
-    out.desc[i] = walk.descriptor[i];
+  if (!walk_guest(cpu_.sys.mmu, pc, WalkFor::kFetch, cpu_.ps.el == 0, reader, walk, fault)) {
+    return false;
   }
-  if (!ok) return false;
   const Stage2Walk s2 = cpu_.stage2->walk(walk.ipa);
   if (!s2.ok || !(s2.executable || s2.walkable)) return false;
   out.ok = true;

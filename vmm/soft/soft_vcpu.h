@@ -78,7 +78,7 @@ class SoftMachine : public Backend {
 };
 
 // The arguments outlive the machine. The vCPUs come reset to PC 0; the guest memory's observers get
-// the machine's instruction-cache hook. `isv_never`: no data abort carries a syndrome.
+// the machine's instruction-cache hook. `isv_never`: no exit by a data abort has a syndrome.
 // `translate_after`: runs of a block after which it is translated to host code; 0: never. `el2`:
 // the vCPUs have EL2, and start there.
 struct El2Choice {

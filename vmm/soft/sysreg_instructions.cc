@@ -32,6 +32,8 @@ enum class CacheOp : uint8_t { kClean, kInvalidate, kInstruction };
 // PAN never applies. From EL1 a clean or an instruction-cache operation makes no permission fault;
 // DC IVAC needs the right to write, EL0 the right to read (D8.4, "cache maintenance").
 Next cache_by_va(Cpu& cpu, uint64_t va, CacheOp op) {
+  // Hypervisors clean all memory that they give away, line by line.
+  if (op == CacheOp::kClean && tlb_reads_memory(cpu, va)) return Next::kContinue;
   const bool el0 = cpu.ps.el == 0;
   TranslationRegs regs = cpu.sys.mmu;
   regs.pan = false;

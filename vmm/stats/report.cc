@@ -10,7 +10,8 @@
 
 #include "vmm/report/json_reader.h"
 #include "vmm/report/json_writer.h"
-#include "vmm/stats/nested_report.h"
+#include "vmm/report/nested.h"
+#include "vmm/stats/nested_rows.h"
 #include "vmm/stats/profile_model.h"
 
 namespace trapline {
@@ -145,6 +146,8 @@ nlohmann::json report_json(const RunReport& report) {
                   {"external_aborts", c.external_aborts},
                   {"unmapped_accesses", c.unmapped_accesses},
                   {"unsupported_accesses", c.unsupported_accesses},
+                  {"exclusives_stepped", c.exclusives},
+                  {"exclusives_beyond_reach", c.exclusives_beyond},
                   {"undefined_sysregs", c.undefined}};
   out["icache"] = {
       {"policy", report.icache_policy},         {"hits", report.icache.hits},
@@ -175,6 +178,7 @@ nlohmann::json report_json(const RunReport& report) {
   out["cpus"] = report.cpus;
   out["backend"] = report.backend;
   out["clock"] = report.clock;
+  for (const auto& [name, value] : report.backend_counts) out[report.backend][name] = value;
   json latency = json::object();
   if (report.latency != nullptr) {
     out["latency_sampled_every"] = report.sampled_every;
@@ -197,7 +201,7 @@ nlohmann::json report_json(const RunReport& report) {
     out["source"] = report.profile->source;
     out["profile"] = profile_part_json(*report.profile);
   }
-  if (report.nested) out["nested_ledger"] = nested_ledger_json(*report.nested);
+  if (report.nested) out["nested_ledger"] = nested_json(nested_rows(*report.nested));
   return out;
 }
 
@@ -264,8 +268,13 @@ std::string report_table(const RunReport& report) {
         c.retries, c.disagreements, c.external_aborts, c.unmapped_accesses, c.unsupported_accesses,
         c.undefined));
   }
-  if (report.nested)
-    out += nested_ledger_table(*report.nested, report.nested_nv, report.nested_nv2);
+  if (c.exclusives != 0) {
+    line(fmt::format("  exclusives of devices stepped {}, of those beyond reach {}", c.exclusives,
+                     c.exclusives_beyond));
+  }
+  if (report.nested) {
+    out += nested_text(nested_rows(*report.nested), report.nested_nv, report.nested_nv2);
+  }
   line(fmt::format("  instructions {}, wall {:.3f} s, {:.0f} million a second", report.instructions,
                    report.wall_seconds,
                    report.wall_seconds > 0

@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mmio/bus.h"
@@ -32,6 +33,7 @@ struct RunReport {
   double ns_per_cycle = 1;
   unsigned cpus = 1;
   std::string icache_policy, decoder, backend, clock;
+  std::vector<std::pair<std::string, uint64_t>> backend_counts;  // what it counts of itself
   const Bus* bus = nullptr;
   std::vector<const SysregDevice*> sysreg_devices;
 };

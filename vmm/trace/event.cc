@@ -310,19 +310,27 @@ bool read_event(Decoder& in, Coding& coding, uint8_t tag, ExitEvent& event) {
 }
 
 void write_regs(Encoder& out, const TranslationRegs& regs) {
-  for (const uint64_t n : {regs.sctlr, regs.tcr, regs.ttbr0, regs.ttbr1, regs.mair}) out.varint(n);
+  for (const uint64_t n :
+       {regs.sctlr, regs.tcr, regs.ttbr0, regs.ttbr1, regs.mair, regs.vttbr, regs.vtcr}) {
+    out.varint(n);
+  }
   out.varint(regs.vmid);
   out.byte(regs.el);
   out.byte(regs.pan);
+  out.byte(static_cast<uint8_t>(regs.regime));
+  out.byte(regs.guest_stage2);
 }
 TranslationRegs read_regs(Decoder& in) {
   TranslationRegs regs;
-  for (uint64_t* n : {&regs.sctlr, &regs.tcr, &regs.ttbr0, &regs.ttbr1, &regs.mair}) {
+  for (uint64_t* n :
+       {&regs.sctlr, &regs.tcr, &regs.ttbr0, &regs.ttbr1, &regs.mair, &regs.vttbr, &regs.vtcr}) {
     *n = in.varint();
   }
   regs.vmid = static_cast<uint16_t>(in.varint());
   regs.el = in.byte() & 3;
   regs.pan = in.byte() != 0;
+  regs.regime = static_cast<Regime>(std::min<uint8_t>(in.byte(), 2));
+  regs.guest_stage2 = in.byte();
   return regs;
 }
 

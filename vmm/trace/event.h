@@ -59,7 +59,7 @@ struct SourceData {
   uint32_t word = 0;
   uint8_t loads = 0;
   uint64_t ipa = 0;
-  std::array<uint64_t, 5> desc_ipa{}, desc{};
+  std::array<uint64_t, Fetched::kMaxLoads> desc_ipa{}, desc{};
   friend bool operator==(const SourceData&, const SourceData&) = default;
 };
 

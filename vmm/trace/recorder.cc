@@ -14,7 +14,8 @@ namespace {
 
 bool same_regs(const TranslationRegs& a, const TranslationRegs& b) {
   return a.sctlr == b.sctlr && a.tcr == b.tcr && a.ttbr0 == b.ttbr0 && a.ttbr1 == b.ttbr1 &&
-         a.mair == b.mair && a.vmid == b.vmid && a.el == b.el && a.pan == b.pan;
+         a.mair == b.mair && a.vttbr == b.vttbr && a.vtcr == b.vtcr && a.vmid == b.vmid &&
+         a.el == b.el && a.pan == b.pan && a.regime == b.regime && a.guest_stage2 == b.guest_stage2;
 }
 
 bool is_isv0(const Exit& exit) {
@@ -66,7 +67,6 @@ void ExitRecorder::flush() {
 }
 
 bool ExitRecorder::Known::unchanged() const {
-  if (!fetched.whole) return false;
   uint64_t changes = __atomic_load_n(fetched.word_host, __ATOMIC_RELAXED) ^ fetched.word;
   for (unsigned i = 0; i < fetched.loads; ++i) {
     changes |= __atomic_load_n(fetched.desc_host[i], __ATOMIC_RELAXED) ^ fetched.desc[i];
@@ -101,7 +101,7 @@ uint64_t ExitRecorder::number_of(const Fetched& fetched) {
     data.desc_ipa[i] = fetched.desc_ipa[i];
     data.desc[i] = fetched.desc[i];
   }
-  constexpr size_t kRemembered = 1 << 20;
+  constexpr size_t kRemembered = 1 << 18;
   if (numbers_.size() >= kRemembered) numbers_.clear();
   auto& same_place = numbers_[fetched.ipa];
   if (same_place.size() >= 64) same_place.clear();

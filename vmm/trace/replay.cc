@@ -49,7 +49,7 @@ struct Lane {
     services.icount = configuration.icount;
     handler = std::make_unique<ExitHandler>(
         vcpu, services,
-        InstructionSource::Choice{options.decoder, options.icache, false, &backend});
+        InstructionSource::Choice{options.decoder, options.icache, false, &backend, true});
     if (options.timed) {
       latency = std::make_unique<ExitLatency>();
       handler->add_observer(latency.get(), Attention::kEveryExit);

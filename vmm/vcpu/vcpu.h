@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "mmio/emulate.h"
 #include "mmio/state.h"
 #include "mmio/sysreg.h"
+#include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/nested_ledger.h"
 #include "vmm/vcpu/translation_regs.h"
 
@@ -83,6 +85,18 @@ class ExitSink {
   // After kBudget, kKicked, kCrashed and kDebug run() returns whatever is answered.
   virtual Answer handle(const Exit& exit, CpuView& view) = 0;
 
+  // Of a CPU whose hardware has an exclusive monitor of its own, after kGoOn to a load-exclusive:
+  // the store-exclusive behind it, which would fail for ever, is executed here, and what lies
+  // between. All registers are in the view, whose PC is the next instruction; at the end its PC is
+  // where the CPU goes on: kGoOn and kAgain; or of the instruction that faults: kFault. If that is
+  // exit.pc, nothing but the load has been done.
+  virtual Answer finish_exclusive(const Exit& /*exit*/, CpuView& /*view*/) {
+    return {Resume::kGoOn};
+  }
+
+  // What the sink wants of each exit that a backend would have to fetch: the PC, and all registers.
+  enum class Wants : uint8_t { kNothing, kPc, kAll } wants = Wants::kNothing;
+
   // With Resume::kFault. `ec` 0x20 and 0x24 are aborts with a FAR; else `iss` is all.
   GuestFault fault{};
 };
@@ -100,18 +114,19 @@ class ExitCatcher final : public ExitSink {
 
 // The result of reading an instruction word at a PC as the CPU would fetch it.
 struct Fetched {
-  bool ok = false;  // false: the PC does not translate any more, or not to memory
-  // False behind a hypervisor's stage 2: more descriptors were read than are handed out (none is),
-  // so nothing that is made from this may be kept.
-  bool whole = true;
-  uint8_t loads = 0;  // table descriptors read
+  // Behind a hypervisor's stage 2: four levels of stage 1, each behind three of stage 2, and those
+  // of the address (addresses have 40 bits).
+  static constexpr unsigned kMaxLoads = 19;
+
+  bool ok = false;    // false: the PC does not translate any more, or not to memory
+  uint8_t loads = 0;  // table descriptors read: so many elements of the arrays are set
   uint32_t word = 0;
   uint64_t ipa = 0;
   // What a cache entry made from this may hold and recheck.
   const uint32_t* word_host = nullptr;
-  const uint64_t* desc_host[5] = {};
-  uint64_t desc_ipa[5] = {};
-  uint64_t desc[5] = {};
+  const uint64_t* desc_host[kMaxLoads];
+  uint64_t desc_ipa[kMaxLoads];
+  uint64_t desc[kMaxLoads];
 };
 
 // The guest's TLB and instruction cache maintenance, in order: TLBI and IC by their SYS encodings,
@@ -159,6 +174,13 @@ class Backend {
   // After it returns true no vCPU can write the 4 KiB page without GuestMemory's observers hearing
   // of it. False: this backend cannot (KVM).
   virtual bool watch(uint64_t ipa_page) = 0;
+  // True: interrupt controller, per-CPU timers and PSCI are those of the host's kernel. Their
+  // registers and calls do not exit, and a vCPU that is off waits in run().
+  virtual bool in_kernel() const { return false; }
+  // Of such a backend, once, when all vCPUs are there.
+  virtual std::unique_ptr<Irqchip> make_irqchip() { return nullptr; }
+  // What the backend counts of itself, for statistics. While no vCPU runs.
+  virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
   // What the guest's own guests cost it, summed over the vCPUs; none if nobody asked, or can say.
   // While no vCPU runs.
   virtual std::optional<NestedLedger> nested_ledger() const { return std::nullopt; }
@@ -183,6 +205,9 @@ class Vcpu {
   virtual bool set_watchpoints(const Watchpoint* /*list*/, unsigned count) { return count == 0; }
 
   // --- the instruction that exited -----------------------------------------------------------
+  // Before the emulation of an exit that says neither syndrome nor FAR: the registers that the
+  // instruction names are in the view. Nothing to do where the view's are the CPU's own.
+  virtual void bring(const Access& /*access*/) {}
   // The instruction word at `pc` by a stage-1 walk and a fetch, now.
   virtual Fetched fetch(uint64_t pc) = 0;
   // The walk of fetch() without the read of the word: false where fetch() would not be `ok`. For

@@ -237,6 +237,17 @@ static void levels(void) {
   map(9, FRAME(9), RW_USER | READ_ONLY);
   run_at(EL0, inval_user);
   check_done("dc civac at EL0, read-only page");
+  // Nor is the answer what EL1's TLB knows, or what it knew before a TLBI.
+  map(9, FRAME(9), RW_KERNEL);
+  run_at(EL1H, load);
+  run_at(EL1H, clean);
+  check_done("dc cvac of a page that was loaded from");
+  run_at(EL0, inval_user);
+  if (!on_qemu)
+    check("dc civac at EL0 behind EL1", ctx.esr, abort_esr(EL0, CM | WNR | PERMISSION3));
+  map(9, 0, 0);
+  run_at(EL1H, clean);
+  if (!on_qemu) check("dc cvac, unmapped again", ctx.esr, abort_esr(EL1H, CM | WNR | 7));
   sctlr_clear(SCTLR_UCI);
 }
 

@@ -106,6 +106,33 @@ TEST_F(BootTest, InitrdAndTreeDoNotOverlapTheKernel) {
   EXPECT_LT(plan->dtb_ipa, platform::kRamBase + options_.memory);
 }
 
+TEST_F(BootTest, ModulesFollowEachOther) {
+  options_.kernel = file("xen", image(8192, 0, 16384));
+  const std::vector<uint8_t> kernel(3 * kMiB, 7), initrd(5000, 9);
+  options_.modules = {{file("kernel", kernel), "console=hvc0"}, {file("initrd", initrd), ""}};
+  auto plan = plan_boot(options_);
+  ASSERT_TRUE(plan) << plan.error();
+  ASSERT_EQ(plan->modules.size(), 2u);
+  EXPECT_EQ(plan->modules[0].start, platform::kRamBase + 32 * kMiB);
+  EXPECT_EQ(plan->modules[0].end, plan->modules[0].start + kernel.size());
+  EXPECT_EQ(plan->modules[0].append, "console=hvc0");
+  EXPECT_EQ(plan->modules[1].start, platform::kRamBase + 36 * kMiB);
+  EXPECT_EQ(plan->initrd_end, 0u);
+  EXPECT_EQ(plan->place_device_tree(10'000, options_), "");
+  EXPECT_EQ(plan->dtb_ipa, platform::kRamBase + 38 * kMiB);
+  GuestMemory memory;
+  ASSERT_EQ(memory.add(platform::kRamBase, options_.memory, true), "");
+  plan->load(memory);
+  std::vector<uint8_t> got(initrd.size());
+  ASSERT_TRUE(memory.read(plan->modules[1].start, got.data(), got.size()));
+  EXPECT_EQ(got, initrd);
+
+  options_.memory = 8 * kMiB;  // the second would begin at the end
+  plan = plan_boot(options_);
+  ASSERT_FALSE(plan);
+  EXPECT_EQ(plan.error().find(options_.modules[1].path + ": needs"), 0u) << plan.error();
+}
+
 TEST_F(BootTest, Gzip) {
   std::vector<uint8_t> raw = image(300'000, 0, 300'000);
   std::string path = directory_ + "/Image.gz";

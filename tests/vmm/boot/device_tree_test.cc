@@ -82,6 +82,42 @@ TEST_F(DeviceTreeTest, El2) {
   }
 }
 
+// A boot module's node as Xen's device_tree/booting.txt has it; --append is the hypervisor's.
+TEST_F(DeviceTreeTest, Modules) {
+  options_.el2.on = true;
+  options_.append = "dom0_mem=512M";
+  plan_.modules = {{0x48000000, 0x49000000, "console=hvc0"},
+                   {0x49000000, 0x49000100, ""},
+                   {0x49200000, 0x49200001, ""}};
+  const std::vector<uint8_t> tree = build();
+  ASSERT_EQ(fdt_check_full(tree.data(), tree.size()), 0);
+  const auto text = [&](const char* path, const char* name) {
+    const void* found = fdt_getprop(tree.data(), node(tree, path), name, nullptr);
+    return std::string(found == nullptr ? "none" : static_cast<const char*>(found));
+  };
+  EXPECT_EQ(text("/chosen", "xen,xen-bootargs"), "dom0_mem=512M");
+  EXPECT_EQ(text("/chosen", "bootargs"), "none");
+  const struct {
+    const char *path, *kind, *append;
+    uint64_t start, size;
+  } kRows[] = {
+      {"/chosen/module@48000000", "multiboot,kernel", "console=hvc0", 0x48000000, 0x1000000},
+      {"/chosen/module@49000000", "multiboot,ramdisk", "none", 0x49000000, 0x100},
+      {"/chosen/module@49200000", "multiboot,module", "none", 0x49200000, 1}};
+  for (const auto& row : kRows) {
+    const int at = node(tree, row.path);
+    ASSERT_GE(at, 0) << row.path;
+    EXPECT_EQ(fdt_node_check_compatible(tree.data(), at, "multiboot,module"), 0) << row.path;
+    EXPECT_EQ(fdt_node_check_compatible(tree.data(), at, row.kind), 0) << row.path;
+    EXPECT_EQ(text(row.path, "bootargs"), row.append);
+    int size = 0;
+    const auto* reg = static_cast<const fdt64_t*>(fdt_getprop(tree.data(), at, "reg", &size));
+    ASSERT_EQ(size, 16);
+    EXPECT_EQ(fdt64_ld(reg), row.start);
+    EXPECT_EQ(fdt64_ld(reg + 1), row.size);
+  }
+}
+
 TEST_F(DeviceTreeTest, OptionalNodes) {
   std::vector<uint8_t> tree = build();
   EXPECT_LT(node(tree, "/flash@0"), 0);

@@ -83,6 +83,39 @@ TEST(CommandLine, El2) {
   }
 }
 
+TEST(CommandLine, Modules) {
+  const struct {
+    const char *text, *path, *append;
+  } kRows[] = {{"Image", "Image", ""},
+               {"Image,append=", "Image", ""},
+               {"Image,append=a=1,2 append=b, c", "Image", "a=1,2 append=b, c"},
+               {"a,,b,append=,", "a,b", ","},
+               {"a,,", "a,", ""},
+               {",,,append=x", ",", "x"}};
+  for (const auto& row : kRows) {
+    auto line = parse({"run", "--el2", "--kernel", "xen", "--module", row.text, "--module", "rd"});
+    ASSERT_TRUE(line) << row.text << ": " << line.error();
+    ASSERT_EQ(line->options.modules.size(), 2u);
+    EXPECT_EQ(line->options.modules[0].path, row.path);
+    EXPECT_EQ(line->options.modules[0].append, row.append) << row.text;
+    EXPECT_EQ(line->options.modules[1].path, "rd");
+  }
+  for (const char* text : {"", ",append=x", "F,", "F,rw", "F,append", "F, append=x", "F,,,"}) {
+    auto line = parse({"run", "--el2", "--kernel", "xen", "--module", text});
+    ASSERT_FALSE(line) << text;
+    EXPECT_EQ(line.error().find("--module"), 0u) << line.error();
+  }
+  // The device tree has room for 16 nodes and 16 KiB of their text.
+  const std::string text = "m,append=" + std::string(8192, 'x');
+  const char* half = text.c_str();
+  EXPECT_TRUE(parse({"run", "--el2", "--kernel", "k", "--module", half, "--module", half}));
+  EXPECT_FALSE(parse(
+      {"run", "--el2", "--kernel", "k", "--module", half, "--module", half, "--append", "y"}));
+  std::vector<const char*> many = {"run", "--el2", "--kernel", "k"};
+  for (int i = 0; i < 17; ++i) many.insert(many.end(), {"--module", "m"});
+  EXPECT_FALSE(parse(many));
+}
+
 TEST(CommandLine, HelpShowsTheDefaults) {
   auto line = parse({"run", "--help"});
   ASSERT_TRUE(line) << line.error();
@@ -125,6 +158,31 @@ TEST(CommandLine, Report) {
   line = parse({"report", "a.json"});
   ASSERT_TRUE(line);
   EXPECT_EQ(line->report.format, ReportFormat::kText);
+}
+
+// What --backend kvm refuses, and auto leaves to the software CPU.
+TEST(CommandLine, OptionsOfTheSoftwareCpu) {
+  const struct {
+    std::vector<const char*> options;
+    const char* only;
+  } rows[] = {{{}, ""},
+              {{"--backend", "kvm", "--cpus", "4", "--icache", "recheck", "--gdb", "1234"}, ""},
+              {{"--el2=novhe"}, ""},
+              {{"--max-insns", "0"}, ""},
+              {{"--clock", "icount"}, "--clock icount"},
+              {{"--isv", "never"}, "--isv never"},
+              {{"--max-insns", "5"}, "--max-insns"},
+              {{"--icache", "protect"}, "--icache protect"},
+              {{"--el2", "--nested-ledger", "nv"}, "--nested-ledger"},
+              {{"--translate-after", "0"}, "--translate-after"},
+              {{"--el2=lrs=4"}, "--el2=lrs"}};
+  for (const auto& row : rows) {
+    std::vector<const char*> argv{"trapline", "run", "--raw", "x"};
+    argv.insert(argv.end(), row.options.begin(), row.options.end());
+    auto line = parse_command_line(static_cast<int>(argv.size()), argv.data());
+    ASSERT_TRUE(line) << line.error();
+    EXPECT_EQ(option_of_software_cpu(line->options), row.only);
+  }
 }
 
 TEST(CommandLine, ReportRefused) {

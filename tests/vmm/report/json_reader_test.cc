@@ -49,8 +49,24 @@ TEST(ProfileJson, RoundTrip) {
   EXPECT_EQ(after.latencies.at("irq_to_iar").count, before.latencies.at("irq_to_iar").count);
   EXPECT_EQ(after.icache, before.icache);
   EXPECT_EQ(after.notes, before.notes);
+  ASSERT_EQ(after.nested.size(), 2u);
+  EXPECT_EQ(after.nested[1].traps_nv, 190u);
+  EXPECT_EQ(after.nested[1].traps.at(1).name, "SPSR_EL2");
   // And once more gives the same text.
   EXPECT_EQ(write_json(after), write_json(before));
+}
+
+TEST(ProfileJson, LedgerWithoutProfile) {
+  json document = sample_document();
+  document.erase("profile");
+  Result<Profile> read = read_profile_json(document.dump(), "F");
+  ASSERT_TRUE(read) << read.error();
+  EXPECT_EQ(read->exits(), 0u);
+  EXPECT_EQ(read->nested.size(), 2u);
+  EXPECT_EQ(read->notes.size(), 1u);
+  document["nested_ledger"]["hypercall"]["traps"][0]["nv"] = "x";
+  EXPECT_EQ(error_of(document.dump()),
+            "F: nested_ledger.hypercall.traps[0].nv: is no whole number");
 }
 
 TEST(ProfileJson, OneLineSaysWhatIsWrongAndWhere) {

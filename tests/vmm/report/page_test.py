@@ -38,23 +38,28 @@ def page_of(folder, name, *inputs):
 def edited(folder, name, source, edit):
     with open(source, encoding="utf-8") as file:
         document = json.load(file)
-    edit(document["profile"])
+    edit(document)
     path = os.path.join(folder, name)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(document, file)
     return path
 
 
-def hostile(profile):
+def hostile(document):
+    profile = document["profile"]
     for row in profile["rows"]:
         row["symbol"] = HOSTILE
         row["register"] = HOSTILE
     profile["notes"].append(HOSTILE)
     profile["stacks"][0]["frames"][0] = HOSTILE
+    document["nested_ledger"][HOSTILE] = document["nested_ledger"].pop("hypercall")
+    document["nested_ledger"][HOSTILE]["traps"][0]["name"] = HOSTILE
 
 
-def bare(profile):
+def bare(document):
     """What a report of nearly nothing must bear."""
+    profile = document["profile"]
+    del document["nested_ledger"]
     profile["rows"] = [r for r in profile["rows"] if r["class"] == "SYS64"][:1]
     profile["rows"][0]["time_ns"] = {"count": 0, "sum": 0, "min": 0, "max": 0, "buckets": []}
     profile["rows"][0]["stages_ns"] = {}
@@ -62,9 +67,9 @@ def bare(profile):
         del profile[part]
 
 
-def nothing(profile):
-    bare(profile)
-    profile["rows"] = []
+def nothing(document):
+    bare(document)
+    document["profile"]["rows"] = []
 
 
 # All that can be pressed, pressed; what it must lead to.
@@ -76,6 +81,11 @@ PRESS = """
   for (const button of document.querySelectorAll('.choice button')) { button.click(); await frame(); }
   for (const button of document.querySelectorAll('.choice button:first-child')) { button.click(); await frame(); }
   for (const name of document.querySelectorAll('#instructions th button')) { name.click(); await frame(); }
+  const registers = () => document.querySelectorAll('#nested table:last-child tbody tr').length;
+  result.nestedRegisters = registers();
+  for (const row of document.querySelectorAll('#nested td button')) { row.click(); await frame(); }
+  for (let i = 0; i < 2; ++i) { document.querySelector('#nested td button').click(); await frame(); }
+  result.nestedAgain = registers();
   result.before = rows();
   const filter = document.querySelector('.filter');
   filter.value = 'UARTFR';
@@ -143,6 +153,7 @@ def press(browser, path):
         require(result["filtered"] == 1 and result["before"] > 5 and result["focused"], f"filter: {result}")
         require(0 < result["areasWithoutOne"] < result["areas"], f"legend: {result}")
         require(0 < result["framesZoomed"] < result["frames"], f"flame graph: {result}")
+        require(result["nestedRegisters"] == result["nestedAgain"] == 2, f"registers: {result}")
         require(result["tip"] > 5 and result["themeChanges"], f"tooltip, theme: {result}")
         require(not browser.complaints(), f"pressed: {browser.complaints()}")
 
@@ -152,7 +163,7 @@ def main():
         print("skipped: chromium is not installed")
         sys.exit(77)
     shots = sys.argv[2] if len(sys.argv) > 2 else None
-    every = ["timeline", "latency", "stages", "instructions", "flame", "vcpus", "cache"]
+    every = ["timeline", "latency", "stages", "instructions", "flame", "nested", "vcpus", "cache"]
     with tempfile.TemporaryDirectory() as folder, Browser(timeout=240) as browser:
         a = make(folder, "a.json")
         b = make(folder, "b.json", "--seed", "2", "--scale", "0.8", "--slow", "1.4")

@@ -53,6 +53,16 @@ Profile sample_profile() {
   p.icache = {{"hits", 60}, {"misses", 10}};
   p.counters = {{"lost_events", 0}};
   p.notes = {"5 exits found no row"};
+  p.nested = {{.exit = "foreign", .traps_nv = 7, .traps_nv2 = 3, .traps = {{"ERET", "", 3, 3}}},
+              {.exit = "hypercall",
+               .exits = 10,
+               .moved = 1,
+               .stays = 10,
+               .traps_nv = 190,
+               .traps_nv2 = 20,
+               .erets = 10,
+               .instructions = 4000,
+               .traps = {{"ERET", "", 10, 10}, {"SPSR_EL2", "read", 180, 10}}}};
   return p;
 }
 

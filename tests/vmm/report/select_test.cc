@@ -22,6 +22,7 @@ TEST(Select, Vcpu) {
   EXPECT_EQ(one->vcpus[0].vcpu, 1u);
   EXPECT_TRUE(one->series.empty());  // it was over all vCPUs
   EXPECT_TRUE(one->stacks.empty());
+  EXPECT_TRUE(one->nested.empty());  // nor is it known whose guest's an exit was
   Result<Profile> none = select(sample_profile(), {.vcpu = 7, .filter = {}});
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error(), "sample.json: no exit of a vCPU 7");

@@ -6,6 +6,7 @@
 #include "tests/vmm/report/sample.h"
 #include "vmm/report/csv_writer.h"
 #include "vmm/report/folded_writer.h"
+#include "vmm/report/nested.h"
 #include "vmm/report/page_writer.h"
 #include "vmm/report/summary.h"
 #include "vmm/report/text_writer.h"
@@ -108,6 +109,24 @@ TEST(Csv, ALineARow) {
                      "100.0,61.0,"),
             std::string::npos)
       << csv;
+}
+
+TEST(Nested, TextAndCsv) {
+  const Profile p = sample_profile();
+  const std::string text = write_text(p);
+  EXPECT_NE(text.find("  hypercall             10      1     19.0      2.0     1.0     1.0"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("  SPSR_EL2 read                    180          10\n"), std::string::npos);
+  EXPECT_EQ(
+      nested_csv({p}),
+      "file,exit,name,access,nv,nv2,exits,moved,stays_at_el2,traps_nv,traps_nv2,erets,tlbis,ats,"
+      "instructions\r\n"
+      "sample.json,foreign,,,7,3,0,0,0,7,3,0,0,0,0\r\n"
+      "sample.json,foreign,ERET,,3,3,,,,,,,,,\r\n"
+      "sample.json,hypercall,,,190,20,10,1,10,190,20,10,0,0,4000\r\n"
+      "sample.json,hypercall,ERET,,10,10,,,,,,,,,\r\n"
+      "sample.json,hypercall,SPSR_EL2,read,180,10,,,,,,,,,\r\n");
 }
 
 TEST(Page, HoldsItsDataOnly) {

@@ -258,8 +258,8 @@ TEST_F(El2Test, TlbiNamesItsRegime) {
   EXPECT_EQ(cpu().sys.esr_el1 >> 26 & 0x3f, 0u) << "UNDEFINED at EL1";
 }
 
-// Of an inner guest's instruction an exit's fetch hands out the word, but no descriptors to keep it
-// by.
+// Of an inner guest's instruction an exit's fetch hands out the word and the descriptors of both
+// stages, to keep it by.
 TEST_F(El2Test, FetchBehindAHypervisorsStage2) {
   constexpr uint64_t kTable = kRam + 0x20'0000;
   at(1, kHcrVm);
@@ -272,12 +272,13 @@ TEST_F(El2Test, FetchBehindAHypervisorsStage2) {
   Fetched fetched = vcpu->fetch(kRam + 0x5000);
   ASSERT_TRUE(fetched.ok);
   EXPECT_EQ(fetched.word, 0xf800'8041u);
-  EXPECT_FALSE(fetched.whole);
-  EXPECT_EQ(fetched.loads, 0);
+  ASSERT_EQ(fetched.loads, 1);
+  EXPECT_EQ(fetched.desc_ipa[0], kTable + 8);
+  EXPECT_EQ(*fetched.desc_host[0], fetched.desc[0]);
   set_ram(kTable + 8, 0);
   EXPECT_FALSE(vcpu->fetch(kRam + 0x5000).ok);
   at(1, 0);
-  EXPECT_TRUE(vcpu->fetch(kRam + 0x5000).whole);
+  EXPECT_EQ(vcpu->fetch(kRam + 0x5000).loads, 0);
 }
 
 }  // namespace

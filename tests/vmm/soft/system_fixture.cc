@@ -37,6 +37,7 @@ void tlb_invalidate(Cpu&, TlbiTarget target, TlbiScope scope, uint64_t va, uint1
          static_cast<unsigned long long>(va), unsigned{asid}, of.c_str(),
          broadcast ? " broadcast" : "");
 }
+bool tlb_reads_memory(Cpu& /*cpu*/, uint64_t /*va*/) { return false; }  // let the walk tell
 void icache_invalidate_line(Cpu& cpu, const uint8_t* line, bool broadcast) {
   record("ic line %#llx%s",
          static_cast<unsigned long long>(line - cpu.memory->host(0x4000'0000, 1)),

@@ -2,7 +2,7 @@
 #
 # The report's page with style, scripts and D3 in it, as C++: two texts, between which the data goes.
 cmake_policy(VERSION 3.25)  # "@D3@" is a text, no variable
-set(scripts base headline differences timeline latency stages instructions flame cache main)
+set(scripts base headline differences timeline latency stages instructions flame cache nested main)
 
 file(READ ${FOLDER}/page.html page)
 file(READ ${FOLDER}/page.css style)

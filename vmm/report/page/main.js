@@ -1,5 +1,5 @@
 // Puts the page together.
-const cards = [differencesCard(), timelineCard(), latencyCard(), stagesCard(), instructionsCard(), flameCard()];
+const cards = [differencesCard(), timelineCard(), latencyCard(), stagesCard(), instructionsCard(), flameCard(), nestedCard()];
 const halves = [vcpuCard(), cacheCard()].filter(Boolean);
 const main = document.getElementById('main');
 drawTitle(document.getElementById('title'));

@@ -172,9 +172,10 @@ SlowResult emulate_access(Cpu& cpu, EngineState& e, const SlowWord& slow, uint64
           (outcome.fault.fsc & 0x3c) == kFscExternalOnWalk) {
         return exit_for(cpu, e, slow, outcome.fault);
       }
-      // Of a fault of the hypervisor's stage 2 it is told what a hypervisor is told.
+      // Of a fault of the hypervisor's stage 2 it is told what hardware tells a hypervisor: --isv
+      // never is for exits alone, since Xen decodes nothing but a few post-indexed accesses.
       if (outcome.fault.route == GuestFault::Route::kStage2 && !outcome.fault.s1ptw) {
-        outcome.fault.iss |= slow.iss;
+        outcome.fault.iss |= slow.iss | iss_of(slow.access);
       }
       deliver(cpu, outcome.fault, cpu.pc);
       return taken_exception(cpu, e);

@@ -226,6 +226,16 @@ bool tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& resul
   return true;
 }
 
+bool tlb_reads_memory(Cpu& cpu, uint64_t va) {
+  const EngineState& e = *cpu.engine;
+  const bool el0 = cpu.ps.el == 0;
+  const TlbEntry& t = *tlb_slot(el0 ? e.tlb_el0 : e.tlb, va);
+  const uint64_t page = va & ~kPageMask;
+  MmuResult fault;
+  if (!tag_known(t.read_tag, page) && !tlb_fill(cpu, va, WalkFor::kRead, el0, fault)) return false;
+  return tag_known(t.read_tag, page) && (t.read_tag & kTlbIo) == 0;
+}
+
 const uint8_t* tlb_exec(Cpu& cpu, uint64_t page, MmuResult& result) {
   EngineState& e = *cpu.engine;
   ExecEntry& entry = e.exec[page >> kPageLog2 & (EngineState::kExecEntries - 1)];
