@@ -117,9 +117,11 @@ struct Classes {
   Class of_row[kMaxRows];
 };
 
+// constexpr in a64_rows.cc. NOLINTBEGIN(bugprone-dynamic-static-initializers)
 extern const RowsOfKeys kRowOfKey;
 extern const Rows kRows;
 extern const Classes kClasses;
+// NOLINTEND(bugprone-dynamic-static-initializers)
 
 }  // namespace trapline::a64
 

@@ -9,7 +9,7 @@
 namespace trapline::gicv3 {
 namespace {
 
-constexpr uint32_t kStateVersion = 1;
+constexpr uint32_t kStateVersion = 2;
 constexpr uint8_t kPart = 0x93;  // GICR_PIDR0
 constexpr uint32_t kFrameMask = 0x1ffff;
 constexpr unsigned kFrameLog2 = 17;
@@ -255,11 +255,7 @@ void Redistributors::save(StateWriter& out) const {
   virtual_.save(out);
 }
 
-bool Redistributors::load(StateReader& in) {
-  if (!load_physical(in)) return false;
-  virtual_.load(in);
-  return in.ok();
-}
+bool Redistributors::load(StateReader& in) { return load_physical(in) && virtual_.load(in); }
 
 bool Redistributors::load_physical(StateReader& in) {
   std::lock_guard lock(core_.mutex);

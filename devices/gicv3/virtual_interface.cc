@@ -382,6 +382,7 @@ bool VirtualInterface::write(SysregId id, unsigned cpu, uint64_t value) {
 }
 
 void VirtualInterface::save(StateWriter& out) const {
+  out.put<uint32_t>(list_registers_);
   if (!present()) return;
   for (unsigned i = 0; i < core_.num_cpus; ++i) {
     const VirtualCpu& v = cpus_[i];
@@ -391,18 +392,21 @@ void VirtualInterface::save(StateWriter& out) const {
   }
 }
 
-void VirtualInterface::load(StateReader& in) {
-  if (!present()) return;
+bool VirtualInterface::load(StateReader& in) {
+  if (in.get<uint32_t>() != list_registers_) return false;
+  if (!present()) return in.ok();
   for (unsigned i = 0; i < core_.num_cpus; ++i) {
     VirtualCpu& v = cpus_[i];
     v.hcr = in.get<uint32_t>() & kHcrWritable;
     set_vmcr(v, in.get<uint32_t>());
     v.active_priorities[0] = in.get<uint32_t>();
     v.active_priorities[1] = in.get<uint32_t>();
-    for (unsigned n = 0; n < list_registers_; ++n)
+    for (unsigned n = 0; n < list_registers_; ++n) {
       v.list[n].bits = in.get<uint64_t>() & kLrWritable;
+    }
     update(v, i);
   }
+  return in.ok();
 }
 
 std::string_view VirtualInterface::register_name(SysregId id) {

@@ -57,7 +57,7 @@ class VirtualInterface final {
   static std::string_view register_name(SysregId id);
 
   void save(StateWriter& out) const;
-  void load(StateReader& in);
+  bool load(StateReader& in);  // false: of another number of list registers
 
  private:
   struct alignas(64) VirtualCpu {

@@ -62,12 +62,12 @@ void add_choice(CLI::App* app, const std::string& name, T& target,
 
 // The items of --el2, "true" if there are none. What is wrong with them; empty if nothing.
 std::string read_el2(std::string_view items, Options::El2& el2) {
-  if (items.empty()) return {};
   el2.on = true;
   if (items == "true") return {};
-  while (!items.empty()) {
+  for (bool more = true; more;) {
     const std::string_view item = items.substr(0, items.find(','));
-    items.remove_prefix(std::min(items.size(), item.size() + 1));
+    more = item.size() < items.size();
+    items.remove_prefix(item.size() + (more ? 1 : 0));
     if (item == "novhe") {
       el2.vhe = false;
     } else if (item == "lrs=1" || item == "lrs=4" || item == "lrs=8" || item == "lrs=16") {
@@ -314,7 +314,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   if (std::string error = parse_size(memory, options.memory); !error.empty()) {
     return Error{fmt::format("--memory {}: {}", memory, error)};
   }
-  if (std::string error = read_el2(el2, options.el2); !error.empty()) return Error{error};
+  if (run_command->count("--el2") != 0) {
+    if (std::string error = read_el2(el2, options.el2); !error.empty()) return Error{error};
+  }
   for (const std::string& module : modules) {
     if (std::string error = read_module(module, options.modules); !error.empty()) {
       return Error{error};
