@@ -76,7 +76,7 @@ TEST(CommandLine, El2) {
     EXPECT_EQ(line->options.el2.list_registers, row.list_registers) << row.option;
   }
   for (const char* option :
-       {"--el2=", "--el2=novhe,", "--el2=lrs=2", "--el2=lrs=", "--el2=vhe", "--el2=novhe,,x"}) {
+       {"--el2=novhe,", "--el2=lrs=2", "--el2=lrs=", "--el2=vhe", "--el2=novhe,,x"}) {
     auto line = parse({"run", "--kernel", "k", option});
     ASSERT_FALSE(line) << option;
     EXPECT_EQ(line.error().find("--el2="), 0u) << line.error();
