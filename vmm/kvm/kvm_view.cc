@@ -1,6 +1,7 @@
 #include "vmm/kvm/kvm_view.h"
 
 #include "vmm/kvm/registers.h"
+#include "vmm/memory/regime_view.h"
 #include "vmm/memory/table_reader.h"
 #include "vmm/memory/walk_inl.h"
 
@@ -19,16 +20,7 @@ void KvmView::describe(const TranslationRegs& mmu, uint64_t pstate_bits, uint64_
   nzcv = static_cast<uint32_t>(pstate_bits & pstate::kNzcv);
   uao_ = (pstate_bits & pstate::kUao) != 0;
   known_va_page = ~uint64_t{0};
-  const bool el0 = mmu.el == 0;
-  big_endian = (mmu.sctlr & (el0 ? kSctlrE0e : kSctlrEe)) != 0;
-  sp_alignment_check = (mmu.sctlr & (el0 ? kSctlrSa0 : kSctlrSa)) != 0;
-  alignment_check = (mmu.sctlr & kSctlrA) != 0;
-  const TranslationRegion lower = translation_region(mmu, false);
-  const TranslationRegion upper = translation_region(mmu, true);
-  tbi_lower = lower.top_byte_ignore;
-  tbi_upper = upper.top_byte_ignore;
-  va_bits_lower = lower.input_bits;
-  va_bits_upper = upper.input_bits;
+  describe_regime(mmu, *this);
 }
 
 Translation KvmView::translate(uint64_t va, unsigned /*size*/, Direction dir, bool unprivileged) {

@@ -37,7 +37,7 @@ struct Stage1Walk {
   uint64_t ipa = 0;  // output address of the byte asked for
   uint64_t table_ipa = 0;
   uint8_t table_loads = 0;
-  uint64_t descriptor_ipa[5] = {};  // where the descriptors were read, for policy `recheck`
+  uint64_t descriptor_ipa[5] = {};  // where the descriptors were read
   uint64_t descriptor[5] = {};
 };
 

@@ -1,5 +1,6 @@
 #include "vmm/soft/engine/soft_view.h"
 
+#include "vmm/memory/regime_view.h"
 #include "vmm/soft/engine/engine_state.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/mmu.h"
@@ -25,21 +26,12 @@ bool tlb_knows(EngineState& e, uint64_t va, Direction dir, bool el0, Translation
 
 void SoftView::refresh_regime() {
   const TranslationRegs& mmu = cpu_.sys.mmu;
-  const bool el0 = mmu.el == 0;
   regs = &cpu_.r;
   v = cpu_.v;
   vcpu = cpu_.index;
   monitor = &cpu_.monitor;
   zero_block_log2 = static_cast<unsigned>(id::kDczid) + 2;
-  big_endian = (mmu.sctlr & (el0 ? kSctlrE0e : kSctlrEe)) != 0;
-  sp_alignment_check = (mmu.sctlr & (el0 ? kSctlrSa0 : kSctlrSa)) != 0;
-  alignment_check = (mmu.sctlr & kSctlrA) != 0;
-  const TranslationRegion lower = translation_region(mmu, false);
-  const TranslationRegion upper = translation_region(mmu, true);
-  tbi_lower = lower.top_byte_ignore;
-  tbi_upper = upper.top_byte_ignore;
-  va_bits_lower = lower.input_bits;
-  va_bits_upper = upper.input_bits;
+  describe_regime(mmu, *this);
   seen_serial_ = mmu.serial;
 }
 
