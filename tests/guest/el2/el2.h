@@ -19,8 +19,10 @@ extern u64 base_hcr;  // HCR_EL2 while the harness runs
 void run(void);
 void unexpected(void);
 void primary(void);
-void test(void);  // of the test
-extern char el1_vectors[], el1_vectors_smc[], start[], text_end[];
+void test(void);         // of the test
+int start_second(void);  // CPU 1 runs second(), of the test; it shares ctx. False: there is none
+void second(void);
+extern char el1_vectors[], el1_vectors_smc[], start[], second_start[], text_end[];
 
 enum { EL0 = 0, EL1T = 4, EL1H = 5, EL2T = 8, EL2H = 9, MASKED = 0x3c0 };
 

@@ -2,6 +2,7 @@
 #include "el2.h"
 
 #define PSCI_SYSTEM_OFF 0x84000008ul
+#define PSCI_CPU_ON 0xc4000003ul
 
 struct Context ctx;
 struct Outcome outcome;
@@ -23,6 +24,8 @@ _Noreturn void power_off(void) {
   for (;;) {
   }
 }
+
+int start_second(void) { return smc(PSCI_CPU_ON, 1, (u64)second_start, 0) == 0; }
 
 void unexpected(void) {
   print("FAILED: unexpected exception: vector, ESR, FAR, ELR, SPSR, LR");

@@ -34,18 +34,6 @@ static void fill(u64 n) {
 // What CPU 1 is to do; the harness's context is its own while it runs.
 static volatile u64 job_mode, job_hcr, job_ready, job_done, cpu1_setup;
 
-extern void second_start(void);
-asm(".pushsection .text\n"
-    ".global second_start\n"
-    "second_start:\n"
-    "adrp x1, second_stack\n add x1, x1, :lo12:second_stack\n add x1, x1, #4096\n mov sp, x1\n"
-    "adrp x1, ctx\n add x1, x1, :lo12:ctx\n msr tpidr_el2, x1\n"
-    "adrp x1, el2_vectors\n add x1, x1, :lo12:el2_vectors\n msr vbar_el2, x1\n isb\n"
-    "bl second\n"
-    "1: wfi\n b 1b\n"
-    ".popsection\n");
-u8 second_stack[4096] __attribute__((aligned(16)));
-
 static void setup_here(void) {
   msr(hcr_el2, base_hcr);
   msr(sctlr_el2, SCTLR_EL2_NOW);
@@ -158,7 +146,7 @@ static void flip(const char* name, u64 setup, u64 mode, u64 hcr, volatile u64* e
 void test(void) {
   for (u64 n = 0; n < 4; ++n) fill(n);
   asm volatile("dsb sy\n ic iallu\n dsb sy\n isb" ::: "memory");
-  smc(0xc4000003, 1, (u64)second_start, 0);
+  start_second();
   make_tables();
   stage2_pages();
   msr(vttbr_el2, mrs(vttbr_el2) | 3ul << 48);

@@ -13,7 +13,8 @@
         .equ    STACK, 16384
 
         .section .text.start, "ax"
-        .global start, el1_vectors, el1_vectors_smc, el2_vectors, run
+        .global start, second_start, el1_vectors, el1_vectors_smc, el2_vectors, run
+        .weak   second
 start:
         adrp    x1, stack_top
         add     x1, x1, :lo12:stack_top
@@ -25,6 +26,20 @@ start:
         msr     vbar_el2, x1
         isb
         bl      primary
+1:      wfi
+        b       1b
+
+second_start:                           // CPU 1, by start_second()
+        adrp    x1, second_stack_top
+        add     x1, x1, :lo12:second_stack_top
+        mov     sp, x1
+        adrp    x1, ctx
+        add     x1, x1, :lo12:ctx
+        msr     tpidr_el2, x1
+        adr     x1, el2_vectors
+        msr     vbar_el2, x1
+        isb
+        bl      second
 1:      wfi
         b       1b
 
@@ -133,3 +148,5 @@ el1_vectors_smc:                        // where HCR_EL2.HCD is set, with TSC
         .balign 4096
         .skip   STACK
 stack_top:
+        .skip   4096
+second_stack_top:

@@ -261,17 +261,6 @@ static void prepare_cpu(void) {
   forget_all();
 }
 
-extern void second_start(void);
-asm(".pushsection .text\n"
-    ".global second_start\n"
-    "second_start:\n"
-    "adrp x1, second_stack\n add x1, x1, :lo12:second_stack\n add x1, x1, #4096\n mov sp, x1\n"
-    "adrp x1, ctx\n add x1, x1, :lo12:ctx\n msr tpidr_el2, x1\n"
-    "adrp x1, el2_vectors\n add x1, x1, :lo12:el2_vectors\n msr vbar_el2, x1\n isb\n"
-    "bl second\n"
-    "1: wfi\n b 1b\n"
-    ".popsection\n");
-u8 second_stack[4096] __attribute__((aligned(16)));
 static volatile u64 second_runs, second_ended;
 
 void second(void) {
@@ -299,7 +288,7 @@ static u64 rounds(void) {
 void test(void) {
   prepare();
   prepare_cpu();
-  int two = smc(0xc4000003, 1, (u64)second_start, 0) == 0;
+  int two = start_second();
   while (two && !second_runs) asm volatile("yield");
   // CPU 1 may not run at all for a while.
   for (u64 n = 0, most = rounds(); n < most || (two && checked < 100); ++n) {
