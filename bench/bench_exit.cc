@@ -30,7 +30,7 @@
 #include "devices/pl031.h"
 #include "devices/timer.h"
 #include "devices/virtio/rng.h"
-#include "devices/virtio/transport.h"
+#include "devices/virtio/transport_mmio.h"
 #include "vmm/config/platform.h"
 #include "vmm/exit/exit.h"
 #include "vmm/machine/clocks.h"
@@ -71,13 +71,13 @@ class Rig final : private GuestMemory::Observer {
     bus_.add(platform::kRtc.base, platform::kRtc.size, &rtc_);
     bus_.add(platform::kVirtio.base, platform::kVirtio.size, &null_);
     bus_.add(platform::kTimerFrame0.base, platform::kTimerFrame0.size, &frames_.frame());
-    virtio::Transport::Options options;
+    virtio::MmioTransport::Options options;
     options.name = "virtio-rng0";
     options.dma = &dma_;
     options.irq = &gic_.spi(platform::kVirtioSpi);
     options.io = IoMode::deterministic(clock_);
-    virtio_ =
-        std::make_unique<virtio::Transport>(std::move(options), std::make_unique<virtio::Rng>(1));
+    virtio_ = std::make_unique<virtio::MmioTransport>(std::move(options),
+                                                      std::make_unique<virtio::Rng>(1));
     bus_.add(kRealVirtio, platform::kVirtio.size, virtio_.get());
     ExitServices services;
     services.bus = &bus_;
@@ -161,7 +161,7 @@ class Rig final : private GuestMemory::Observer {
   MemoryMappedTimer frames_{clock_};
   bench::NullDevice null_;
   MemoryDma dma_{memory_};
-  std::unique_ptr<virtio::Transport> virtio_;
+  std::unique_ptr<virtio::MmioTransport> virtio_;
   Bus bus_;
   DeviceGate gate_;
   bench::NoPower power_;

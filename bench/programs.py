@@ -1,4 +1,5 @@
 """What the scripts here run when they are not told otherwise: the release build of this tree."""
+import glob
 import os
 import shutil
 import sys
@@ -27,3 +28,15 @@ def split_arguments():
     words = sys.argv[1:]
     at = words.index("--") if "--" in words else len(words)
     return words[:at], words[at + 1:]
+
+
+def newest_qemu(folder):
+    """The program in a root of its own, by that root's loader."""
+    usr = os.path.join(folder, "usr")
+    loader = glob.glob(os.path.join(usr, "lib*", "ld-linux-x86-64.so.2")) + glob.glob(
+        os.path.join(usr, "lib", "*", "ld-linux-x86-64.so.2"))
+    if not loader:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: {folder}: no root with a QEMU for x86-64")
+    libraries = glob.glob(os.path.join(usr, "lib", "x86_64-linux-gnu"))
+    return [loader[0], "--library-path", ":".join(libraries), os.path.join(usr, "bin", "qemu-system-aarch64"),
+            "-L", os.path.join(usr, "share", "qemu")]

@@ -1,8 +1,10 @@
 #include "decode/capstone_adapter.h"
 
 #include <capstone/capstone.h>
+#include <dlfcn.h>
 
 #include <array>
+#include <type_traits>
 
 namespace trapline {
 namespace {
@@ -19,6 +21,40 @@ struct Spec {
   bool base_only = false;  // exclusives, ordered: no offset exists, so kBase and not kOffset
   uint8_t regs = 0;        // data registers of a transfer or structure
 };
+
+// Loaded at the first use: its tables take a hundred times longer to relocate than all else.
+struct Capstone {
+  Capstone() {
+    void* library = dlopen(TRAPLINE_CAPSTONE_SONAME, RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) {
+      missing = dlerror();
+      return;
+    }
+    const auto find = [&](const char* name, auto& function) {
+      function =
+          reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+      if (function == nullptr) missing = std::string(TRAPLINE_CAPSTONE_SONAME " has no ") + name;
+    };
+    find("cs_open", open);
+    find("cs_option", option);
+    find("cs_malloc", malloc);
+    find("cs_free", free);
+    find("cs_close", close);
+    find("cs_disasm_iter", disassemble);
+  }
+
+  decltype(&cs_open) open = nullptr;
+  decltype(&cs_option) option = nullptr;
+  decltype(&cs_malloc) malloc = nullptr;
+  decltype(&cs_free) free = nullptr;
+  decltype(&cs_close) close = nullptr;
+  decltype(&cs_disasm_iter) disassemble = nullptr;
+  std::string missing;  // empty: all is there
+};
+const Capstone& capstone() {
+  static const Capstone library;
+  return library;
+}
 
 constexpr size_t kSpecs = ARM64_INS_ENDING;
 using Specs = std::array<Spec, kSpecs>;
@@ -351,20 +387,22 @@ bool access_of_maintenance(unsigned id, const cs_arm64& detail, Access& a, bool&
 }  // namespace
 
 bool CapstoneDecoder::built_in() { return true; }
+std::string CapstoneDecoder::missing() { return capstone().missing; }
 
 CapstoneDecoder::CapstoneDecoder() {
+  if (!capstone().missing.empty()) return;
   csh handle = 0;
-  if (cs_open(CS_ARCH_ARM64, CS_MODE_ARM, &handle) != CS_ERR_OK) return;
+  if (capstone().open(CS_ARCH_ARM64, CS_MODE_ARM, &handle) != CS_ERR_OK) return;
   // CS_OPT_ON is 3: any other "true" leaves the memory operands out.
-  cs_option(handle, CS_OPT_DETAIL, CS_OPT_ON);
+  capstone().option(handle, CS_OPT_DETAIL, CS_OPT_ON);
   handle_ = handle;
-  insn_ = cs_malloc(handle);
+  insn_ = capstone().malloc(handle);
 }
 
 CapstoneDecoder::~CapstoneDecoder() {
-  if (insn_) cs_free(insn_, 1);
+  if (insn_) capstone().free(insn_, 1);
   csh handle = handle_;
-  if (handle) cs_close(&handle);
+  if (handle) capstone().close(&handle);
 }
 
 bool CapstoneDecoder::disassemble(uint32_t word, uint64_t pc) {
@@ -373,7 +411,7 @@ bool CapstoneDecoder::disassemble(uint32_t word, uint64_t pc) {
                             static_cast<uint8_t>(word >> 16), static_cast<uint8_t>(word >> 24)};
   const uint8_t* code = bytes;
   size_t size = 4;
-  return cs_disasm_iter(handle_, &code, &size, &pc, insn_);
+  return capstone().disassemble(handle_, &code, &size, &pc, insn_);
 }
 
 DecodeStatus CapstoneDecoder::native(uint32_t word, Access& out) {

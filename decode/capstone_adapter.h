@@ -23,9 +23,11 @@ class CapstoneDecoder {
 
   // Whether the program has Capstone at all (CMake's TRAPLINE_CAPSTONE).
   static bool built_in();
+  // Loads it. What is missing, in words; empty if nothing is.
+  static std::string missing();
 
-  // False when it has not, or Capstone could not be opened; decode() is then all native and text()
-  // empty.
+  // False when something is, or Capstone could not be opened; decode() is then all native and
+  // text() empty.
   bool ok() const { return insn_ != nullptr; }
 
   // As trapline::decode(), built from Capstone's operand detail. What Capstone 4 does not know

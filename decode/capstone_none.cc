@@ -4,6 +4,7 @@
 namespace trapline {
 
 bool CapstoneDecoder::built_in() { return false; }
+std::string CapstoneDecoder::missing() { return "this program was built without Capstone"; }
 CapstoneDecoder::CapstoneDecoder() = default;
 CapstoneDecoder::~CapstoneDecoder() = default;
 

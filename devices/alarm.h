@@ -39,6 +39,14 @@ class Alarm {
     return stale;
   }
 
+  // With the owner's mutex held: if `fire` has not run by then it does at `deadline`, for all that
+  // comes before is seen to by somebody else.
+  void postpone(uint64_t deadline) {
+    if (armed_ && armed_deadline_ < deadline && clock_.postpone(handle_, deadline)) {
+      armed_deadline_ = deadline;
+    }
+  }
+
   // With the owner's mutex held.
   [[nodiscard]] Clock::Handle disarm() {
     const Clock::Handle stale = armed_ ? handle_ : 0;

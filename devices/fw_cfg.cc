@@ -53,22 +53,22 @@ FwCfg::FwCfg(std::string name, Dma* dma) : name_(std::move(name)), dma_(dma), re
   select(0);
 }
 
-std::string FwCfg::add_file(const std::string& name, std::vector<uint8_t> bytes, bool writable) {
+std::string FwCfg::add_named(const std::string& name, Item item) {
   if (name.empty() || name.size() > kMaxName) {
     return "fw_cfg: the file name \"" + name + "\" is empty or longer than 55 characters";
   }
-  if (bytes.size() > UINT32_MAX) return "fw_cfg: " + name + " is larger than 4 GiB";
+  if (item.bytes.size() > UINT32_MAX) return "fw_cfg: " + name + " is larger than 4 GiB";
   if (files_.size() >= kMaxFiles) return "fw_cfg: too many files";
   const auto key =
       static_cast<uint16_t>(static_cast<uint16_t>(FwCfgKey::kFirstFile) + files_.size());
   if (!files_.emplace(name, key).second) return "fw_cfg: there is a file " + name + " already";
-  items_[key] = {std::move(bytes), writable};
+  items_[key] = std::move(item);
   build_directory();
   return {};
 }
 
 void FwCfg::add_item(FwCfgKey key, std::vector<uint8_t> bytes) {
-  items_[static_cast<uint16_t>(key)] = {std::move(bytes), false};
+  items_[static_cast<uint16_t>(key)] = {std::move(bytes), false, {}};
   select(selector_);
 }
 
@@ -176,6 +176,7 @@ bool FwCfg::transfer(uint32_t control, uint32_t length, uint64_t address) {
     } else {
       if (item_ == nullptr || !item_->writable || present < length) return false;
       std::memcpy(item_->bytes.data() + offset_, memory, length);
+      if (item_->changed) item_->changed(item_->bytes);
     }
   } else if ((control & kSkip) == 0) {
     return true;  // select alone, or nothing
@@ -188,6 +189,11 @@ void FwCfg::reset() {
   std::lock_guard lock(mutex_);
   select(0);
   dma_address_ = 0;
+  for (auto& [key, item] : items_) {
+    if (!item.writable) continue;
+    std::fill(item.bytes.begin(), item.bytes.end(), uint8_t{0});
+    if (item.changed) item.changed(item.bytes);
+  }
 }
 
 void FwCfg::save(StateWriter& out) const {
@@ -208,7 +214,9 @@ bool FwCfg::load(StateReader& in) {
   const auto offset = in.get<uint32_t>();
   dma_address_ = in.get<uint64_t>();
   for (auto& [key, item] : items_) {
-    if (item.writable) in.bytes(item.bytes.data(), item.bytes.size());
+    if (!item.writable) continue;
+    in.bytes(item.bytes.data(), item.bytes.size());
+    if (item.changed) item.changed(item.bytes);
   }
   const uint64_t size = item_ == nullptr ? 0 : item_->bytes.size();
   offset_ = static_cast<uint32_t>(std::min<uint64_t>(offset, size));

@@ -4,9 +4,12 @@
 #define TRAPLINE_DEVICES_FW_CFG_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "devices/virtio/dma.h"
@@ -39,8 +42,15 @@ class FwCfg final : public Device {
   FwCfg(std::string name, Dma* dma);
 
   // Assembly time. Returns an error text (name too long or taken, too many); empty on success.
-  // `writable`: the guest's DMA writes change it (its size is fixed).
-  std::string add_file(const std::string& name, std::vector<uint8_t> bytes, bool writable = false);
+  std::string add_file(const std::string& name, std::vector<uint8_t> bytes) {
+    return add_named(name, {std::move(bytes), false, {}});
+  }
+  // All zeroes, until the guest's DMA writes change them; `changed` hears of that, of a reset and
+  // of a load, with the device's lock held.
+  using Changed = std::function<void(std::span<const uint8_t>)>;
+  std::string add_writable_file(const std::string& name, size_t bytes, Changed changed) {
+    return add_named(name, {std::vector<uint8_t>(bytes), true, std::move(changed)});
+  }
   void add_item(FwCfgKey key, std::vector<uint8_t> bytes);
   void add_item32(FwCfgKey key, uint32_t value);  // little-endian
   // The file's bytes as the guest left them, or null.
@@ -60,8 +70,10 @@ class FwCfg final : public Device {
   struct Item {
     std::vector<uint8_t> bytes;
     bool writable = false;
+    Changed changed;
   };
 
+  std::string add_named(const std::string& name, Item item);
   void select(uint16_t key);
   void build_directory();
   uint8_t next_byte();

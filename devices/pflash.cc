@@ -67,7 +67,6 @@ std::string FlashFile::load(uint8_t* array) {
   if (const int error = file_.read(0, array, end_)) {
     return file_.path() + ": cannot read: " + std::strerror(-error);
   }
-  std::memset(array + end_, 0xff, bank_bytes_ - end_);
   return {};
 }
 

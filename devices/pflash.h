@@ -25,12 +25,15 @@ class FlashFile {
   // file may be shorter than the bank: the rest reads as erased, and the file grows as it is
   // written. Returns an error text; empty on success.
   std::string open(const std::string& path, uint64_t bank_bytes);
-  // Fills the bank's array from the file.
+  // Into the bank's array, which holds erased flash.
   std::string load(uint8_t* array);
   // 0 or a negative errno.
   int store(uint64_t offset, const uint8_t* data, uint64_t size);
   int sync();
+  std::string unlock() { return file_.unlock(); }
+  std::string lock() { return file_.lock(); }
   const std::string& path() const { return file_.path(); }
+  int fd() const { return file_.fd(); }
 
  private:
   HostFile file_;

@@ -484,6 +484,7 @@ bool Pl011::load(StateReader& in) {
   imsc_ &= kIntAll;
   modem_ &= kFrCts | kFrDsr | kFrDcd | kFrRi;
   update();
+  if (irq_ != nullptr) irq_->set(irq_level_);  // whatever the wire says now
   return in.ok();
 }
 

@@ -3,7 +3,7 @@
 namespace trapline {
 namespace {
 
-constexpr uint32_t kStateVersion = 1;
+constexpr uint32_t kStateVersion = 2;
 
 // DDI 0224, 3.2.
 enum Offset : uint32_t {
@@ -160,7 +160,7 @@ void Pl031::save(StateWriter& out) const {
   out.put(offset_);
   out.put(load_);
   out.put(match_);
-  out.put(match_tick_);
+  out.put(seconds(clock_.now()));
   out.put(match_pending_);
   out.put(imsc_);
   out.put(ris_);
@@ -174,12 +174,18 @@ bool Pl031::load(StateReader& in) {
     offset_ = in.get<uint32_t>();
     load_ = in.get<uint32_t>();
     match_ = in.get<uint32_t>();
-    match_tick_ = in.get<uint64_t>();
+    const auto then = in.get<uint32_t>();
     match_pending_ = in.get<uint8_t>() != 0;
     imsc_ = in.get<uint8_t>() != 0;
     ris_ = in.get<uint8_t>() != 0;
     stale = alarm_.disarm();
-    (void)check_match();  // nothing is armed now, so nothing becomes stale
+    const uint64_t now = clock_.now();
+    if (match_pending_) {
+      rearm_match(now);
+      if (match_ - then <= seconds(now) - then) match_tick_ = now;  // it came meanwhile
+    }
+    (void)check_match();                     // nothing is armed now, so nothing becomes stale
+    if (irq_ != nullptr) irq_->set(level_);  // whatever the wire says now
   }
   alarm_.cancel(stale);
   return in.ok();

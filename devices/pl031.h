@@ -21,6 +21,9 @@ class Pl031 final : public Device {
   Pl031(Clock& clock, uint64_t epoch, IrqLine* irq);
   ~Pl031() override;
 
+  // Another epoch, before load(): a match that came due while the machine was not there is due.
+  void set_epoch(uint64_t epoch) { epoch_ = epoch; }
+
   MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
   MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;
   void reset() override;
@@ -45,7 +48,7 @@ class Pl031 final : public Device {
   void update_line();
 
   Clock& clock_;
-  const uint64_t epoch_;
+  uint64_t epoch_;
   IrqLine* const irq_;
   mutable std::mutex mutex_;
   Alarm alarm_;

@@ -1,9 +1,14 @@
 #include "devices/timer.h"
 
+#include <algorithm>
+
 namespace trapline {
 namespace {
 
 constexpr uint32_t kStateVersion = 2;
+
+// Of a timer that was handed over: by then the clock's thread does it after all.
+constexpr uint64_t kGrace = Clock::kFrequency / 50;
 
 constexpr SysregId kCntfrq = sysreg_id(3, 3, 14, 0, 0);
 constexpr SysregId kCntpct = sysreg_id(3, 3, 14, 0, 1);
@@ -114,6 +119,26 @@ uint64_t CompareTimer::count() {
 
 void CompareTimer::look() { count(); }
 
+uint64_t CompareTimer::hand_over() {
+  std::lock_guard lock(mutex_);
+  if ((control_ & (kEnable | kImask)) != kEnable || level_) return kNever;
+  const uint64_t now = clock_.now();
+  if (met(now)) return now;
+  const uint64_t wait = compare_ - (now - offset_);
+  if (wait > Alarm::kHorizon) return kNever;
+  alarm_.postpone(now + wait + kGrace);
+  return now + wait;
+}
+
+void CompareTimer::take_over() {
+  Clock::Handle stale;
+  {
+    std::lock_guard lock(mutex_);
+    stale = update();
+  }
+  alarm_.cancel(stale);
+}
+
 void CompareTimer::set_control(uint32_t value) {
   Clock::Handle stale;
   {
@@ -205,7 +230,8 @@ bool CompareTimer::load(StateReader& in) {
     compare_ = in.get<uint64_t>();
     offset_ = in.get<uint64_t>();
     stale = alarm_.disarm();
-    (void)update();  // nothing is armed now, so nothing becomes stale
+    (void)update();                            // nothing is armed now, so nothing becomes stale
+    if (line_ != nullptr) line_->set(level_);  // whatever the wire says now, and in one step
   }
   alarm_.cancel(stale);
   return in.ok();
@@ -357,6 +383,15 @@ std::string_view GenericTimer::register_name(SysregId id) const {
     default:
       return {};
   }
+}
+
+uint64_t GenericTimer::falls_asleep(unsigned cpu) {
+  return std::min(cpus_[cpu].virt.hand_over(), cpus_[cpu].physical.hand_over());
+}
+
+void GenericTimer::wakes(unsigned cpu) {
+  cpus_[cpu].virt.take_over();
+  cpus_[cpu].physical.take_over();
 }
 
 void GenericTimer::reset() {

@@ -44,6 +44,11 @@ class CompareTimer {
   uint64_t count();      // the counter less the offset
   void look();           // for a register that shows the count and is read elsewhere
 
+  // Whoever waits for the interrupt will take_over() no later than at the tick returned, kNever if
+  // there is no need: the clock's thread is not woken for it.
+  uint64_t hand_over();
+  void take_over();
+
   void set_control(uint32_t value);
   void set_compare(uint64_t value);
   // Replaces one 32-bit half (0: low, 1: high) of CVAL or the offset.
@@ -94,6 +99,11 @@ class GenericTimer final : public SysregDevice {
   // At assembly, optional: see CompareTimer::publish_due(). Of the timers of EL1.
   void publish_due(unsigned cpu, std::atomic<uint64_t>* virtual_due,
                    std::atomic<uint64_t>* physical_due);
+
+  // The CPU's own thread sleeps until the tick returned at the latest, where its EL1 timers are
+  // seen to by wakes(); kNever: it has none to wait for.
+  uint64_t falls_asleep(unsigned cpu);
+  void wakes(unsigned cpu);
 
   bool sysreg_read(SysregId id, unsigned vcpu, uint64_t& value) override;
   bool sysreg_write(SysregId id, unsigned vcpu, uint64_t value) override;

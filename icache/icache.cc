@@ -79,22 +79,23 @@ size_t ICache::storage_bytes(Policy policy, unsigned entries_log2, unsigned max_
   return bytes;
 }
 
-ICache::ICache(Policy policy, unsigned entries_log2, void* storage, unsigned max_loads)
+ICache::ICache(Policy policy, unsigned entries_log2, void* storage, unsigned max_loads,
+               Storage content)
     : shift_(64 - clamp_log2(entries_log2)),
       policy_(policy),
       max_loads_(static_cast<uint8_t>(clamp_loads(max_loads))) {
   const size_t n = capacity();
   auto* at = static_cast<unsigned char*>(storage);
   entries_ = reinterpret_cast<Entry*>(at);
-  for (size_t i = 0; i < n; ++i) {
-    new (&entries_[i]) Entry();
+  // An Entry and a Proof that are new are all zero; of a Proof nothing is read before it is filled.
+  if (content == Storage::kAny) {
+    for (size_t i = 0; i < n; ++i) {
+      new (&entries_[i]) Entry();
+    }
   }
   at += round_up(n * sizeof(Entry));
   if (policy == Policy::kRecheck) {
     proofs_ = reinterpret_cast<Proof*>(at);
-    for (size_t i = 0; i < n; ++i) {
-      new (&proofs_[i]) Proof();
-    }
     if (tail() != 0)
       tails_ = reinterpret_cast<Proof::Descriptor*>(at + round_up(n * sizeof(Proof)));
   } else if (policy == Policy::kProtect) {
@@ -104,15 +105,22 @@ ICache::ICache(Policy policy, unsigned entries_log2, void* storage, unsigned max
   for (ContextSlot& slot : contexts_) {
     slot = {};
   }
-  clear();
+  clear_links();
 }
 
 // Frees every slot. Construction, or under the lock.
 void ICache::clear() {
   const size_t n = capacity();
   for (size_t i = 0; i < n; ++i) {
-    entries_[i].context.store(0, std::memory_order_release);
+    if (entries_[i].context.load(std::memory_order_relaxed) != 0) {
+      entries_[i].context.store(0, std::memory_order_release);
+    }
   }
+  clear_links();
+}
+
+void ICache::clear_links() {
+  const size_t n = capacity();
   if (links_ != nullptr) {
     for (size_t i = 0; i < n * links(); ++i) {
       links_[i] = {kNoPage, kNoLink, kNoLink};
@@ -372,6 +380,10 @@ unsigned ICache::invalidate_range(uint64_t ipa, uint64_t size) {
 void ICache::invalidate_all() {
   const Lock lock(lock_);
   epoch_.store(epoch_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (inserts_.load(std::memory_order_relaxed) == inserts_at_clear_) {
+    return;  // nothing is held
+  }
+  inserts_at_clear_ = inserts_.load(std::memory_order_relaxed);
   uint64_t live = 0;
   for (size_t i = 0; i < capacity(); ++i) {
     live += entries_[i].context.load(std::memory_order_relaxed) != 0;

@@ -105,9 +105,11 @@ class ICache {
                               unsigned max_loads = Source::kUsualLoads);
 
   // `storage`: storage_bytes() bytes aligned to kStorageAlign, outliving the cache; its content is
-  // overwritten. entries_log2 is clamped to [kMinLog2, kMaxLog2], as in storage_bytes().
+  // overwritten, unless it is said to be all zero: what is never used is then never touched.
+  // entries_log2 is clamped to [kMinLog2, kMaxLog2], as in storage_bytes().
+  enum class Storage : uint8_t { kAny, kZero };
   ICache(Policy policy, unsigned entries_log2, void* storage,
-         unsigned max_loads = Source::kUsualLoads);
+         unsigned max_loads = Source::kUsualLoads, Storage content = Storage::kAny);
   ICache(const ICache&) = delete;
   ICache& operator=(const ICache&) = delete;
 
@@ -267,6 +269,7 @@ class ICache {
   size_t bucket_of(uint64_t page) const { return (page * kGolden) >> shift_; }
   unsigned invalidate_one_page(uint64_t page);
   void clear();
+  void clear_links();
 
   // Read by every lookup: kept together.
   Entry* entries_;
@@ -288,7 +291,7 @@ class ICache {
   ContextSlot contexts_[kContextSets * kContextWays];
 
   std::atomic<uint64_t> stale_{0};
-  std::atomic<uint64_t> inserts_{0};
+  std::atomic<uint64_t> inserts_{0};  // changed under the lock
   std::atomic<uint64_t> evictions_{0};
   std::atomic<uint64_t> refused_{0};
   std::atomic<uint64_t> mismatches_{0};
@@ -296,6 +299,7 @@ class ICache {
   // Written by other threads: on lines of their own. The lock guards links_, buckets_, epoch_'s
   // changes and the filling of entries.
   alignas(64) std::atomic<uint64_t> epoch_{0};
+  uint64_t inserts_at_clear_ = 0;
   std::atomic<uint64_t> invalidations_{0};
   mutable std::atomic_flag lock_;
 };

@@ -3,11 +3,13 @@
 #define TRAPLINE_MMIO_BUS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mmio/bus_map.h"
 #include "mmio/device.h"
+#include "mmio/zero_memory.h"
 
 namespace trapline {
 
@@ -19,14 +21,21 @@ class Bus final : public BusMap {
   // string on success. Not thread-safe: assembly time only.
   std::string add(uint64_t base, uint64_t size, Device* device, uint64_t device_offset = 0);
 
+  // A register file behind a window of some other device: it has no address of its own, and counts
+  // its accesses under the index returned (BusTarget::part_at). None if there are too many.
+  std::optional<uint16_t> add_part(uint64_t size, Device* device);
+
+  static bool is_part(const Region& region) { return region.base == kNowhere; }
   const std::vector<Region>& regions() const { return all_; }
   // Of a region of any Bus: add() takes no other targets.
   static Device& device_of(const Region& region) { return static_cast<Device&>(*region.device); }
 
  private:
+  static constexpr uint64_t kNowhere = ~uint64_t{0};
+
   std::vector<Region> all_;
   std::vector<uint16_t> by_base_;
-  std::vector<uint8_t> granules_;
+  ZeroArray<uint8_t> granules_;
 };
 
 }  // namespace trapline

@@ -25,8 +25,9 @@ class BusMap {
     const Region* other = nullptr;
   };
 
-  // The flat table covers [0, kWindow) in granules; regions elsewhere are found by search.
-  static constexpr uint64_t kWindow = uint64_t{1} << 30;
+  // The flat table covers [0, kWindow) in granules, where QEMU's virt has its devices; regions
+  // elsewhere, PCI's large windows, are found by search.
+  static constexpr uint64_t kWindow = uint64_t{1} << 28;
   static constexpr unsigned kGranuleLog2 = 9;  // a virtio-mmio slot is 512 bytes
   static constexpr unsigned kMaxRegions = 254;
 

@@ -25,6 +25,14 @@ class BusTarget {
     return true;
   }
 
+  // Of a window that devices share which come and go behind it: whose register `offset` is now, for
+  // statistics. `region` is an index of the bus, `size` that region's. False: the window's own.
+  struct Part {
+    uint16_t region = 0;
+    uint64_t size = 0, offset = 0;
+  };
+  virtual bool part_at(uint64_t /*offset*/, Part& /*part*/) const { return false; }
+
   // FEAT_LS64 single-copy 64-byte transactions; devices that do not take them abort.
   virtual bool read64b(uint64_t /*offset*/, uint64_t /*data*/[8], unsigned /*vcpu*/) {
     return false;

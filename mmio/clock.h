@@ -29,6 +29,10 @@ class Clock {
   // After cancel() returns the callback is not running and will not run, unless called from the
   // callback itself. Do not hold a lock that the callback takes. A stale handle is ignored.
   virtual void cancel(Handle handle) = 0;
+
+  // Moves a deadline that has not come to a later one; false: it stays where it was. Any locks may
+  // be held.
+  virtual bool postpone(Handle /*handle*/, uint64_t /*deadline*/) { return false; }
 };
 
 }  // namespace trapline

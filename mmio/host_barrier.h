@@ -28,6 +28,15 @@ inline void barrier_after_rmw() {
 #endif
 }
 
+// SB: nothing after it is speculated on (B2.3.6).
+inline void speculation_barrier() {
+#if defined(__x86_64__)
+  __builtin_ia32_lfence();
+#elif defined(__aarch64__)
+  __asm__ volatile("dsb nsh\n\tisb" ::: "memory");
+#endif
+}
+
 }  // namespace trapline
 
 #endif  // TRAPLINE_MMIO_HOST_BARRIER_H_

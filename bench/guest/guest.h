@@ -24,6 +24,7 @@ struct Cpu {
   uint64_t ready;
   uint64_t unused[6];
 };
+extern struct Cpu cpus[2];
 
 #define READ_SYSREG(name)                                   \
   ({                                                        \

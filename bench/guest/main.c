@@ -3,60 +3,10 @@
 // so that a disturbed one does not count), or `BENCH name ns` an instruction for the cpu_* lines.
 #include "driven.h"
 #include "guest.h"
+#include "measure.h"
 #include "program.h"
 
-#define BATCHES 31
-
 static uint32_t gicr(unsigned cpu) { return GICR + cpu * 0x20000; }
-
-struct Cpu cpus[2] __attribute__((aligned(64)));
-
-// --- measuring -----------------------------------------------------------------------------------
-
-static void sort(uint64_t* a, unsigned n) {
-  for (unsigned i = 1; i < n; ++i) {
-    const uint64_t v = a[i];
-    unsigned j = i;
-    for (; j > 0 && a[j - 1] > v; --j) a[j] = a[j - 1];
-    a[j] = v;
-  }
-}
-
-// Prints picoseconds as nanoseconds.
-static void report(const char* name, uint64_t ps) {
-  put_text("BENCH ");
-  put_text(name);
-  put_char(' ');
-  put_number(ps / 1000);
-  put_char('.');
-  put_char('0' + ps / 100 % 10);
-  put_char('0' + ps / 10 % 10);
-  put_char('0' + ps % 10);
-  put_char('\n');
-}
-
-static uint64_t ticks_to_ps(uint64_t ticks, uint64_t operations) {
-  return ticks * (1000000000000 / frequency()) / operations;
-}
-
-static void bench(const char* name, Loop* loop, uint64_t per) {
-  const uint64_t wanted = frequency() / 5000;  // 0.2 ms a batch
-  uint64_t times = 16, batch[BATCHES];
-  for (;;) {
-    const uint64_t start = now();
-    loop(times);
-    const uint64_t took = now() - start;
-    if (took >= wanted || times >= 1u << 30) break;
-    times *= 2;
-  }
-  for (unsigned i = 0; i < BATCHES; ++i) {
-    const uint64_t start = now();
-    loop(times);
-    batch[i] = ticks_to_ps(now() - start, times * per);
-  }
-  sort(batch, BATCHES);
-  report(name, batch[BATCHES / 2]);
-}
 
 // --- exits ---------------------------------------------------------------------------------------
 
@@ -127,6 +77,21 @@ static void bench_ipi_asleep(void) {
   }
   sort(took, 101);
   report("ipi_asleep", took[50]);
+}
+
+// How late the interrupt of a timer is that the CPU sleeps for, a millisecond each.
+static void bench_timer_asleep(void) {
+  uint64_t late[101];
+  for (unsigned i = 0; i < 101; ++i) {
+    const uint64_t before = cpus[0].interrupts, deadline = now() + frequency() / 1000;
+    asm volatile("msr cntv_cval_el0, %0" ::"r"(deadline));
+    asm volatile("msr cntv_ctl_el0, %0; isb" ::"r"((uint64_t)1));
+    while (__atomic_load_n(&cpus[0].interrupts, __ATOMIC_ACQUIRE) == before) asm volatile("wfi");
+    late[i] = ticks_to_ps(now() - deadline, 1);
+  }
+  sort(late, 101);
+  report("timer_asleep", late[50]);
+  report("timer_asleep_p90", late[90]);
 }
 
 static void loop_timer_program(uint64_t times) {
@@ -391,41 +356,8 @@ void guest_main(void) {
       bench(b->name, b->loop, b->per);
   }
   if (cpus[1].ready) bench_ipi_asleep();
+  bench_timer_asleep();
   bench_program();
   put_text("END\n");
   psci(PSCI_SYSTEM_OFF, 0, 0, 0);
-}
-
-void unexpected_exception(uint64_t esr, uint64_t elr, uint64_t far) {
-  put_text("UNEXPECTED EXCEPTION esr ");
-  put_number(esr);
-  put_text(" elr ");
-  put_number(elr);
-  put_text(" far ");
-  put_number(far);
-  put_char('\n');
-  psci(PSCI_SYSTEM_OFF, 0, 0, 0);
-}
-
-// --- tables: identity, 4 KiB pages for RAM, Device-nGnRE below it
-// ----------------------------------
-
-uint64_t table0[512] __attribute__((aligned(4096)));
-static uint64_t table1[512] __attribute__((aligned(4096)));
-static uint64_t table2[512] __attribute__((aligned(4096)));
-static uint64_t table3[RAM_MAPPED >> 21][512] __attribute__((aligned(4096)));
-
-void build_tables(void) {
-  const uint64_t table = 3, page = 3, block = 1, accessed = 1 << 10, inner_shareable = 3 << 8;
-  const uint64_t device = 1 << 2, never_execute = (uint64_t)3 << 53;
-  table0[0] = (uint64_t)table1 | table;
-  table1[0] = block | accessed | device | never_execute;
-  table1[RAM >> 30] = (uint64_t)table2 | table;
-  for (unsigned i = 0; i < RAM_MAPPED >> 21; ++i) {
-    table2[i] = (uint64_t)table3[i] | table;
-    for (unsigned j = 0; j < 512; ++j) {
-      table3[i][j] =
-          (RAM + ((uint64_t)i << 21) + ((uint64_t)j << 12)) | page | accessed | inner_shareable;
-    }
-  }
 }

@@ -63,6 +63,7 @@ Key Core::find_best_spi(unsigned cpu) const {
 bool Core::can_signal(unsigned cpu) const {
   const Cpu& c = cpus[cpu];
   if (c.pmr == 0) return false;
+  if (c.lpis != nullptr && c.lpis->enabled() && c.group_mask[1] != 0) return true;
   const auto reaches = [&c](uint32_t on, uint32_t in_group_1) {
     return (on & ((in_group_1 & c.group_mask[1]) | (~in_group_1 & c.group_mask[0]))) != 0;
   };
@@ -87,7 +88,9 @@ uint8_t Core::running_priority(const Cpu& cpu) const {
 }
 
 void Core::signal(Cpu& cpu) {
-  const Key best = std::min(best_private(cpu), cpu.best_spi);
+  Key best = std::min(best_private(cpu), cpu.best_spi);
+  // LPIs are in group 1 (4.6).
+  if (cpu.best_lpi < best && cpu.group_mask[1] != 0) best = cpu.best_lpi;
   cpu.best = best;
   bool now[2] = {false, false};
   // 4.8.6: of higher priority than the mask, and of a higher group priority than what runs.
@@ -100,6 +103,18 @@ void Core::signal(Cpu& cpu) {
     cpu.signalled[line] = now[line];
     if (cpu.lines[line] != nullptr) cpu.lines[line]->set(now[line]);
   }
+}
+
+void Core::add_lpis(Dma& dma) {
+  std::lock_guard lock(mutex);
+  for (unsigned n = 0; n < num_cpus; ++n) cpus[n].lpis = std::make_unique<Lpis>(dma);
+}
+
+void Core::lpis_changed(Cpu& cpu) {
+  const Key best = cpu.lpis->best();
+  if (best == cpu.best_lpi) return;
+  cpu.best_lpi = best;
+  signal(cpu);
 }
 
 void Core::spi_changed(unsigned intid) {
@@ -261,6 +276,9 @@ uint32_t Core::acknowledge(unsigned cpu_index, unsigned for_group) {
   if (intid < kFirstSpi) {
     cpu.active |= 1u << intid;
     cpu.latched &= ~(1u << intid);
+  } else if (intid >= kFirstLpi) {
+    cpu.lpis->clear_pending(intid);  // an LPI has no active state
+    cpu.best_lpi = cpu.lpis->best();
   } else {
     active[intid / 32] |= 1u << (intid % 32);
     latched[intid / 32] &= ~(1u << (intid % 32));
@@ -272,7 +290,7 @@ uint32_t Core::acknowledge(unsigned cpu_index, unsigned for_group) {
 
 void Core::end_of_interrupt(unsigned cpu_index, uint32_t intid, unsigned for_group) {
   Cpu& cpu = cpus[cpu_index];
-  if (intid >= num_intids) return;  // the special INTIDs and what is not implemented
+  if (!is_interrupt(intid)) return;
   // Priority drop (4.1.1): the highest active priority, if it is of this group. An unbalanced write
   // is UNPREDICTABLE: ignored.
   const uint32_t own = cpu.active_priorities[for_group];
@@ -363,6 +381,8 @@ void Core::reset_redistributor(Cpu& cpu) {
   std::memset(cpu.priority, 0, sizeof cpu.priority);
   cpu.ctlr = cpu.status = 0;
   cpu.asleep = true;
+  if (cpu.lpis != nullptr) cpu.lpis->reset();
+  cpu.best_lpi = kNone;
   reset_interface(cpu);
 }
 
@@ -380,8 +400,9 @@ bool Core::consistent() {
   for (unsigned n = 0; n < num_cpus; ++n) {
     const Cpu& cpu = cpus[n];
     const Key spi = find_best_spi(n);
-    const Key best = std::min(best_private(cpu), spi);
-    if (cpu.best_spi != spi || cpu.best != best) return false;
+    const Key lpi = cpu.lpis != nullptr ? cpu.lpis->best() : kNone;
+    const Key best = std::min({best_private(cpu), spi, cpu.group_mask[1] != 0 ? lpi : kNone});
+    if (cpu.best_spi != spi || cpu.best_lpi != lpi || cpu.best != best) return false;
     const bool deliver =
         best != kNone && key_priority(best) < cpu.pmr &&
         group_priority(cpu, key_priority(best), key_group(best)) < running_priority(cpu);

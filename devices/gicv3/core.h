@@ -8,8 +8,11 @@
 #define TRAPLINE_DEVICES_GICV3_CORE_H_
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
+#include "devices/gicv3/key.h"
+#include "devices/gicv3/lpi.h"
 #include "mmio/irq_line.h"
 #include "mmio/state.h"
 
@@ -21,23 +24,9 @@ inline constexpr unsigned kMaxIntids = 1020;
 inline constexpr unsigned kWords = 32;  // 32 INTIDs each; word 0 is unused: those are per CPU
 inline constexpr uint32_t kSpurious = 1023;
 inline constexpr uint8_t kNobody = 0xff;
-inline constexpr unsigned kPriorityBits = 5;  // implemented, and all of them preempt
-inline constexpr uint8_t kPriorityMask = 0xff << (8 - kPriorityBits) & 0xff;
-inline constexpr uint8_t kIdlePriority = 0xff;
 // Binary points (4.8.2): with p preemption bits BPR0 is at least 7 - p; BPR1 counts from one more.
 inline constexpr uint8_t kMinBpr0 = 7 - kPriorityBits;
 inline constexpr uint8_t kMinBpr1 = kMinBpr0 + 1;
-
-// A pending interrupt that orders as the architecture does (4.8): priority, then INTID. Bit 0 is
-// the group.
-using Key = uint32_t;
-inline constexpr Key kNone = ~Key{0};
-constexpr Key make_key(uint8_t priority, unsigned intid, unsigned group) {
-  return Key{priority} << 11 | intid << 1 | group;
-}
-constexpr uint8_t key_priority(Key key) { return static_cast<uint8_t>(key >> 11); }
-constexpr unsigned key_intid(Key key) { return key >> 1 & 0x3ff; }
-constexpr unsigned key_group(Key key) { return key & 1; }
 
 // The redistributor's and the CPU interface's state of one CPU.
 struct alignas(64) Cpu {
@@ -51,7 +40,8 @@ struct alignas(64) Cpu {
   uint8_t priority[32] = {};
   uint32_t ctlr = 0;  // GICR_CTLR: DPG bits
   uint32_t status = 0;
-  bool asleep = true;  // GICR_WAKER.ProcessorSleep
+  bool asleep = true;          // GICR_WAKER.ProcessorSleep
+  std::unique_ptr<Lpis> lpis;  // null: there is no ITS, and there are no LPIs
 
   // ICC_*
   uint8_t pmr = 0;
@@ -63,6 +53,7 @@ struct alignas(64) Cpu {
 
   // Cached.
   Key best_spi = kNone;
+  Key best_lpi = kNone;         // whether or not group 1 is enabled
   Key best = kNone;             // of all that is pending here: HPPI
   uint32_t group_mask[2] = {};  // all ones if interrupts of that group reach this CPU
   bool signalled[2] = {};       // FIQ, IRQ
@@ -125,12 +116,21 @@ class Core {
     return latched[word] | ((level[word] | message[word]) & ~edge[word]);
   }
   bool is_spi(unsigned intid) const { return intid >= kFirstSpi && intid < num_intids; }
+  // At assembly, once: LPIs exist from now on.
+  void add_lpis(Dma& dma);
+  bool has_lpis() const { return cpus[0].lpis != nullptr; }
+  // An interrupt, and none of the special INTIDs.
+  bool is_interrupt(uint32_t intid) const {
+    return intid < num_intids || (is_lpi(intid) && has_lpis());
+  }
 
   // --- after a change: bring the decisions, and the CPUs' lines, up to date
   // -----------------------
   void spi_changed(unsigned intid);
   void spis_changed(unsigned word, uint32_t bits);
   void router_changed(unsigned intid);
+  // Of a redistributor that has LPIs.
+  void lpis_changed(Cpu& cpu);
   // Private interrupts, or ICC_PMR, BPR, AP: the CPU decides anew.
   void signal(Cpu& cpu);
   // Group enables (GICD_CTLR, IGRPEN), DPG, sleep: what reaches any CPU may change.

@@ -78,7 +78,7 @@ bool CpuInterface::sysreg_write(SysregId id, unsigned vcpu, uint64_t value) {
   if (is_virtual(id)) return virtual_.present() && virtual_.write(id, vcpu, value);
   Cpu& cpu = core_.cpus[vcpu];
   // The end of nothing (after a spurious acknowledge) changes nothing: no lock.
-  if ((id == kIccEoir1 || id == kIccEoir0) && (value & kIntidMask) >= core_.num_intids) return true;
+  if ((id == kIccEoir1 || id == kIccEoir0) && !core_.is_interrupt(value & kIntidMask)) return true;
   std::lock_guard lock(core_.mutex);
   switch (id) {
     case kIccEoir1:

@@ -15,13 +15,16 @@ constexpr uint64_t kRouterWritable = 0xff'80ff'ffff;
 constexpr uint64_t kRouterIrm = 1u << 31;
 
 // GICD_TYPER (12.9.41). IDbits is the number of INTID bits less one. MBIS: SETSPI is there. A3V:
-// affinity level 3 is compared. No1N is 0: 1-of-N works. No security extension, LPIs or ESPIs.
+// affinity level 3 is compared. No1N is 0: 1-of-N works. LPIS: there are as many as INTID bits
+// allow (num_LPIs 0). No security extension or ESPIs.
 constexpr uint32_t kTyperIdBits = 9u << 19;
+constexpr uint32_t kTyperLpis = 1u << 17 | (kLpiIdBits - 1) << 19;
 constexpr uint32_t kTyperMbis = 1u << 16;
 constexpr uint32_t kTyperA3v = 1u << 24;
 
 uint32_t typer(const Core& core) {  // with affinity routing CPUNumber is 0
-  return ((core.num_intids + 31) / 32 - 1) | kTyperMbis | kTyperIdBits | kTyperA3v;
+  return ((core.num_intids + 31) / 32 - 1) | kTyperMbis | kTyperA3v |
+         (core.has_lpis() ? kTyperLpis : kTyperIdBits);
 }
 
 bool within(uint32_t offset, uint32_t start, uint32_t bytes) {

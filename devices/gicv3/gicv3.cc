@@ -101,6 +101,11 @@ bool Gicv3::can_signal(unsigned cpu) const {
   return core_->can_signal(cpu);
 }
 
+gicv3::Core& Gicv3::add_lpis(Dma& dma) {
+  core_->add_lpis(dma);
+  return *core_;
+}
+
 bool Gicv3::consistent() const { return core_->consistent(); }
 
 }  // namespace trapline

@@ -1,5 +1,6 @@
 // A GICv3 (IHI 0069) with affinity routing and one security state: distributor, a redistributor a
-// CPU, and the CPU interface's system registers. No LPIs, no extended SPI or PPI ranges.
+// CPU, and the CPU interface's system registers. LPIs where there is an ITS (its.h); no extended
+// SPI or PPI ranges.
 //
 // All methods but the constructor and connect_cpu() may be called from any thread.
 #ifndef TRAPLINE_DEVICES_GICV3_GICV3_H_
@@ -14,6 +15,7 @@
 
 namespace trapline {
 
+class Dma;
 namespace gicv3 {
 class Core;
 }
@@ -61,6 +63,10 @@ class Gicv3 {
 
   // False: no interrupt can reach the CPU until it, or another one, sets up the GIC anew.
   bool can_signal(unsigned cpu) const;
+
+  // For the ITS, at assembly and once: LPIs exist from now on, and their tables are reached by
+  // `dma`.
+  gicv3::Core& add_lpis(Dma& dma);
 
   // Compares every cached decision with one made from scratch. For tests.
   bool consistent() const;

@@ -20,7 +20,7 @@ bool within(uint32_t offset, uint32_t start, uint32_t bytes) {
   return offset >= start && offset - start < bytes;
 }
 
-// The 64-bit LPI registers (and SYNCR, 32-bit): RES0 with GICR_TYPER.PLPIS == 0.
+// The 64-bit LPI registers (and SYNCR, 32-bit).
 bool lpi_register(uint32_t offset) {
   switch (offset & ~7u) {
     case kGicrSetlpir:
@@ -35,14 +35,35 @@ bool lpi_register(uint32_t offset) {
   }
 }
 
+// What an LPI register holds: zero, but for the tables' addresses where there are LPIs.
+uint64_t read_lpi_register(const Cpu& cpu, uint32_t offset) {
+  if (cpu.lpis == nullptr) return 0;
+  switch (offset & ~7u) {
+    case kGicrPropbaser:
+      return cpu.lpis->propbaser();
+    case kGicrPendbaser:
+      return cpu.lpis->pendbaser();
+    default:
+      return 0;
+  }
+}
+
+// Writes the bits of `mask`.
+void write_lpi_register(Cpu& cpu, uint32_t offset, uint64_t value, uint64_t mask) {
+  if (cpu.lpis == nullptr) return;
+  value = (value & mask) | (read_lpi_register(cpu, offset) & ~mask);
+  if ((offset & ~7u) == kGicrPropbaser) cpu.lpis->set_propbaser(value);
+  if ((offset & ~7u) == kGicrPendbaser) cpu.lpis->set_pendbaser(value);
+}
+
 }  // namespace
 
-// GICR_TYPER (12.11.36): Affinity_Value 63:32, Processor_Number 23:8, DPGS 5, Last 4. PPInum 0:
-// INTIDs up to 31.
+// GICR_TYPER (12.11.36): Affinity_Value 63:32, Processor_Number 23:8, DPGS 5, Last 4, PLPIS 0.
+// CommonLPIAff 0: all share one configuration table. PPInum 0: INTIDs up to 31.
 uint64_t Redistributors::typer(const Cpu& cpu) const {
   const uint64_t n = static_cast<uint64_t>(&cpu - core_.cpus);
   const uint64_t last = n + 1 == core_.num_cpus;
-  return n << 32 | n << 8 | 1u << 5 | last << 4;
+  return n << 32 | n << 8 | 1u << 5 | last << 4 | uint64_t{core_.has_lpis()};
 }
 
 MmioResult Redistributors::read(uint64_t offset, unsigned size, unsigned /*vcpu*/) {
@@ -59,7 +80,7 @@ MmioResult Redistributors::read(uint64_t offset, unsigned size, unsigned /*vcpu*
       access = read32(cpu, at, word);
       value = word;
     } else if (size == 8 && (at == kGicrTyper || lpi_register(at))) {
-      if (at == kGicrTyper) value = typer(cpu);
+      value = at == kGicrTyper ? typer(cpu) : read_lpi_register(cpu, at);
       access = Access::kOk;
     } else if (size == 1 && within(at, kGicrIpriorityr, 32)) {
       value = cpu.priority[at - kGicrIpriorityr];
@@ -85,6 +106,7 @@ MmioResult Redistributors::write(uint64_t offset, unsigned size, uint64_t value,
       access = write32(cpu, at, static_cast<uint32_t>(value));
     } else if (size == 8 && (at == kGicrTyper || lpi_register(at))) {
       access = at == kGicrTyper ? Access::kWrongWay : Access::kOk;
+      write_lpi_register(cpu, at, value, ~uint64_t{0});
     } else if (size == 1 && within(at, kGicrIpriorityr, 32)) {
       cpu.priority[at - kGicrIpriorityr] = static_cast<uint8_t>(value) & kPriorityMask;
       core_.signal(cpu);
@@ -102,6 +124,9 @@ Redistributors::Access Redistributors::read32(const Cpu& cpu, uint32_t offset,
   switch (offset) {
     case kGicrCtlr:  // RWP and UWP are 0: writes take effect at once
       value = cpu.ctlr;
+      if (cpu.lpis != nullptr) {
+        value |= kGicrCtlrCes | (cpu.lpis->enabled() ? kGicrCtlrEnableLpis : 0u);
+      }
       return Access::kOk;
     case kGicrIidr:
       value = kIidr;
@@ -155,13 +180,19 @@ Redistributors::Access Redistributors::read32(const Cpu& cpu, uint32_t offset,
     value = id_register(offset, kPart);
     return Access::kOk;
   }
-  return lpi_register(offset) ? Access::kOk : Access::kReserved;
+  if (!lpi_register(offset)) return Access::kReserved;
+  value = static_cast<uint32_t>(read_lpi_register(cpu, offset) >> (offset & 4) * 8);
+  return Access::kOk;
 }
 
 Redistributors::Access Redistributors::write32(Cpu& cpu, uint32_t offset, uint32_t value) {
   switch (offset) {
     case kGicrCtlr:
       cpu.ctlr = value & kCtlrWritable;
+      if (cpu.lpis != nullptr) {
+        cpu.lpis->enable((value & kGicrCtlrEnableLpis) != 0);
+        core_.lpis_changed(cpu);
+      }
       core_.enables_changed();
       return Access::kOk;
     case kGicrWaker: {
@@ -218,7 +249,10 @@ Redistributors::Access Redistributors::write32(Cpu& cpu, uint32_t offset, uint32
         break;
       }
       if (within(offset, kGicrIdRegisters, 0x30)) return Access::kWrongWay;
-      return lpi_register(offset) ? Access::kOk : Access::kReserved;
+      if (!lpi_register(offset)) return Access::kReserved;
+      write_lpi_register(cpu, offset, uint64_t{value} << (offset & 4) * 8,
+                         uint64_t{0xffff'ffff} << (offset & 4) * 8);
+      return Access::kOk;
   }
   core_.signal(cpu);
   return Access::kOk;

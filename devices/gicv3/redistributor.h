@@ -3,7 +3,7 @@
 // (EDK2) never clears ProcessorSleep and expects its timer interrupt.
 //
 // Access sizes: 32-bit everywhere; also bytes for IPRIORITYR and 64 bits for TYPER and the LPI
-// registers (RES0: there are no LPIs). Others are RAZ/WI and noted in GICR_STATUSR.
+// registers (RES0 where there is no ITS). Others are RAZ/WI and noted in GICR_STATUSR.
 #ifndef TRAPLINE_DEVICES_GICV3_REDISTRIBUTOR_H_
 #define TRAPLINE_DEVICES_GICV3_REDISTRIBUTOR_H_
 

@@ -66,7 +66,8 @@ enum GicrOffset : uint32_t {
   kGicrWaker = 0x0014,
   kGicrMpamidr = 0x0018,
   kGicrPartidr = 0x001c,
-  kGicrSetlpir = 0x0040,  // with no LPIs, this and the next six are RES0
+  kGicrSetlpir = 0x0040,  // with no LPIs, this and the next six are RES0; but for PROPBASER and
+                          // PENDBASER they are so with them too (GICR_TYPER.DirectLPI == 0)
   kGicrClrlpir = 0x0048,
   kGicrPropbaser = 0x0070,
   kGicrPendbaser = 0x0078,
@@ -90,8 +91,30 @@ enum GicrOffset : uint32_t {
 };
 
 enum GicrCtlr : uint32_t {
+  kGicrCtlrEnableLpis = 1u << 0,
+  kGicrCtlrCes = 1u << 1,      // read-only: EnableLPIs can be cleared
   kGicrCtlrDpg0 = 1u << 24,    // not for 1-of-N group 0
   kGicrCtlrDpg1ns = 1u << 25,  // nor group 1
+};
+
+// ITS (12.18, 12.19): the control frame, and from 0x10000 the translation frame. But for CTLR, IIDR
+// and TRANSLATER 64-bit.
+enum GitsOffset : uint32_t {
+  kGitsCtlr = 0x0000,
+  kGitsIidr = 0x0004,
+  kGitsTyper = 0x0008,
+  kGitsCbaser = 0x0080,
+  kGitsCwriter = 0x0088,
+  kGitsCreadr = 0x0090,
+  kGitsBaser = 0x0100,  // 8 of them
+  kGitsBaserEnd = 0x0140,
+  kGitsIdRegisters = 0xffd0,
+  kGitsTranslater = 0x10040,
+};
+
+enum GitsCtlr : uint32_t {
+  kGitsCtlrEnabled = 1u << 0,
+  kGitsCtlrQuiescent = 1u << 31,  // read-only
 };
 
 enum GicrWaker : uint32_t {

@@ -48,7 +48,7 @@ constexpr uint64_t kLrWritable =
 constexpr uint32_t kCtlrCbpr = 1, kCtlrEoiMode = 2;
 constexpr uint32_t kCtlrReadOnly = (kPriorityBits - 1) << 8 | 1u << 15;
 constexpr uint32_t kIntidMask = 0xff'ffff;
-constexpr uint32_t kFirstSpecial = 1020, kFirstLpi = 8192;
+constexpr uint32_t kFirstSpecial = 1020;
 
 constexpr bool is_special(uint32_t intid) { return intid >= kFirstSpecial && intid < kFirstLpi; }
 

@@ -11,7 +11,6 @@
 
 #include "devices/virtio/blk_engine.h"
 #include "devices/virtio/blk_wire.h"
-#include "devices/virtio/image_format.h"
 
 namespace trapline::virtio {
 namespace {
@@ -26,6 +25,12 @@ constexpr uint64_t kMaxBytesAtNotify = 16 * 1024;      // copied in less than a 
 constexpr uint32_t kMaxDiscardSectors = 1u << 22;      // 2 GiB
 constexpr uint32_t kMaxWriteZeroesSectors = 1u << 16;  // 32 MiB: some hosts must write them
 
+struct Request : BlkRequest {
+  unsigned queue = 0;
+  Chain chain;
+  Segment status = {};  // one byte
+};
+
 class Blk final : public Function {
  public:
   Blk(std::unique_ptr<Image> image, const BlkOptions& options)
@@ -38,7 +43,7 @@ class Blk final : public Function {
     pool_.resize(BlkEngine::kMaxInFlight + 1);
     free_.reserve(pool_.size());
     done_.reserve(pool_.size());
-    for (BlkRequest& request : pool_) free_.push_back(&request);
+    for (Request& request : pool_) free_.push_back(&request);
   }
 
   uint32_t device_id() const override { return 2; }
@@ -55,8 +60,13 @@ class Blk final : public Function {
   }
   bool process(unsigned queue) override;
   bool process_at_notify(unsigned queue) override;
+  bool finishes_at_notify() const override { return true; }
   bool idle() const override { return in_flight_ == 0; }
+  void begin(int kick_fd) override;
   void wait(int kick_fd, bool block, bool running) override;
+  void counters(CounterVisitor visit, void* context) const override {
+    image_->counters(visit, context);
+  }
   void save(StateWriter& out) const override { out.put(uint8_t{writeback_.load()}); }
   bool load(StateReader& in) override {
     writeback_ = in.get<uint8_t>() != 0;
@@ -67,16 +77,15 @@ class Blk final : public Function {
   enum class Parsed : uint8_t { kSubmit, kAnswered, kBroken };
   enum class Taken : uint8_t { kSubmit, kAnswered, kEmpty, kBroken };
 
-  Taken take(unsigned index, BlkRequest*& request);
-  Taken take_into(unsigned index, BlkRequest* r);
-  Parsed parse(BlkRequest& r, uint8_t& status);
-  uint8_t parse_transfer(BlkRequest& r, const RequestHeader& header, bool write);
-  uint8_t parse_range(BlkRequest& r, bool discard);
-  uint8_t get_id(BlkRequest& r);
-  void complete(BlkRequest& r);
-  void answer(BlkRequest& r, uint8_t status);
-  void report_failure(const BlkRequest& r);
-  void choose_engine();
+  Taken take(unsigned index, Request*& request);
+  Taken take_into(unsigned index, Request* r);
+  Parsed parse(Request& r, uint8_t& status);
+  uint8_t parse_transfer(Request& r, const RequestHeader& header, bool write);
+  uint8_t parse_range(Request& r, bool discard);
+  uint8_t get_id(Request& r);
+  void complete(Request& r);
+  void answer(Request& r, uint8_t status);
+  void use_threads();
 
   const std::unique_ptr<Image> image_;
   const std::string serial_;
@@ -87,8 +96,8 @@ class Blk final : public Function {
 
   // Of who holds Host::work_mutex(); the engine and done_ are the I/O thread's.
   std::unique_ptr<BlkEngine> engine_;
-  std::vector<BlkRequest> pool_;
-  std::vector<BlkRequest*> free_;
+  std::vector<Request> pool_;
+  std::vector<Request*> free_;
   std::vector<BlkRequest*> done_;
   unsigned in_flight_ = 0;
   uint64_t stalled_ = 0;  // queues left with chains because too many are in flight
@@ -132,20 +141,24 @@ void Blk::start(uint64_t features, bool) {
   features_ = features;
   // 5.2.5.2: a driver that cannot flush gets a write-through cache.
   writeback_ = (features & (kConfigWce | kFlush)) != 0;
-  if (engine_ == nullptr && !host_->deterministic()) choose_engine();
+  if (engine_ == nullptr && !host_->deterministic()) use_threads();
+}
+
+void Blk::begin(int kick_fd) {
+  engine_ = image_->make_engine();
+  if (engine_ == nullptr && engine_choice_ != BlkEngineKind::kThreads) {
+    engine_ = make_uring_engine(*image_, kick_fd);
+  }
 }
 
 // Called when the guest starts the device, on its vCPU: without descriptors, threads or memory for
 // an engine the I/O thread does the work itself.
-void Blk::choose_engine() {
+void Blk::use_threads() {
   try {
-    if (engine_choice_ != BlkEngineKind::kThreads) {
-      engine_ = make_uring_engine(*image_);
-      if (engine_ == nullptr && engine_choice_ == BlkEngineKind::kUring) {
-        host_->report().add("io_uring is not available for this image: using threads");
-      }
+    if (engine_choice_ == BlkEngineKind::kUring) {
+      host_->report().add("io_uring is not available for this image: using threads");
     }
-    if (engine_ == nullptr) engine_ = make_thread_engine(*image_);
+    engine_ = make_thread_engine(*image_);
   } catch (const std::system_error& error) {
     host_->report().add(std::string("one request at a time: ") + error.what());
   } catch (const std::bad_alloc&) {
@@ -154,8 +167,8 @@ void Blk::choose_engine() {
 }
 
 // The queue's next request, if it needs I/O; what needs none is answered.
-Blk::Taken Blk::take(unsigned index, BlkRequest*& request) {
-  BlkRequest* r = free_.back();
+Blk::Taken Blk::take(unsigned index, Request*& request) {
+  Request* r = free_.back();
   free_.pop_back();
   Taken taken = Taken::kBroken;
   try {
@@ -173,7 +186,7 @@ Blk::Taken Blk::take(unsigned index, BlkRequest*& request) {
   return taken;
 }
 
-Blk::Taken Blk::take_into(unsigned index, BlkRequest* r) {
+Blk::Taken Blk::take_into(unsigned index, Request* r) {
   Queue& queue = host_->queue(index);
   r->queue = index;
   const Queue::Pop popped = queue.pop(r->chain);
@@ -204,7 +217,7 @@ bool Blk::process(unsigned index) {
       host_->publish(index);
       return false;
     }
-    BlkRequest* r = nullptr;
+    Request* r = nullptr;
     const Taken taken = take(index, r);
     if (taken == Taken::kEmpty && queue.enable_notifications()) continue;
     if (taken == Taken::kEmpty || taken == Taken::kBroken) break;
@@ -226,7 +239,7 @@ bool Blk::process(unsigned index) {
 bool Blk::process_at_notify(unsigned index) {
   if (in_flight_ != 0) return false;
   Queue& queue = host_->queue(index);
-  BlkRequest* r = nullptr;
+  Request* r = nullptr;
   switch (take(index, r)) {
     case Taken::kEmpty:
       return false;
@@ -248,7 +261,7 @@ bool Blk::process_at_notify(unsigned index) {
   return !more;
 }
 
-Blk::Parsed Blk::parse(BlkRequest& r, uint8_t& status) {
+Blk::Parsed Blk::parse(Request& r, uint8_t& status) {
   Chain& chain = r.chain;
   if (chain.readable_bytes < sizeof(RequestHeader) || chain.writable_bytes < 1) {
     return Parsed::kBroken;
@@ -290,7 +303,7 @@ Blk::Parsed Blk::parse(BlkRequest& r, uint8_t& status) {
 
 // Fills in a read or write. The data are the chain without the header in front and the status
 // byte at the end, however the driver cut it into descriptors (2.7.4.3).
-uint8_t Blk::parse_transfer(BlkRequest& r, const RequestHeader& header, bool write) {
+uint8_t Blk::parse_transfer(Request& r, const RequestHeader& header, bool write) {
   r.op = write ? BlkOp::kWrite : BlkOp::kRead;
   r.bytes = write ? r.chain.readable_bytes - sizeof header : r.chain.writable_bytes - 1;
   const uint64_t capacity = image_->bytes() / kSectorBytes;
@@ -303,36 +316,16 @@ uint8_t Blk::parse_transfer(BlkRequest& r, const RequestHeader& header, bool wri
     return kIoError;
   }
   r.offset = header.sector * kSectorBytes;
-  uint64_t skip = write ? sizeof header : 0;
-  uint64_t left = r.bytes;
-  if (write && image_->guards_format() && r.offset == 0 && r.bytes > 0) {
-    // On a copy: the guest may change its memory while it is looked at.
-    r.chain.read(skip, r.first_sector, kSectorBytes);
-    if (begins_as_qcow2(r.first_sector)) {
-      host_->report().add("write of a qcow2 header to " + image_->path() +
-                          ", whose format was probed, refused: `format=raw` allows it");
-      r.bytes = 0;
-      return kIoError;
-    }
-    r.iov.push_back({r.first_sector, kSectorBytes});
-    skip += kSectorBytes;
-    left -= kSectorBytes;
-  }
-  for (const Segment& s : write ? r.chain.readable : r.chain.writable) {
-    if (skip >= s.size) {
-      skip -= s.size;
-      continue;
-    }
-    const uint64_t n = std::min<uint64_t>(left, s.size - skip);
-    if (n == 0) break;
-    r.iov.push_back({s.host + skip, n});
-    left -= n;
-    skip = 0;
+  append_iov(write ? r.chain.readable : r.chain.writable, write ? sizeof header : 0, r.bytes,
+             r.iov);
+  if (write && !keeps_format(*image_, r, host_->report())) {
+    r.bytes = 0;
+    return kIoError;
   }
   return kOk;
 }
 
-uint8_t Blk::parse_range(BlkRequest& r, bool discard) {
+uint8_t Blk::parse_range(Request& r, bool discard) {
   r.op = discard ? BlkOp::kDiscard : BlkOp::kWriteZeroes;
   RangeSegment range;
   const uint64_t bytes = r.chain.readable_bytes - sizeof(RequestHeader);
@@ -353,16 +346,16 @@ uint8_t Blk::parse_range(BlkRequest& r, bool discard) {
   return kOk;
 }
 
-uint8_t Blk::get_id(BlkRequest& r) {
+uint8_t Blk::get_id(Request& r) {
   char id[kSerialBytes] = {};
   std::memcpy(id, serial_.data(), serial_.size());
   r.chain.write(host_->dma(), 0, id, std::min<uint64_t>(sizeof id, r.chain.writable_bytes - 1));
   return kOk;
 }
 
-void Blk::complete(BlkRequest& r) {
+void Blk::complete(Request& r) {
   if (r.result != 0) {
-    report_failure(r);
+    report_failure(*image_, r, host_->report());
     // After a failed fdatasync the kernel forgets what it could not write: a later one that
     // succeeds would lie.
     if (r.op == BlkOp::kFlush) lost_ = r.result;
@@ -371,18 +364,7 @@ void Blk::complete(BlkRequest& r) {
   answer(r, r.result == 0 ? kOk : kIoError);
 }
 
-void Blk::report_failure(const BlkRequest& r) {
-  static constexpr const char* kNames[] = {"read", "write", "flush", "discard", "write zeroes"};
-  try {
-    host_->report().add(image_->path() + ": " + kNames[static_cast<unsigned>(r.op)] +
-                        " failed at byte " + std::to_string(r.offset) + ": " +
-                        std::strerror(-r.result));
-  } catch (const std::bad_alloc&) {
-    // The guest gets its I/O error all the same.
-  }
-}
-
-void Blk::answer(BlkRequest& r, uint8_t status) {
+void Blk::answer(Request& r, uint8_t status) {
   *r.status.host = status;
   host_->dma().done(r.status.ipa, 1);
   host_->queue(r.queue).push(r.chain.head, static_cast<uint32_t>(r.chain.writable_bytes));
@@ -391,13 +373,15 @@ void Blk::answer(BlkRequest& r, uint8_t status) {
 
 void Blk::wait(int kick_fd, bool block, bool running) {
   if (engine_ == nullptr) return Function::wait(kick_fd, block, running);
+  if (!running) engine_->parking();
   engine_->wait(kick_fd, block, done_);
   std::lock_guard lock(host_->work_mutex());
   uint64_t touched = 0;
-  for (BlkRequest* r : done_) {
-    touched |= bit(r->queue);
+  for (BlkRequest* finished : done_) {
+    auto& r = static_cast<Request&>(*finished);
+    touched |= bit(r.queue);
     --in_flight_;
-    complete(*r);
+    complete(r);
   }
   done_.clear();
   for (unsigned i = 0; i < queues_; ++i) {

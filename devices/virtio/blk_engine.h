@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "devices/virtio/image.h"
-#include "devices/virtio/queue.h"
+#include "devices/virtio/report.h"
 
 namespace trapline::virtio {
 
 enum class BlkOp : uint8_t { kRead, kWrite, kFlush, kDiscard, kWriteZeroes };
 
+// What a disk is asked for, whatever device asks; each derives its own from it.
 struct BlkRequest {
-  // What to do.
   BlkOp op = BlkOp::kRead;
   bool durable = false;    // on the disk at completion
   bool may_unmap = false;  // write zeroes
@@ -26,11 +26,6 @@ struct BlkRequest {
   int result = 0;             // 0 or a negative errno
   uint8_t first_sector[512];  // its copy, where the image guards its format
 
-  // Where it came from.
-  unsigned queue = 0;
-  Chain chain;
-  Segment status = {};  // one byte
-
   // The engine's progress.
   size_t first_iov = 0;
   uint64_t done = 0;
@@ -39,6 +34,14 @@ struct BlkRequest {
 
 // Performs it now; sets result.
 void perform(Image& image, BlkRequest& request);
+
+// Of a write whose iov is complete. False, and reported: it would make an image that guards its
+// format look like another. What is looked at is a copy, which will be written: the guest may
+// change its memory meanwhile.
+bool keeps_format(const Image& image, BlkRequest& request, Report& report);
+
+// Says which request failed, and why.
+void report_failure(const Image& image, const BlkRequest& request, Report& report);
 
 // All methods on the I/O thread.
 class BlkEngine {
@@ -50,10 +53,14 @@ class BlkEngine {
   virtual void submit(BlkRequest* request) = 0;
   // Function::wait(), and the finished requests are appended to `done`.
   virtual void wait(int kick_fd, bool block, std::vector<BlkRequest*>& done) = 0;
+  // Before each wait() of who waits for the last requests to end: they are to end in a bounded
+  // time, by an error if need be.
+  virtual void parking() {}
 };
 
-// Null when the kernel has no io_uring for us, or the image is not raw.
-std::unique_ptr<BlkEngine> make_uring_engine(Image& image);
+// Null when the kernel has no io_uring for us that can be restricted, or the image is not raw. The
+// ring knows the image and `kick_fd`, which wait() gets, and no other file.
+std::unique_ptr<BlkEngine> make_uring_engine(Image& image, int kick_fd);
 std::unique_ptr<BlkEngine> make_thread_engine(Image& image);
 
 }  // namespace trapline::virtio

@@ -1,5 +1,8 @@
 #include "devices/virtio/disk_options.h"
 
+#include "devices/virtio/nbd.h"
+#include "devices/virtio/qemu_nbd.h"
+
 namespace trapline::virtio {
 namespace {
 
@@ -22,10 +25,26 @@ constexpr Word kWords[] = {
        o.image.read_only = true;
        return true;
      }},
-    {"format", "raw|qcow2",
+    {"cd", "",
+     [](DiskOptions& o, std::string_view) {
+       o.cd = o.image.read_only = true;
+       return true;
+     }},
+    {"format", "raw|qcow2|vmdk|vpc|vhdx|vdi",
      [](DiskOptions& o, std::string_view value) {
-       o.image.format = value == "raw" ? ImageFormat::kRaw : ImageFormat::kQcow2;
-       return value == "raw" || value == "qcow2";
+       for (const ImageFormat format : {ImageFormat::kRaw, ImageFormat::kQcow2, ImageFormat::kVmdk,
+                                        ImageFormat::kVpc, ImageFormat::kVhdx, ImageFormat::kVdi}) {
+         if (value != format_name(format)) continue;
+         o.image.format = format;
+         // What a server has is a raw disk, whatever keeps it.
+         return format == ImageFormat::kRaw || !is_nbd_uri(o.path);
+       }
+       return false;
+     }},
+    {"on-server-loss", "wait|error",
+     [](DiskOptions& o, std::string_view value) {
+       o.image.fail_on_loss = value == "error";
+       return is_nbd_uri(o.path) && (value == "error" || value == "wait");
      }},
     {"backing", "yes|no",
      [](DiskOptions& o, std::string_view value) { return yes_or_no(value, o.image.backing); }},
@@ -70,9 +89,9 @@ std::string set_word(std::string_view item, DiskOptions& options) {
     }
     return quoted + ": give " + spelled(word);
   }
-  // The machine takes slot=N out before.
+  // The machine takes those two out before.
   return "unknown option " + quoted + "; there are " + all_words() +
-         ", slot=N (a comma in a file's name is written twice)";
+         ", bus=mmio|pci|scsi|scsi-pci|ahci, slot=N (a comma in a file's name is written twice)";
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace trapline::virtio {
 struct DiskOptions {
   std::string path;
   ImageOptions image;
+  bool cd = false;  // read-only, blocks of 2048 bytes
 };
 
 // `F[,WORD]*`, where the table in disk_options.cc says which words there are. A comma in F is

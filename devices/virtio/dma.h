@@ -3,7 +3,10 @@
 #ifndef TRAPLINE_DEVICES_VIRTIO_DMA_H_
 #define TRAPLINE_DEVICES_VIRTIO_DMA_H_
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace trapline {
 
@@ -21,6 +24,15 @@ class Dma {
   // thread.
   virtual void done(uint64_t ipa, uint64_t size) = 0;
 };
+
+// What is checked must be what is used: the compiler may not read guest memory again in place of
+// the copy, which it could (inlined, by link-time optimisation) as long as nothing says that
+// another thread writes there. No fence for the processor: what a device is told of was written
+// before, and a driver that writes it later gets any mixture of old and new.
+inline void copy_from_guest(void* to, const uint8_t* from, size_t size) {
+  std::memcpy(to, from, size);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
 
 }  // namespace trapline
 

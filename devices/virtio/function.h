@@ -67,7 +67,12 @@ class Function {
   // process() shall look, which finds the queue as it was or with less in it.
   virtual bool process_at_notify(unsigned /*queue*/) { return false; }
 
-  // --- threaded mode only, all on the I/O thread ---
+  // process_at_notify() has something to finish: a notification is worth a vCPU's time.
+  virtual bool finishes_at_notify() const { return false; }
+
+  // --- threaded mode only, all but the first on the I/O thread ---
+  // At assembly, before that thread is there: makes what cannot be had any more when a guest runs.
+  virtual void begin(int /*kick_fd*/) {}
   // Nothing in flight: no completion can touch guest memory any more.
   virtual bool idle() const { return true; }
   // Sleeps until `kick_fd` (an eventfd) or the function's own work is ready, and does that work.

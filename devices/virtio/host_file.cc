@@ -85,6 +85,7 @@ HostFile& HostFile::operator=(HostFile&& other) noexcept {
     fd_ = std::exchange(other.fd_, -1);
     size_ = other.size_;
     identity_ = other.identity_;
+    read_only_ = other.read_only_;
     path_ = std::move(other.path_);
     move_claim(&other, this);
   }
@@ -126,26 +127,40 @@ std::string HostFile::open(const std::string& path, const Options& options) {
     return path + ": given twice: this virtual machine has it already" + as +
            "; only files that are all read-only may be shared";
   }
-  struct flock lock = {};
-  lock.l_type = options.read_only ? F_RDLCK : F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  int locked = fcntl(fd, F_OFD_SETLK, &lock);
-  // A VM that was just killed may hold its lock a little longer: the kernel ends the operations of
-  // its io_uring after the process is gone.
-  for (int i = 0; i < kLockTries && locked != 0 && errno == EAGAIN; ++i) {
-    usleep(kLockPauseUs);
-    locked = fcntl(fd, F_OFD_SETLK, &lock);
-  }
-  if (locked != 0) {
-    if (errno == EAGAIN || errno == EACCES) {
-      return path + ": locked: another virtual machine has it open" +
-             (options.read_only ? " for writing" : "");
-    }
-    return describe(path, "cannot lock", errno);
-  }
+  file.read_only_ = options.read_only;
+  if (std::string error = file.lock(); !error.empty()) return error;
   add_claim({&file, file.identity_, !options.read_only, path});
   *this = std::move(file);
   return {};
+}
+
+int HostFile::set_lock(short type) const {
+  struct flock lock = {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  return fcntl(fd_, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+}
+
+std::string HostFile::lock() {
+  const short type = read_only_ ? F_RDLCK : F_WRLCK;
+  int error = set_lock(type);
+  // A VM that was just killed may hold its lock a little longer: the kernel ends the operations of
+  // its io_uring after the process is gone.
+  for (int i = 0; i < kLockTries && error == EAGAIN; ++i) {
+    usleep(kLockPauseUs);
+    error = set_lock(type);
+  }
+  if (error == 0) return {};
+  if (error == EAGAIN || error == EACCES) {
+    return path_ + ": locked: another virtual machine has it open" +
+           (read_only_ ? " for writing" : "");
+  }
+  return describe(path_, "cannot lock", error);
+}
+
+std::string HostFile::unlock() {
+  const int error = set_lock(F_UNLCK);
+  return error == 0 ? std::string() : describe(path_, "cannot unlock", error);
 }
 
 int HostFile::read(uint64_t offset, void* out, size_t size) const {

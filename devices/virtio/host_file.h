@@ -43,7 +43,13 @@ class HostFile {
   int write(uint64_t offset, const void* data, size_t size) const;
   int sync() const;  // fdatasync
 
+  // Gives up the lock of an open file, for another process that takes it over; takes it again. As
+  // open(): one line that names the file, empty on success.
+  std::string unlock();
+  std::string lock();
+
  private:
+  int set_lock(short type) const;                          // 0 or an errno
   static constexpr uint64_t kBlockDevices = ~uint64_t{0};  // no file system has this number
 
   void reset();
@@ -52,6 +58,7 @@ class HostFile {
   int fd_ = -1;
   uint64_t size_ = 0;
   Identity identity_;
+  bool read_only_ = false;
   std::string path_;
 };
 

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 namespace trapline::virtio {
 namespace {
@@ -62,6 +63,15 @@ bool HostRoutes::is_own(uint32_t address) {
     std::memcpy(&route, answer + NLMSG_HDRLEN, sizeof route);
     return route.rtm_type != RTN_UNICAST;
   }
+}
+
+bool HostRoutes::is_own_lately(uint32_t address, int64_t now_ms) {
+  constexpr int64_t kKeepMs = 1000;
+  Known& known = known_[address % std::size(known_)];
+  if (known.address != address || known.until_ms < now_ms) {
+    known = {address, is_own(address), now_ms + kKeepMs};
+  }
+  return known.own;
 }
 
 }  // namespace trapline::virtio

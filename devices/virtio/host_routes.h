@@ -20,8 +20,16 @@ class HostRoutes {
   // addresses of its interfaces and any other local route, broadcast, multicast. False for what is
   // unreachable. True when the kernel does not answer. Host byte order.
   bool is_own(uint32_t address);
+  // As it was at some time of the last second: most packets go where the one before went.
+  bool is_own_lately(uint32_t address, int64_t now_ms);
 
  private:
+  struct Known {
+    uint32_t address = 0;
+    bool own = true;
+    int64_t until_ms = 0;
+  };
+  Known known_[64];
   int fd_ = -1;
   uint32_t sequence_ = 0;
 };

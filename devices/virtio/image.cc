@@ -10,11 +10,19 @@
 #include <cerrno>
 #include <cstring>
 
+#include "devices/virtio/blk_engine.h"
 #include "devices/virtio/host_file.h"
 #include "devices/virtio/image_format.h"
+#include "devices/virtio/nbd.h"
 #include "devices/virtio/qcow2.h"
+#include "devices/virtio/qcow2_header.h"
+#include "devices/virtio/qemu_nbd.h"
 
 namespace trapline::virtio {
+
+Image::~Image() = default;
+std::unique_ptr<BlkEngine> Image::make_engine() { return nullptr; }
+
 namespace {
 
 constexpr unsigned kMaxIov = 1024;  // IOV_MAX
@@ -66,6 +74,7 @@ class RawImage final : public Image {
     path_ = file_.path();
   }
 
+  int fd() const override { return file_.fd(); }
   int raw_fd() const override { return file_.fd(); }
 
   int readv(const iovec* iov, unsigned count, uint64_t offset) override {
@@ -100,6 +109,8 @@ class RawImage final : public Image {
     return error != 0 ? error : file_.sync();
   }
 
+  std::string unlock() override { return file_.unlock(); }
+  std::string lock() override { return file_.lock(); }
   int flush() override { return read_only_ ? 0 : file_.sync(); }
 
   int discard(uint64_t offset, uint64_t size) override {
@@ -140,6 +151,23 @@ class RawImage final : public Image {
   std::atomic<bool> dsync_{true};   // the kernel knows RWF_DSYNC; qemu-aarch64 does not
 };
 
+// By qemu-nbd, which locks the file itself.
+ImageResult open_elsewhere(HostFile file, const ImageOptions& options) {
+  const std::string path = file.path();
+  file = HostFile();
+  return open_by_qemu_nbd(path, options);
+}
+
+// A qcow2 image is refused for writing where it is for reading.
+std::string why_not_written(const HostFile& file, const ImageOptions& options) {
+  Qcow2Header header;
+  if (const std::string why = read_qcow2_header(file, header); !why.empty()) {
+    return file.path() + ": " + why;
+  }
+  if (header.backing_file.empty() || options.backing) return {};
+  return needs_backing(file, header);
+}
+
 void add_warning(ImageResult& result, const std::string& text) {
   result.warning += (result.warning.empty() ? "" : "; ") + text;
 }
@@ -147,6 +175,7 @@ void add_warning(ImageResult& result, const std::string& text) {
 }  // namespace
 
 ImageResult open_image(const std::string& path, const ImageOptions& options) {
+  if (is_nbd_uri(path)) return open_nbd(path, options);
   ImageResult result;
   HostFile file;
   result.error = file.open(path, {.read_only = options.read_only});
@@ -156,15 +185,16 @@ ImageResult open_image(const std::string& path, const ImageOptions& options) {
                    " bytes, less than a sector";
     return result;
   }
+  if (options.format > ImageFormat::kQcow2) return open_elsewhere(std::move(file), options);
   FormatResult format = decide_format(file, options);
   result.error = format.error;
   if (!result.error.empty()) return result;
   if (format.format == ImageFormat::kQcow2) {
     if (!options.read_only) {
-      result.error = path +
-                     ": qcow2 images can only be opened read-only: add `,ro`, or convert it with "
-                     "`qemu-img convert -O raw` to write to it";
-      return result;
+      ImageOptions writes = options;
+      writes.format = ImageFormat::kQcow2;
+      result.error = why_not_written(file, options);
+      return result.error.empty() ? open_elsewhere(std::move(file), writes) : std::move(result);
     }
     BackingChain chain{.allowed = options.backing, .may_mark = options.may_mark, .files = {}};
     return open_qcow2(std::move(file), chain);

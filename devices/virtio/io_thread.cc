@@ -26,6 +26,7 @@ IoThread::IoThread(Function& function, std::mutex& work, const std::string& name
     // other reads.
     : function_(function), work_(work), kick_fd_(eventfd(0, EFD_CLOEXEC)) {
   if (kick_fd_ < 0) throw std::system_error(errno, std::generic_category(), name);
+  function_.begin(kick_fd_);
   try {
     thread_ = std::thread([this] { run(); });
   } catch (const std::system_error& error) {
@@ -95,7 +96,7 @@ void IoThread::run() {
     if (running) {
       const uint64_t taken = pending_.exchange(0, std::memory_order_acq_rel);
       control = (taken & kControl) != 0;
-      uint64_t queues = (taken & ~kControl) | backlog;
+      uint64_t queues = (taken & ~kControl) | heard_ | backlog;
       backlog = 0;
       while (queues != 0) {
         const auto queue = static_cast<unsigned>(std::countr_zero(queues));

@@ -24,6 +24,9 @@ class IoThread {
 
   // process(queue) will run. Any thread; never blocks.
   void kick(unsigned queue);
+  // At assembly: from now on the host's kernel may write to event(), for any of the first `queues`.
+  void hear_events(unsigned queues) { heard_ = (uint64_t{1} << queues) - 1; }
+  int event() const { return kick_fd_; }
   // Returns when nothing is in flight and the thread touches neither queues nor guest memory.
   void park();
   void unpark();
@@ -38,6 +41,7 @@ class IoThread {
   std::mutex& work_;
   int kick_fd_;
   std::atomic<uint64_t> pending_{0};  // queues to process
+  uint64_t heard_ = 0;                // those that an event of the kernel's may mean
   std::mutex mutex_;
   std::condition_variable changed_;
   bool park_ = true;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "devices/virtio/net_features.h"
+#include "devices/virtio/net_process.h"
 
 namespace trapline::virtio {
 namespace {
@@ -51,7 +52,8 @@ class Net final : public Function {
   uint32_t device_id() const override { return 1; }
   uint64_t features() const override {
     return net::kMac | net::kStatus | net::kMergeableBuffers | net::kControlQueue |
-           net::kControlRx | net::kControlMacAddress | backend_->offloads();
+           net::kControlRx | net::kControlMacAddress | backend_->offloads() |
+           (backend_->mtu() != NetBackend::kUsualMtu ? net::kMtu : 0);
   }
   unsigned queue_count() const override { return 3; }
   uint16_t queue_max(unsigned index) const override {
@@ -111,7 +113,7 @@ void Net::config_read(unsigned offset, void* out, unsigned size) const {
   }
   config.status = kLinkUp;
   config.max_virtqueue_pairs = 1;
-  config.mtu = 1500;
+  config.mtu = backend_->mtu();
   std::memcpy(out, reinterpret_cast<const uint8_t*>(&config) + offset, size);
 }
 
@@ -348,8 +350,10 @@ std::unique_ptr<Function> make_net(std::unique_ptr<NetBackend> backend, const Ma
 }
 
 NetBackendResult make_net_backend(const NetOptions& options) {
-  return options.kind == NetOptions::Kind::kUser ? make_user_backend(options)
-                                                 : make_tap_backend(options);
+  if (options.kind == NetOptions::Kind::kTap) return make_tap_backend(options);
+  if (options.kind == NetOptions::Kind::kPasst) return make_passt_backend(options);
+  const EnterNetJail jail = user_net_jail();
+  return jail != nullptr ? make_user_process(options, jail) : make_user_backend(options);
 }
 
 }  // namespace trapline::virtio

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "devices/virtio/net_options.h"
@@ -40,6 +41,9 @@ class NetBackend {
   virtual uint64_t offloads() const = 0;
   // The bits that the driver took.
   virtual void set_offloads(uint64_t /*features*/) {}
+  // The largest packet that travels whole, bytes from the IP header on: offered to the driver where
+  // it is not the usual one.
+  virtual uint16_t mtu() const { return kUsualMtu; }
   // A frame from the guest, at most kMaxFrame bytes; may modify it. Dropped if the host will not.
   virtual void send(const NetHeader& header, uint8_t* frame, size_t size) = 0;
   // Adds what to wait for; lowers timeout_ms (-1: for ever) if a timer is due earlier.
@@ -51,6 +55,8 @@ class NetBackend {
   // For statistics; any thread.
   virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
 
+  static constexpr uint16_t kUsualMtu = 1500;
+  static constexpr uint16_t kLargestMtu = 65520;       // of libslirp and passt
   static constexpr size_t kMaxFrame = 65550 + 14 + 4;  // a 64 KiB TSO packet, Ethernet, VLAN
 
  protected:
@@ -61,8 +67,14 @@ struct NetBackendResult {
   std::unique_ptr<NetBackend> backend;  // null: `error` is one line
   std::string error;
 };
+// Of a backend and what was said when it was opened; empty: nothing is wrong.
+inline NetBackendResult opened(std::unique_ptr<NetBackend> backend, std::string error) {
+  if (!error.empty()) backend.reset();
+  return {std::move(backend), std::move(error)};
+}
 
 NetBackendResult make_user_backend(const NetOptions& options);
+NetBackendResult make_passt_backend(const NetOptions& options);
 NetBackendResult make_tap_backend(const NetOptions& options);
 NetBackendResult make_net_backend(const NetOptions& options);
 

@@ -2,7 +2,9 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 
 namespace trapline::virtio {
 namespace {
@@ -59,6 +61,13 @@ bool parse_forward(std::string_view text, HostForward& forward) {
          parse_port(guest, forward.guest_port);
 }
 
+bool parse_model(std::string_view text, NetOptions::Model& model) {
+  static constexpr std::string_view kNames[] = {"virtio", "e1000", "ne2000"};
+  const auto* const found = std::find(std::begin(kNames), std::end(kNames), text);
+  model = static_cast<NetOptions::Model>(found - std::begin(kNames));
+  return found != std::end(kNames);
+}
+
 bool parse_flows(std::string_view text, unsigned& flows) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), flows);
   return error == std::errc{} && end == text.data() + text.size() && flows >= 1 &&
@@ -73,35 +82,43 @@ std::string parse_net(std::string_view text, NetOptions& options) {
   const std::string_view kind = take(rest, ',');
   if (kind == "user") {
     options.kind = NetOptions::Kind::kUser;
+  } else if (kind == "passt") {
+    options.kind = NetOptions::Kind::kPasst;
   } else if (kind == "tap") {
     options.kind = NetOptions::Kind::kTap;
   } else {
-    return "--net: unknown kind " + quoted(kind) + "; it is user or tap";
+    return "--net: unknown kind " + quoted(kind) + "; it is user, passt or tap";
   }
   if (!text.empty() && text.back() == ',') return "--net: " + quoted(text) + " ends in a comma";
+  const bool user = options.kind == NetOptions::Kind::kUser;
+  const bool tap = options.kind == NetOptions::Kind::kTap;
   while (!rest.empty()) {
     const std::string_view item = take(rest, ',');
     std::string_view value = item;
     const std::string_view key = take(value, '=');
     if (key == "mac") {
       if (!parse_mac(value, options.mac)) return "--net: bad MAC address in " + quoted(item);
-    } else if (key == "hostfwd" && options.kind == NetOptions::Kind::kUser) {
+    } else if (key == "model") {
+      if (!parse_model(value, options.model)) {
+        return "--net: " + quoted(item) + ": give model=virtio|e1000|ne2000";
+      }
+    } else if (key == "hostfwd" && !tap) {
       HostForward forward;
       if (!parse_forward(value, forward)) {
         return "--net: bad port forward " + quoted(item) +
                "; it is hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT";
       }
       options.forwards.push_back(forward);
-    } else if (item == "host-access" && options.kind == NetOptions::Kind::kUser) {
+    } else if (item == "host-access" && !tap) {
       options.host_access = true;
-    } else if (item == "restrict" && options.kind == NetOptions::Kind::kUser) {
+    } else if (item == "restrict" && !tap) {
       options.restricted = true;
-    } else if (key == "flows" && options.kind == NetOptions::Kind::kUser) {
+    } else if (key == "flows" && user) {
       if (!parse_flows(value, options.flows)) {
         return "--net: " + quoted(item) + ": give flows=N, from 1 to " +
                std::to_string(NetOptions::kMaxFlows);
       }
-    } else if (key == "ifname" && options.kind == NetOptions::Kind::kTap) {
+    } else if (key == "ifname" && tap) {
       if (value.empty() || value.size() > 15 || value.find('/') != std::string_view::npos) {
         return "--net: bad interface name in " + quoted(item);
       }
@@ -109,16 +126,17 @@ std::string parse_net(std::string_view text, NetOptions& options) {
     } else {
       return "--net: unknown option " + quoted(item) + " for " + std::string(kind) +
              "; there are " +
-             (options.kind == NetOptions::Kind::kUser
-                  ? "hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT, "
-                    "host-access, restrict, flows=N, mac=M, slot=N"
-                  : "ifname=NAME, mac=M, slot=N");
+             (tap ? "ifname=NAME, mac=M, model=virtio|e1000|ne2000, bus=mmio|pci, slot=N"
+                  : std::string(
+                        "hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT, host-access, restrict, ") +
+                        (user ? "flows=N, " : "") +
+                        "mac=M, model=virtio|e1000|ne2000, bus=mmio|pci, slot=N");
     }
   }
   if (options.host_access && options.restricted) {
     return "--net: host-access and restrict exclude each other";
   }
-  if (options.kind == NetOptions::Kind::kTap && options.interface.empty()) {
+  if (tap && options.interface.empty()) {
     return "--net: tap needs ifname=NAME";
   }
   return {};

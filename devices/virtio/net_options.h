@@ -23,20 +23,25 @@ struct HostForward {
 struct NetOptions {
   static constexpr unsigned kMaxFlows = 65536;
 
-  enum class Kind : uint8_t { kUser, kTap };
+  enum class Kind : uint8_t { kUser, kPasst, kTap };
   Kind kind = Kind::kUser;
+  enum class Model : uint8_t { kVirtio, kE1000, kNe2000 };
+  Model model = Model::kVirtio;
+  // The largest packet of a user network, bytes: what the model's driver takes.
+  uint16_t mtu() const { return model == Model::kVirtio ? 65520 : 1500; }
   std::string name = "net";  // of the device, for messages
   MacAddress mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
-  std::vector<HostForward> forwards;  // user
-  bool host_access = false;           // user: the host's own addresses are open to the guest
-  bool restricted = false;            // user: nothing is
+  std::vector<HostForward> forwards;  // not tap
+  bool host_access = false;           // not tap: the host's own addresses are open to the guest
+  bool restricted = false;            // not tap: nothing is
   unsigned flows = 512;               // user: sockets at once
   std::string interface;              // tap
 };
 
-// `user[,hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT]*[,host-access|,restrict][,flows=N][,mac=M]` or
-// `tap,ifname=NAME[,mac=M]`. Returns an error text that quotes what it did not understand; empty on
-// success.
+// `user[,hostfwd=tcp|udp:[HOST]:PORT-[GUEST]:PORT]*[,host-access|,restrict][,flows=N][,mac=M]`,
+// `passt` with the same but `flows`, or
+// `tap,ifname=NAME[,mac=M]`; each with `model=virtio|e1000|ne2000`. Returns an error text that
+// quotes what it did not understand; empty on success.
 std::string parse_net(std::string_view text, NetOptions& options);
 
 }  // namespace trapline::virtio

@@ -98,10 +98,8 @@ std::string TapBackend::open(const std::string& interface) {
 
 NetBackendResult make_tap_backend(const NetOptions& options) {
   auto backend = std::make_unique<TapBackend>();
-  NetBackendResult result;
-  result.error = backend->open(options.interface);
-  if (result.error.empty()) result.backend = std::move(backend);
-  return result;
+  std::string error = backend->open(options.interface);
+  return opened(std::move(backend), std::move(error));
 }
 
 }  // namespace trapline::virtio

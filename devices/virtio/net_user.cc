@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "devices/loaded_library.h"
 #include "devices/virtio/host_routes.h"
 #include "devices/virtio/ip_reassembly.h"
 #include "devices/virtio/net_backend.h"
@@ -19,6 +20,31 @@
 
 namespace trapline::virtio {
 namespace {
+
+// Loaded when a network is made: with GLib behind it, it would cost every start.
+struct Libslirp {
+  Libslirp() {
+    const LoadedLibrary library(TRAPLINE_SLIRP_SONAME, missing);
+    library.find("slirp_new", create);
+    library.find("slirp_cleanup", cleanup);
+    library.find("slirp_input", input);
+    library.find("slirp_add_hostfwd", add_hostfwd);
+    library.find("slirp_pollfds_fill", pollfds_fill);
+    library.find("slirp_pollfds_poll", pollfds_poll);
+  }
+
+  decltype(&slirp_new) create = nullptr;
+  decltype(&slirp_cleanup) cleanup = nullptr;
+  decltype(&slirp_input) input = nullptr;
+  decltype(&slirp_add_hostfwd) add_hostfwd = nullptr;
+  decltype(&slirp_pollfds_fill) pollfds_fill = nullptr;
+  decltype(&slirp_pollfds_poll) pollfds_poll = nullptr;
+  std::string missing;  // empty: all is there
+};
+const Libslirp& libslirp() {
+  static const Libslirp library;
+  return library;
+}
 
 in_addr address(uint32_t host_order) { return {.s_addr = htonl(host_order)}; }
 
@@ -41,11 +67,20 @@ bool complete_checksum(const NetHeader& header, uint8_t* frame, size_t size) {
   const size_t start = header.csum_start;
   const size_t field = start + header.csum_offset;
   if (field + 2 > size) return false;
+  // In the host's byte order, four bytes at once: the sum is the same but for its own bytes' order
+  // (RFC 1071, 2(B)).
   uint64_t sum = 0;
-  for (size_t i = start; i + 1 < size; i += 2) sum += uint32_t{frame[i]} << 8 | frame[i + 1];
-  if ((size - start) % 2 != 0) sum += uint32_t{frame[size - 1]} << 8;
+  size_t at = start;
+  for (; at + 4 <= size; at += 4) {
+    uint32_t word;
+    std::memcpy(&word, frame + at, 4);
+    sum += word;
+  }
+  uint32_t rest = 0;
+  if (at < size) std::memcpy(&rest, frame + at, size - at);
+  sum += rest;
   while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  uint16_t check = static_cast<uint16_t>(~sum);
+  uint16_t check = static_cast<uint16_t>(~htons(static_cast<uint16_t>(sum)));
   if (check == 0) check = 0xffff;  // UDP's 0 means "none"; for TCP both are the same
   frame[field] = static_cast<uint8_t>(check >> 8);
   frame[field + 1] = static_cast<uint8_t>(check);
@@ -73,14 +108,13 @@ class UserBackend final : public NetBackend {
     }
   }
   ~UserBackend() override {
-    if (slirp_ != nullptr) slirp_cleanup(slirp_);
+    if (slirp_ != nullptr) libslirp().cleanup(slirp_);
   }
 
   std::string open(const NetOptions& options);
 
-  uint64_t offloads() const override {
-    return net::kCsum | net::kGuestCsum | net::kHostTso4 | net::kHostTso6;
-  }
+  uint64_t offloads() const override { return net::kUserOffloads; }
+  uint16_t mtu() const override { return kLargestMtu; }
   void set_offloads(uint64_t features) override { features_ = features; }
 
   void send(const NetHeader& header, uint8_t* frame, size_t size) override {
@@ -95,10 +129,10 @@ class UserBackend final : public NetBackend {
     }
     switch (admit(packet)) {
       case Reach::kPass:
-        return slirp_input(slirp_, frame, static_cast<int>(size));
+        return libslirp().input(slirp_, frame, static_cast<int>(size));
       case Reach::kNew:
         flows_.begin(packet);
-        slirp_input(slirp_, frame, static_cast<int>(size));
+        libslirp().input(slirp_, frame, static_cast<int>(size));
         return flows_.end();
       case Reach::kIgnore:
         return;
@@ -127,7 +161,6 @@ class UserBackend final : public NetBackend {
   }
   void run_timers();
   Reach admit(const GuestPacket& packet);
-  bool is_own(uint32_t address);
   void refuse(const uint8_t* frame, size_t size, const GuestPacket& packet);
   void note_answerable(const uint8_t* frame, size_t size);
   void find_listeners();
@@ -137,13 +170,6 @@ class UserBackend final : public NetBackend {
   NetFlows flows_;
   IpReassembly reassembly_;
   HostRoutes routes_;
-  // The last answers of routes_, for a second: most packets go where the one before went.
-  struct Known {
-    uint32_t address = 0;
-    bool own = true;
-    int64_t until_ms = 0;
-  };
-  Known known_[64];
   Report closed_, full_;  // packets refused
   std::vector<uint16_t> forwarded_udp_;
   std::vector<int> listeners_;  // TCP sockets of `hostfwd`
@@ -155,21 +181,12 @@ class UserBackend final : public NetBackend {
   std::vector<std::unique_ptr<Timer>> timers_;
 };
 
-bool UserBackend::is_own(uint32_t address) {
-  constexpr int64_t kKeepMs = 1000;
-  Known& known = known_[address % std::size(known_)];
-  const int64_t now = now_ms();
-  if (known.address != address || known.until_ms < now) {
-    known = {address, routes_.is_own(address), now + kKeepMs};
-  }
-  return known.own;
-}
-
 // kPass and kNew go on; kNew may open a socket.
 Reach UserBackend::admit(const GuestPacket& packet) {
   Reach reach = judge(packet, opening_);
   if (reach == Reach::kNew && opening_ == Opening::kOutside &&
-      packet.destination != user_net::kNameServer && is_own(packet.destination)) {
+      packet.destination != user_net::kNameServer &&
+      routes_.is_own_lately(packet.destination, now_ms())) {
     reach = Reach::kHost;
   }
   if (reach == Reach::kHost || reach == Reach::kOutside) {
@@ -225,7 +242,7 @@ void UserBackend::find_listeners() {
     backend.forwards_.push_back(fd);
     return -1;
   };
-  slirp_pollfds_fill(slirp_, &timeout, add, this);
+  libslirp().pollfds_fill(slirp_, &timeout, add, this);
 }
 
 bool UserBackend::accepts(int fd) const {
@@ -280,6 +297,9 @@ std::string UserBackend::open(const NetOptions& options) {
       .init_completed = nullptr,
       .timer_new_opaque = nullptr,
   };
+  if (!libslirp().missing.empty()) {
+    return "--net user: " + libslirp().missing + " (Debian: libslirp0)";
+  }
   if (opening_ == Opening::kOutside) {
     if (const int error = routes_.open(); error != 0) {
       return std::string("--net: cannot ask for the host's routes: ") + std::strerror(-error);
@@ -294,12 +314,13 @@ std::string UserBackend::open(const NetOptions& options) {
   config.vnameserver = address(user_net::kNameServer);
   config.vdhcp_start = address(user_net::kGuest);
   config.vhostname = "trapline";
-  slirp_ = slirp_new(&config, &callbacks, this);
+  config.if_mtu = config.if_mru = options.mtu();
+  slirp_ = libslirp().create(&config, &callbacks, this);
   if (slirp_ == nullptr) return "--net: cannot start the user-mode network";
   for (const HostForward& f : options.forwards) {
     const uint32_t guest = f.guest_address != 0 ? f.guest_address : user_net::kGuest;
-    if (slirp_add_hostfwd(slirp_, f.udp ? 1 : 0, address(f.host_address), f.host_port,
-                          address(guest), f.guest_port) != 0) {
+    if (libslirp().add_hostfwd(slirp_, f.udp ? 1 : 0, address(f.host_address), f.host_port,
+                               address(guest), f.guest_port) != 0) {
       return "--net: cannot forward host port " + std::to_string(f.host_port) + ": " +
              std::strerror(errno);
     }
@@ -334,7 +355,7 @@ void UserBackend::fill(std::vector<pollfd>& fds, int& timeout_ms) {
     list.push_back({.fd = fd, .events = wanted, .revents = 0});
     return static_cast<int>(list.size()) - 1;
   };
-  slirp_pollfds_fill(slirp_, &timeout, add, &context);
+  libslirp().pollfds_fill(slirp_, &timeout, add, &context);
   flows_.all_seen();
   if (pausing) timeout = std::min<int64_t>(timeout, accept_after_ms_ - now);
   for (const auto& t : timers_) {
@@ -360,7 +381,7 @@ void UserBackend::dispatch(const std::vector<pollfd>& fds, size_t first) {
       std::any_of(fds.begin() + static_cast<ptrdiff_t>(first), fds.end(),
                   [this](const pollfd& f) { return f.revents != 0 && accepts(f.fd); });
   const uint64_t before = flows_.total();
-  slirp_pollfds_poll(slirp_, 0, events, const_cast<std::vector<pollfd>*>(&fds));
+  libslirp().pollfds_poll(slirp_, 0, events, const_cast<std::vector<pollfd>*>(&fds));
   if (calls && flows_.total() == before) accept_after_ms_ = now_ms() + kAcceptPauseMs;
   run_timers();
 }
@@ -369,10 +390,8 @@ void UserBackend::dispatch(const std::vector<pollfd>& fds, size_t first) {
 
 NetBackendResult make_user_backend(const NetOptions& options) {
   auto backend = std::make_unique<UserBackend>(options);
-  NetBackendResult result;
-  result.error = backend->open(options);
-  if (result.error.empty()) result.backend = std::move(backend);
-  return result;
+  std::string error = backend->open(options);
+  return opened(std::move(backend), std::move(error));
 }
 
 }  // namespace trapline::virtio

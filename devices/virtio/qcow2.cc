@@ -74,6 +74,7 @@ class Qcow2Image final : public Image {
     path_ = file_.path();
   }
 
+  int fd() const override { return file_.fd(); }
   int readv(const iovec* iov, unsigned count, uint64_t offset) override {
     const uint64_t piece = uint64_t{1} << piece_bits_;
     for (unsigned i = 0; i < count; ++i) {
@@ -221,7 +222,7 @@ ImageResult open_below(const HostFile& file, const Qcow2Header& header, BackingC
   const std::string what = file.path() + ": ";
   const std::string named = "backing file `" + header.backing_file + "`";
   if (!chain.allowed) {
-    result.error = what + "needs its " + named + ": `backing=yes` lets it be read";
+    result.error = needs_backing(file, header);
     return result;
   }
   ImageFormat format = ImageFormat::kProbe;
@@ -247,6 +248,11 @@ ImageResult open_below(const HostFile& file, const Qcow2Header& header, BackingC
 }
 
 }  // namespace
+
+std::string needs_backing(const HostFile& file, const Qcow2Header& header) {
+  return file.path() + ": needs its backing file `" + header.backing_file +
+         "`: `backing=yes` lets it be read";
+}
 
 ImageResult open_qcow2(HostFile file, BackingChain& chain) {
   ImageResult result;

@@ -24,6 +24,10 @@ struct BackingChain {
 // An image marked corrupt is read, with a warning. External data files and encryption are refused.
 ImageResult open_qcow2(HostFile file, BackingChain& chain);
 
+struct Qcow2Header;
+// The line for an image whose backing file the options do not allow.
+std::string needs_backing(const HostFile& file, const Qcow2Header& header);
+
 // The backing file of a qcow2 image (image.cc).
 ImageResult open_backing(const std::string& path, ImageFormat format, BackingChain& chain);
 

@@ -33,15 +33,6 @@ uint64_t used_bytes(uint16_t size) {
   return kRingElements + uint64_t{kUsedElementBytes} * size + 2;
 }
 
-// What is checked must be what is used: the compiler may not read guest memory again in place of
-// the copy, which it could (inlined, by link-time optimisation) as long as nothing says that
-// another thread writes there. No fence for the processor: these bytes come after an acquire load
-// of the available index, and a driver that writes them later gets any mixture of old and new.
-void copy_from_guest(void* to, const uint8_t* from, size_t size) {
-  std::memcpy(to, from, size);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-}
-
 Descriptor copy_descriptor(const uint8_t* p) {
   Descriptor d;
   copy_from_guest(&d, p, sizeof d);
@@ -91,6 +82,21 @@ void Chain::done(Dma& dma, uint64_t bytes) const {
     const uint64_t n = std::min<uint64_t>(bytes, s.size);
     dma.done(s.ipa, n);
     bytes -= n;
+  }
+}
+
+void append_iov(const std::vector<Segment>& segments, uint64_t skip, uint64_t bytes,
+                std::vector<iovec>& out) {
+  for (const Segment& s : segments) {
+    if (skip >= s.size) {
+      skip -= s.size;
+      continue;
+    }
+    const uint64_t n = std::min<uint64_t>(bytes, s.size - skip);
+    if (n == 0) break;
+    out.push_back({s.host + skip, n});
+    bytes -= n;
+    skip = 0;
   }
 }
 

@@ -3,6 +3,8 @@
 #ifndef TRAPLINE_DEVICES_VIRTIO_QUEUE_H_
 #define TRAPLINE_DEVICES_VIRTIO_QUEUE_H_
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -34,6 +36,10 @@ struct Chain {
   // Calls dma.done() for the first `bytes` of the writable part.
   void done(Dma& dma, uint64_t bytes) const;
 };
+
+// What these hold from byte `skip` on, `bytes` of it at most, as the host addresses it.
+void append_iov(const std::vector<Segment>& segments, uint64_t skip, uint64_t bytes,
+                std::vector<iovec>& out);
 
 // Used by one thread at a time: the one that processes the device's queues. Configuration
 // changes only while that thread is parked (Transport sees to it).

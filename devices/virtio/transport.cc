@@ -27,13 +27,11 @@ Transport::Transport(Options options, std::unique_ptr<Function> function)
   }
 }
 
-Transport::~Transport() {
+Transport::~Transport() { end_work(); }
+
+void Transport::end_work() {
   for (auto& q : queues_) cancel(*q);
   thread_.reset();  // before the function and the queues that it uses
-}
-
-std::string_view Transport::register_name(uint64_t offset) const {
-  return transport_register_name(offset);
 }
 
 uint64_t Transport::offered() const {
@@ -43,11 +41,11 @@ uint64_t Transport::offered() const {
   return common | kVersion1 | kRingReset;
 }
 
-// As a driver finds the queue. Legacy: of the largest size, until it says otherwise.
+// As a driver finds the queue.
 void Transport::forget_layout(unsigned index) {
   Queue::Layout& layout = queues_[index]->layout;
   layout = {};
-  if (options_.legacy) layout.size = static_cast<uint16_t>(function_->queue_max(index));
+  if (options_.preset_sizes) layout.size = static_cast<uint16_t>(function_->queue_max(index));
 }
 
 Transport::QueueState* Transport::selected() {
@@ -56,65 +54,19 @@ Transport::QueueState* Transport::selected() {
 
 // --- reads ---------------------------------------------------------------------------------------
 
-MmioResult Transport::read(uint64_t offset, unsigned size, unsigned) {
-  if (offset >= kConfig) return read_config(offset - kConfig, size);
-  // 4.2.2.2: control registers are 32 bits wide and accessed so.
-  if (size != 4 || offset % 4 != 0) {
-    refuse("register read that is not of 32 aligned bits");
-    return {};
-  }
-  return {.value = read_register(offset)};
+uint32_t Transport::read_status() {
+  std::lock_guard lock(irq_mutex_);
+  return status_.load(std::memory_order_acquire);
 }
 
-uint32_t Transport::read_register(uint64_t offset) {
-  const bool legacy = options_.legacy;
-  switch (offset) {  // those that need no lock, or only the interrupt's
-    case kMagicValue:
-      return kMagic;
-    case kVersion:
-      return legacy ? 1 : 2;
-    case kDeviceId:
-      return function_->device_id();
-    case kVendorId:
-      return kVendor;
-    case kInterruptStatus: {
-      std::lock_guard lock(irq_mutex_);
-      return interrupt_status_;
-    }
-    case kStatus: {
-      std::lock_guard lock(irq_mutex_);
-      return status_.load(std::memory_order_acquire);
-    }
-    case kConfigGeneration: {
-      std::lock_guard lock(irq_mutex_);
-      return generation_.load(std::memory_order_acquire);
-    }
-    case kShmLenLow:  // 4.2.2: no such region: all ones
-    case kShmLenHigh:
-    case kShmBaseLow:
-    case kShmBaseHigh:
-      return legacy ? 0 : 0xffffffff;
-    default:
-      break;
-  }
-  std::lock_guard lock(mutex_);
-  QueueState* q = selected();
-  switch (offset) {
-    case kDeviceFeatures:
-      if (device_features_sel_ > 1) return 0;
-      return static_cast<uint32_t>(offered() >> (32 * device_features_sel_));
-    case kQueueNumMax:
-      return q != nullptr ? function_->queue_max(queue_sel_) : 0;
-    case kQueuePfn:
-      return legacy && q != nullptr ? static_cast<uint32_t>(q->pfn) : 0;
-    case kQueueReady:
-      return !legacy && q != nullptr && q->ready ? 1 : 0;
-    case kQueueReset:  // a reset is complete when its write returns
-      return 0;
-    default:
-      // Write-only and reserved registers.
-      return 0;
-  }
+uint32_t Transport::read_generation() {
+  std::lock_guard lock(irq_mutex_);
+  return generation_.load(std::memory_order_acquire);
+}
+
+uint32_t Transport::device_features() const {
+  if (device_features_sel_ > 1) return 0;
+  return static_cast<uint32_t>(offered() >> (32 * device_features_sel_));
 }
 
 MmioResult Transport::read_config(uint64_t offset, unsigned size) {
@@ -130,73 +82,12 @@ MmioResult Transport::read_config(uint64_t offset, unsigned size) {
 
 // --- writes --------------------------------------------------------------------------------------
 
-MmioResult Transport::write(uint64_t offset, unsigned size, uint64_t value, unsigned) {
-  if (offset >= kConfig) {
-    write_config(offset - kConfig, size, value);
-  } else if (size != 4 || offset % 4 != 0) {
-    refuse("register write that is not of 32 aligned bits");
-  } else {
-    write_register(offset, static_cast<uint32_t>(value));
-  }
-  return {};
-}
-
 void Transport::write_config(uint64_t offset, unsigned size, uint64_t value) {
   const uint64_t bytes = function_->config_bytes();
   if (offset >= bytes) return;
   std::lock_guard lock(mutex_);
   const auto n = static_cast<unsigned>(std::min<uint64_t>(size, bytes - offset));
   function_->config_write(static_cast<unsigned>(offset), &value, n);
-}
-
-void Transport::write_register(uint64_t offset, uint32_t value) {
-  switch (offset) {  // the frequent ones, without the register lock
-    case kQueueNotify:
-      return notify(value);
-    case kInterruptAck: {
-      std::lock_guard lock(irq_mutex_);
-      interrupt_status_ &= ~value;
-      options_.irq->set(interrupt_status_ != 0);
-      return;
-    }
-    default:
-      break;
-  }
-  std::lock_guard lock(mutex_);
-  switch (offset) {
-    case kDeviceFeaturesSel:
-      device_features_sel_ = value;
-      return;
-    case kDriverFeaturesSel:
-      driver_features_sel_ = value;
-      return;
-    case kDriverFeatures:
-      return write_driver_features(value);
-    case kGuestPageSize:
-      if (options_.legacy) guest_page_size_ = value;
-      return;
-    case kQueueSel:
-      queue_sel_ = value;
-      return;
-    case kStatus:
-      return write_status(value);
-    case kQueuePfn:
-      if (options_.legacy) write_pfn(value);
-      return;
-    case kQueueNum:
-    case kQueueAlign:
-    case kQueueReady:
-    case kQueueDescLow:
-    case kQueueDescHigh:
-    case kQueueDriverLow:
-    case kQueueDriverHigh:
-    case kQueueDeviceLow:
-    case kQueueDeviceHigh:
-    case kQueueReset:
-      return write_queue(offset, value);
-    default:
-      return;  // read-only and reserved registers ignore writes
-  }
 }
 
 void Transport::write_driver_features(uint32_t value) {
@@ -244,11 +135,11 @@ void Transport::write_status(uint32_t value) {
   if ((added & kDriverOk) != 0) start_work();
 }
 
-void Transport::write_queue(uint64_t offset, uint32_t value) {
+void Transport::write_queue(uint64_t reg, uint32_t value) {
   QueueState* q = selected();
   if (q == nullptr) return refuse("access to a queue that does not exist");
-  if (options_.legacy != (offset == kQueueAlign) && offset != kQueueNum) return;
-  if (offset == kQueueReady) {
+  if (options_.legacy != (reg == kQueueAlign) && reg != kQueueNum) return;
+  if (reg == kQueueReady) {
     if ((value & 1) == 0) {
       disable_queue(*q);
     } else if (!q->ready) {
@@ -259,15 +150,15 @@ void Transport::write_queue(uint64_t offset, uint32_t value) {
     }
     return;
   }
-  if (offset == kQueueReset) {
+  if (reg == kQueueReset) {
     if ((value & 1) == 0) return;
     if (!negotiated(kRingReset)) return refuse("queue reset was not negotiated");
     disable_queue(*q);
-    q->layout = {};
+    forget_layout(queue_sel_);
     return;
   }
   if (q->ready) return refuse("queue changed while ready");
-  switch (offset) {
+  switch (reg) {
     case kQueueNum:
       // Kept as 16 bits: what does not fit is as wrong as 0, and refused when made ready.
       q->layout.size = value <= Queue::kMaxSize ? static_cast<uint16_t>(value) : 0;
@@ -277,15 +168,15 @@ void Transport::write_queue(uint64_t offset, uint32_t value) {
       break;
     case kQueueDescLow:
     case kQueueDescHigh:
-      set_half(q->layout.descriptors, offset == kQueueDescHigh, value);
+      set_half(q->layout.descriptors, reg == kQueueDescHigh, value);
       break;
     case kQueueDriverLow:
     case kQueueDriverHigh:
-      set_half(q->layout.available, offset == kQueueDriverHigh, value);
+      set_half(q->layout.available, reg == kQueueDriverHigh, value);
       break;
     case kQueueDeviceLow:
     case kQueueDeviceHigh:
-      set_half(q->layout.used, offset == kQueueDeviceHigh, value);
+      set_half(q->layout.used, reg == kQueueDeviceHigh, value);
       break;
     default:
       break;

@@ -1,5 +1,5 @@
-// virtio over MMIO (virtio 1.2, 4.2): version 2, and by option the legacy interface, version 1
-// (4.2.4). One 512-byte window, one interrupt line, one device type behind it.
+// What the transports share: a virtio device's status, features and queues (virtio 1.2, 2), where
+// its work is done, and its life. transport_mmio.h and transport_pci.h put registers before it.
 #ifndef TRAPLINE_DEVICES_VIRTIO_TRANSPORT_H_
 #define TRAPLINE_DEVICES_VIRTIO_TRANSPORT_H_
 
@@ -17,7 +17,6 @@
 #include "devices/virtio/queue.h"
 #include "devices/virtio/report.h"
 #include "mmio/device.h"
-#include "mmio/irq_line.h"
 
 namespace trapline::virtio {
 
@@ -38,23 +37,10 @@ inline constexpr uint64_t kEventIdx = uint64_t{1} << 29;
 inline constexpr uint64_t kVersion1 = uint64_t{1} << 32;
 inline constexpr uint64_t kRingReset = uint64_t{1} << 40;
 
-class Transport final : public Device, private Host {
+class Transport : public Device, protected Host {
  public:
-  static constexpr uint64_t kWindowBytes = 0x200;
-
-  struct Options {
-    std::string name;  // "virtio-blk0"
-    Dma* dma = nullptr;
-    IrqLine* irq = nullptr;  // level: high while InterruptStatus is not zero
-    IoMode io;
-    bool legacy = false;
-  };
-
-  Transport(Options options, std::unique_ptr<Function> function);
+  // Whoever derives calls end_work() in its own destructor: the work calls interrupt().
   ~Transport() override;
-
-  MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
-  MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;
   void reset() override;
   // Parks the I/O thread with nothing in flight; resume() lets it go on.
   void quiesce() override;
@@ -62,7 +48,6 @@ class Transport final : public Device, private Host {
   void save(StateWriter& out) const override;
   bool load(StateReader& in) override;
   std::string_view name() const override { return options_.name; }
-  std::string_view register_name(uint64_t offset) const override;
   void counters(CounterVisitor visit, void* context) const override {
     visit(context, "errors", errors());
     function_->counters(visit, context);
@@ -72,9 +57,37 @@ class Transport final : public Device, private Host {
   // Violations by the guest, and host errors, so far.
   uint64_t errors() const { return report_.count(); }
   uint64_t notifies() const { return notifies_.load(std::memory_order_relaxed); }
+  // At assembly. An eventfd, written to instead of a notification, of whatever queue; -1: the
+  // device wants the notification itself. hear_events(): somebody will.
+  int notify_event() const {
+    return thread_ != nullptr && !function_->finishes_at_notify() ? thread_->event() : -1;
+  }
+  void hear_events() { thread_->hear_events(static_cast<unsigned>(queues_.size())); }
   uint64_t interrupts() const { return interrupts_.load(std::memory_order_relaxed); }
 
- private:
+ protected:
+  struct Options {
+    std::string name;  // "virtio-blk0"
+    Dma* dma = nullptr;
+    IoMode io;
+    bool legacy = false;
+    bool preset_sizes = false;  // a queue is of the largest size until the driver says otherwise
+  };
+
+  Transport(Options options, std::unique_ptr<Function> function);
+  void end_work();
+
+  // InterruptStatus has bits of kUsedBuffer, for `queue`, or of kConfigChange; irq_mutex_ is held.
+  virtual void interrupt(uint32_t bits, unsigned queue) = 0;
+  // InterruptStatus is zero; irq_mutex_ is held.
+  virtual void interrupt_gone() = 0;
+  // InterruptStatus, not zero, is as it was when the state was saved; irq_mutex_ is held.
+  virtual void show_loaded_interrupt() = 0;
+  // The device is as at power-on, or as its driver resets it; mutex_ is held, or all vCPUs stopped.
+  virtual void front_reset() {}
+  virtual void save_front(StateWriter& /*out*/) const {}
+  virtual bool load_front(StateReader& /*in*/) { return true; }
+
   struct QueueState {
     Queue::Layout layout;  // as the driver wrote it
     uint64_t pfn = 0;      // legacy
@@ -98,22 +111,28 @@ class Transport final : public Device, private Host {
   bool deterministic() const override { return options_.io.is_deterministic(); }
   std::mutex& work_mutex() override { return work_mutex_; }
 
-  uint32_t read_register(uint64_t offset);
-  void write_register(uint64_t offset, uint32_t value);
   MmioResult read_config(uint64_t offset, unsigned size);
   void write_config(uint64_t offset, unsigned size, uint64_t value);
-  void write_status(uint32_t value);
-  void write_queue(uint64_t offset, uint32_t value);
-  void write_pfn(uint32_t value);
+  uint32_t read_status();
+  uint32_t read_generation();
+  // mutex_ is held by who calls the next five. A queue's registers have their MMIO offsets as names
+  // (transport_registers.h).
+  uint32_t device_features() const;  // the half that is selected
   void write_driver_features(uint32_t value);
+  void write_status(uint32_t value);
+  void write_queue(uint64_t reg, uint32_t value);
+  void write_pfn(uint32_t value);
+  // Whether the device may touch guest memory at all.
+  void allow_work(bool allowed);
   void enable_queue(QueueState& q);
   void disable_queue(QueueState& q);
   void notify(uint32_t index);
   bool work_at_once(unsigned index);
   void reset_device();
   void cancel(QueueState& q);
-  void raise(uint32_t bits);
-  void raise_locked(uint32_t bits);  // irq_mutex_ held
+  static constexpr unsigned kNoQueue = ~0u;
+  void raise(uint32_t bits, unsigned queue);
+  void raise_locked(uint32_t bits, unsigned queue);  // irq_mutex_ held
   void refuse(std::string_view what) { report_.add(what); }
   // The thread that processes queues is stopped / let go.
   void stop_work();
@@ -123,7 +142,8 @@ class Transport final : public Device, private Host {
   uint64_t offered() const;
   bool negotiated(uint64_t bit) const { return (driver_features_ & bit) != 0; }
   bool live() const {
-    return (status_.load(std::memory_order_acquire) & (kDriverOk | kFailed)) == kDriverOk;
+    return (status_.load(std::memory_order_acquire) & (kDriverOk | kFailed)) == kDriverOk &&
+           allowed_.load(std::memory_order_relaxed);
   }
   QueueState* selected();
   void forget_layout(unsigned index);
@@ -136,6 +156,7 @@ class Transport final : public Device, private Host {
 
   std::mutex mutex_;  // registers; held while work is stopped, so never taken by the I/O thread
   std::atomic<uint32_t> status_{0};
+  std::atomic<bool> allowed_{true};
   uint64_t driver_features_ = 0;
   uint32_t device_features_sel_ = 0;
   uint32_t driver_features_sel_ = 0;
@@ -155,22 +176,6 @@ class Transport final : public Device, private Host {
   uint32_t interrupt_status_ = 0;
 
   std::unique_ptr<IoThread> thread_;  // null when deterministic
-};
-
-// A slot without a device: DeviceID 0, which drivers skip (4.2.2).
-class EmptySlot final : public Device {
- public:
-  explicit EmptySlot(bool legacy) : legacy_(legacy) {}
-  MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
-  MmioResult write(uint64_t, unsigned, uint64_t, unsigned) override { return {}; }
-  void reset() override {}
-  void save(StateWriter&) const override {}
-  bool load(StateReader&) override { return true; }
-  std::string_view name() const override { return "virtio-empty"; }
-  std::string_view register_name(uint64_t offset) const override;
-
- private:
-  const bool legacy_;
 };
 
 }  // namespace trapline::virtio

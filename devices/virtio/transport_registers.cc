@@ -1,8 +1,6 @@
 // The names of the registers, and the slot that has them and no device.
 #include "devices/virtio/transport_registers.h"
 
-#include "devices/virtio/transport.h"
-
 namespace trapline::virtio {
 namespace {
 struct RegisterName {
@@ -52,24 +50,6 @@ std::string_view transport_register_name(uint64_t offset) {
     if (r.offset == offset) return r.name;
   }
   return {};
-}
-
-MmioResult EmptySlot::read(uint64_t offset, unsigned size, unsigned) {
-  if (size != 4) return {};
-  switch (offset) {
-    case kMagicValue:
-      return {.value = kMagic};
-    case kVersion:
-      return {.value = legacy_ ? 1u : 2u};
-    case kVendorId:
-      return {.value = kVendor};
-    default:
-      return {};
-  }
-}
-
-std::string_view EmptySlot::register_name(uint64_t offset) const {
-  return transport_register_name(offset);
 }
 
 }  // namespace trapline::virtio

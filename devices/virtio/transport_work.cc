@@ -66,6 +66,12 @@ void Transport::stop_work() {
   if (thread_ != nullptr) thread_->park();
 }
 
+void Transport::allow_work(bool allowed) {
+  if (!allowed) stop_work();
+  allowed_.store(allowed);
+  if (allowed) start_work();
+}
+
 void Transport::start_work() {
   if (working_ || quiesced_ || !live()) return;
   {
@@ -80,18 +86,18 @@ void Transport::start_work() {
 }
 
 void Transport::publish(unsigned index) {
-  if (queues_[index]->queue.publish()) raise(kUsedBuffer);
+  if (queues_[index]->queue.publish()) raise(kUsedBuffer, index);
 }
 
-void Transport::raise(uint32_t bits) {
+void Transport::raise(uint32_t bits, unsigned queue) {
   std::lock_guard lock(irq_mutex_);
-  raise_locked(bits);
+  raise_locked(bits, queue);
 }
 
-void Transport::raise_locked(uint32_t bits) {
+void Transport::raise_locked(uint32_t bits, unsigned queue) {
   interrupts_.fetch_add(1, std::memory_order_relaxed);
   interrupt_status_ |= bits;
-  options_.irq->set(true);
+  interrupt(bits, queue);
 }
 
 // What Status and ConfigGeneration show, and the interrupt that tells of it, change together.
@@ -99,13 +105,13 @@ void Transport::fail(const char* why) {
   report_.add(why);
   std::lock_guard lock(irq_mutex_);
   // 2.1.2: a driver that runs is told by a configuration change.
-  if ((status_.fetch_or(kNeedsReset) & kDriverOk) != 0) raise_locked(kConfigChange);
+  if ((status_.fetch_or(kNeedsReset) & kDriverOk) != 0) raise_locked(kConfigChange, kNoQueue);
 }
 
 void Transport::config_changed() {
   std::lock_guard lock(irq_mutex_);
   generation_.fetch_add(1, std::memory_order_release);
-  if (live()) raise_locked(kConfigChange);
+  if (live()) raise_locked(kConfigChange, kNoQueue);
 }
 
 // --- life ----------------------------------------------------------------------------------------
@@ -127,9 +133,10 @@ void Transport::reset_device() {
   device_features_sel_ = driver_features_sel_ = queue_sel_ = 0;
   // GuestPageSize stays: Linux writes it once, before the driver's first reset.
   status_.store(0);
+  front_reset();
   std::lock_guard lock(irq_mutex_);
   interrupt_status_ = 0;
-  options_.irq->set(false);
+  interrupt_gone();
 }
 
 void Transport::reset() {
@@ -176,6 +183,7 @@ void Transport::save(StateWriter& out) const {
     q->queue.save(out);
   }
   function_->save(out);
+  save_front(out);
 }
 
 bool Transport::load(StateReader& in) {
@@ -216,6 +224,7 @@ bool Transport::load(StateReader& in) {
   }
   if ((status & kDriverOk) != 0) function_->start(driver_features_, options_.legacy);
   good = function_->load(in) && good && in.ok();
+  good = load_front(in) && good && in.ok();
   if (!good) {
     reset_device();
     return false;
@@ -224,7 +233,11 @@ bool Transport::load(StateReader& in) {
   {
     std::lock_guard irq_lock(irq_mutex_);
     interrupt_status_ = interrupt_status;
-    options_.irq->set(interrupt_status != 0);
+    if (interrupt_status != 0) {
+      show_loaded_interrupt();
+    } else {
+      interrupt_gone();
+    }
   }
   if (thread_ != nullptr) {
     start_work();

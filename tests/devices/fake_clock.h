@@ -29,6 +29,15 @@ class FakeClock final : public Clock {
     std::erase_if(events_, [&](const Event& e) { return e.handle == handle; });
   }
 
+  bool postpone(Handle handle, uint64_t deadline) override {
+    for (Event& e : events_) {
+      if (e.handle != handle) continue;
+      e.deadline = deadline;
+      return true;
+    }
+    return false;
+  }
+
   // Moves time forward, firing what is due in order, each at its own deadline.
   void advance(uint64_t ticks) { advance_to(now_ + ticks); }
   void advance_to(uint64_t target) {

@@ -14,7 +14,7 @@
 #include "devices/pl011.h"
 #include "devices/pl031.h"
 #include "devices/timer.h"
-#include "devices/virtio/transport.h"
+#include "devices/virtio/transport_mmio.h"
 #include "tests/devices/fake_sink.h"
 #include "tests/devices/gicv3/gic_fixture.h"
 #include "tests/devices/virtio/echo_function.h"
@@ -90,14 +90,14 @@ struct Machine {
   uint32_t virtio_reg(uint64_t offset) {
     return static_cast<uint32_t>(device().read(offset, 4, 0).value);
   }
-  virtio::Transport& device() {
+  virtio::MmioTransport& device() {
     if (transport == nullptr) {
-      transport = std::make_unique<virtio::Transport>(
-          virtio::Transport::Options{.name = "dev0",
-                                     .dma = &dma,
-                                     .irq = &gic.gic.spi(kVirtioSpi),
-                                     .io = IoMode::deterministic(clock, 100),
-                                     .legacy = false},
+      transport = std::make_unique<virtio::MmioTransport>(
+          virtio::MmioTransport::Options{.name = "dev0",
+                                         .dma = &dma,
+                                         .irq = &gic.gic.spi(kVirtioSpi),
+                                         .io = IoMode::deterministic(clock, 100),
+                                         .legacy = false},
           std::make_unique<virtio::test::EchoFunction>());
     }
     return *transport;
@@ -123,7 +123,7 @@ struct Machine {
   FakeSink sink;
   Pl011 uart{sink, &gic.gic.spi(kUartSpi)};
   virtio::test::TestDma dma{1 << 20};
-  std::unique_ptr<virtio::Transport> transport;
+  std::unique_ptr<virtio::MmioTransport> transport;
 };
 
 // --- the clock's thread is late ------------------------------------------------------------------

@@ -254,6 +254,34 @@ TEST(GenericTimer, SaveAndLoad) {
   }
 }
 
+// The CPU's thread sleeps to its own deadlines; the clock has them later, for safety.
+TEST(GenericTimer, WhoeverSleepsSeesToItsTimers) {
+  Bench b;
+  EXPECT_EQ(b.timer.falls_asleep(0), CompareTimer::kNever);
+  b.timer.wakes(0);
+  b.set(cval(3), 1000);
+  b.set(ctl(3), 1);
+  b.set(cval(2), 2000);
+  b.set(ctl(2), 1);
+  EXPECT_EQ(b.timer.falls_asleep(0), 1000u);
+  b.clock.advance_to(1500);
+  EXPECT_FALSE(b.virt[0].level) << "the clock sees to it later";
+  b.timer.wakes(0);
+  EXPECT_TRUE(b.virt[0].level);
+  EXPECT_FALSE(b.physical[0].level);
+  EXPECT_EQ(b.timer.falls_asleep(0), 2000u) << "what is pending is waited for no more";
+  b.timer.wakes(0);  // early
+  b.clock.advance_to(2000);
+  EXPECT_TRUE(b.physical[0].level) << "the clock's again";
+
+  b.set(ctl(2), 0);
+  b.set(cval(3), 5000);
+  EXPECT_EQ(b.timer.falls_asleep(0), 5000u);
+  b.clock.advance_to(5000 + Clock::kFrequency / 10);
+  EXPECT_TRUE(b.virt[0].level) << "even if nobody wakes";
+  EXPECT_EQ(b.timer.falls_asleep(0), CompareTimer::kNever);
+}
+
 // A clock with a thread of its own, whose cancel() waits for a running callback as HostClock's
 // does: a deadlock between it and the timer's lock would show here.
 class ThreadClock final : public Clock {

@@ -24,10 +24,16 @@ def library(sysroot, name):
 
 def lay_out(tree, program, sysroot):
     """The program and what it loads."""
-    os.makedirs(os.path.join(tree, LIBRARIES))
     shutil.copy(program, os.path.join(tree, "trapline"))
+    lay_out_libraries(tree, program, sysroot)
+
+
+def lay_out_libraries(tree, program, sysroot):
+    """What a program loads, if it is not there yet."""
+    os.makedirs(os.path.join(tree, LIBRARIES), exist_ok=True)
     loader = "ld-linux-aarch64.so.1"
-    shutil.copy(library(sysroot, loader), os.path.join(tree, "lib", loader))
+    if not os.path.exists(os.path.join(tree, "lib", loader)):
+        shutil.copy(library(sysroot, loader), os.path.join(tree, "lib", loader))
     todo, done = needed(program), {loader}
     while todo:
         name = todo.pop()
@@ -35,7 +41,8 @@ def lay_out(tree, program, sysroot):
             continue
         done.add(name)
         path = library(sysroot, name)
-        shutil.copy(path, os.path.join(tree, LIBRARIES, name))
+        if not os.path.exists(os.path.join(tree, LIBRARIES, name)):
+            shutil.copy(path, os.path.join(tree, LIBRARIES, name))
         todo += needed(path)
 
 

@@ -265,7 +265,12 @@ def stale_and_foreign():
         await_name("killed")
         process.send_signal(signal.SIGKILL)
         process.wait(WAIT_S)
-    guest.require(os.path.exists(path_of("killed")), "a killed VM leaves its socket")
+    until(lambda: not os.path.exists(path_of("killed")), "a killed VM's socket is removed for it")
+    with named("uart_echo", "killed", "--sandbox", "off") as process:
+        await_name("killed")
+        process.send_signal(signal.SIGKILL)
+        process.wait(WAIT_S)
+    guest.require(os.path.exists(path_of("killed")), "without a jail it is left")
     guest.require(good("list") == "", "which is not listed")
     refused("stat", "killed", text="is gone")
     with named("uart_echo", "killed"):

@@ -165,7 +165,7 @@ def check_symbols_of_others(machine, kallsyms):
     guest.require("pl011_console_putchar" in named, f"names: {named}")
     moved = early(lambda name: -0x600_0000)  # KASLR's: whole pages of 64 KB
     guest.require(not names_a_kernel(moved), f"moved: {moved['profile']['notes']}")
-    guest.require(names_of(right) == names_of(moved), "moved symbols name other functions")
+    guest.require(same_names(names_of(right), names_of(moved)), "moved symbols name other functions")
     for what, shift in (("vectors elsewhere", lambda name: 0x1800 if name == "vectors" else 0),
                         ("code elsewhere", lambda name: 0 if name == "vectors" else 0x40)):
         stats = early(shift)
@@ -178,7 +178,13 @@ def check_symbols_of_others(machine, kallsyms):
 
 
 def names_of(stats):
-    return {(row["pc"], row.get("symbol")) for row in stats["profile"]["rows"]}
+    return {row["pc"]: row.get("symbol") for row in stats["profile"]["rows"]}
+
+
+def same_names(one, other):
+    """Where both have exits: interrupts of the host's clock come elsewhere each time."""
+    common = one.keys() & other.keys()
+    return len(common) > len(one) / 2 and all(one[pc] == other[pc] for pc in common)
 
 
 def test():

@@ -8,6 +8,8 @@ page says `sometimes`.
 """
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -128,7 +130,21 @@ def test():
     trapline, binary, el2_binary, page = sys.argv[1:5]
     fields, names = read_page(page)
     guest.require(len(fields) > 120, f"only {len(fields)} fields were found in the page")
-    always = ["--stats-every", "1", "--net", "user", "--isv", "never"]
+    always = ["--stats-every", "1", "--net", "user", "--rng=bus=pci", "--isv", "never"]
+    always += ["--input", "--balloon=bus=pci", "--audio", "none"]
+    has_qemu_nbd = shutil.which("qemu-nbd") is not None
+    has_passt = shutil.which("passt") is not None
+    if has_passt:
+        always += ["--net", "passt"]
+    with tempfile.TemporaryDirectory() as scratch:
+        if has_qemu_nbd:
+            disk = os.path.join(scratch, "disk")
+            subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", disk, "1M"], check=True)
+            always += ["--disk", f"{disk},format=vmdk"]
+        check(trapline, binary, el2_binary, fields, names, always, has_passt, has_qemu_nbd)
+
+
+def check(trapline, binary, el2_binary, fields, names, always, has_passt, has_qemu_nbd):
     plain = statistics(trapline, binary, always)
     profiled = statistics(trapline, binary, always + ["--profile", "--profile-stacks", "5"])
     counts = [compare(fields, plain, "--stats", False), compare(fields, profiled, "--profile", True)]
@@ -142,9 +158,11 @@ def test():
     for row in rows:
         guest.require(set(row["stages_ns"]) <= names["<stage>"], f"{list(row['stages_ns'])}")
     compare_ledger(fields, statistics(trapline, el2_binary, ["--el2", "--nested-ledger", "both"]))
-    # Those of the KVM backend need a KVM: kvm/kvm_test.py.
+    # Those of the KVM backend and of the drop-in need a KVM: kvm/kvm_test.py, nisv/nisv_test.py.
     missing = [f.path for f in fields if f.optional and not f.profile and not f.ledger
-               and not f.path.startswith("kvm.")
+               and not f.path.startswith(("kvm.", "nisv."))
+               and (has_passt or not f.path.endswith(".frames_lost"))
+               and (has_qemu_nbd or ".nbd_" not in f.path)
                and not any(f.pattern.fullmatch(p) for p in flat(plain))]
     guest.require(not missing, f"not tried: {missing}")
     print(f"{len(fields)} fields in the page; {counts[0]} values without and {counts[1]} with "

@@ -94,6 +94,20 @@ TEST(Bus, RefusesBadRegions) {
   EXPECT_NE(bus.add(0x8000'0000, 0x1000, &device), "");
 }
 
+TEST(Bus, PartsHaveAnIndexAndNoAddress) {
+  Silent device;
+  Bus bus;
+  EXPECT_EQ(bus.add(0x1000, 0x1000, &device), "");
+  EXPECT_EQ(bus.add_part(0x4000, &device), 1);
+  EXPECT_EQ(bus.add(0x100'0000'0000, 0x1000, &device), "");
+  EXPECT_TRUE(Bus::is_part(bus.regions()[1]));
+  EXPECT_FALSE(Bus::is_part(bus.regions()[2]));
+  Bus::Hint hint;
+  EXPECT_EQ(bus.find(0x100'0000'0000, 4, hint), &bus.regions()[2]);
+  EXPECT_EQ(bus.find(~uint64_t{0}, 1, hint), nullptr);
+  EXPECT_EQ(bus.find(0, 4, hint), nullptr);
+}
+
 TEST(Bus, AgreesWithALinearSearch) {
   Silent device;
   Bus bus;

@@ -106,7 +106,7 @@ def test_deb(scratch):
     run(CPACK, "--config", os.path.join(BUILD, "CPackConfig.cmake"), cwd=scratch)
     debs = {name.split("_")[0]: os.path.join(scratch, name)
             for name in os.listdir(scratch) if name.endswith(".deb")}
-    require(set(debs) == {"trapline", "libtrapline-decode-dev", "libtrapline-dev"}, f"made: {sorted(debs)}")
+    require(set(debs) == {"trapline", "trapline-nisv", "libtrapline-decode-dev", "libtrapline-dev"}, f"made: {sorted(debs)}")
     for name, deb in debs.items():
         require(run("dpkg-deb", "-f", deb, "Version") == VERSION + "\n", f"{name}: another version")
         run("dpkg-deb", "-x", deb, os.path.join(scratch, name))
@@ -146,14 +146,14 @@ def test_words(_):
             f"help is not understood: {commands}")
     top = set(re.findall(r"^ +(?:-h,)?(--[a-z0-9-]+)", run(os.path.join(BUILD, "trapline"), "--help"), re.M))
     options = set().union(*(names for names, _ in commands.values()),
-                          *(options_of(command)[0] for command in ("stat", "top")))
+                          *(options_of(command)[0] for command in ("stat", "top", "ctl", "record")))
     values = {option: names for _, of in commands.values() for option, names in of.items()}
 
     for command, (names, of) in commands.items():
         require(complete(command, "--") == names, f"completion: {complete(command, '--') ^ names}")
         for option, choices in of.items():
             require(complete(command, option, "") == choices, f"completion: {option}")
-    require(complete("") == top | {"run", "decode", "replay", "report", "list", "stat", "top", "ctl"}, f"completion of the first word: {complete('')}")
+    require(complete("") == top | {"run", "decode", "replay", "report", "list", "stat", "top", "ctl", "record", "wrap"}, f"completion of the first word: {complete('')}")
     require(complete("run", "--clock", "i") == {"icount"}, "completion of a value's beginning")
 
     with open(os.path.join(PACKAGING, "_trapline"), encoding="utf-8") as file:

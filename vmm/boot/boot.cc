@@ -131,8 +131,8 @@ std::string plan_image(BootFile& file, const Options& options, BootPlan& plan) {
   return {};
 }
 
-std::string plan_kernel(const Options& options, BootPlan& plan) {
-  auto file = BootFile::open(options.kernel);
+std::string plan_kernel(const Options& options, BootFiles& files, BootPlan& plan) {
+  auto file = files.open(options.kernel);
   if (!file) return file.error();
   auto kind = kind_of(*file);
   if (!kind) return kind.error();
@@ -150,8 +150,8 @@ std::string plan_kernel(const Options& options, BootPlan& plan) {
          ": not an arm64 Image, gzip, EFI zboot or ELF file (--raw starts a bare binary)";
 }
 
-std::string plan_raw(const Options& options, BootPlan& plan) {
-  auto file = BootFile::open(options.raw);
+std::string plan_raw(const Options& options, BootFiles& files, BootPlan& plan) {
+  auto file = files.open(options.raw);
   if (!file) return file.error();
   auto kind = kind_of(*file);
   if (!kind) return kind.error();
@@ -174,9 +174,9 @@ std::string plan_raw(const Options& options, BootPlan& plan) {
 }
 
 // Places a whole file at the next 2 MiB from `from` on; the end of what it takes in `end`.
-std::string place_behind(BootPlan& plan, const std::string& path, const Options& options,
-                         uint64_t from, uint64_t& start, uint64_t& end) {
-  auto file = BootFile::open(path);
+std::string place_behind(BootPlan& plan, BootFiles& files, const std::string& path,
+                         const Options& options, uint64_t from, uint64_t& start, uint64_t& end) {
+  auto file = files.open(path);
   if (!file) return file.error();
   const uint64_t ram_end = platform::kRamBase + options.memory;
   start = align_up(from, 2 * kMiB);
@@ -200,16 +200,36 @@ void zero(GuestMemory& memory, uint64_t ipa, uint64_t size) {
   memory.dma_done(ipa, size);
 }
 
+// What is moved with it, up to the end of its last page, is nobody else's: other images begin at
+// the next 2 MiB, and the device tree is written later.
+bool can_move(const Placement& p, const Bytes& bytes, const GuestMemory& memory) {
+  constexpr uint64_t kWorthIt = 256 << 10;  // bytes
+  const uint64_t align = bytes.movable() >= 2 * kMiB ? 2 * kMiB : kPageSize;
+  return p.size >= kWorthIt && p.ipa % align == 0 && memory.host(p.ipa, bytes.movable()) != nullptr;
+}
+
 }  // namespace
 
-void BootPlan::load(GuestMemory& memory) const {
+// A file's own pages take the place of the guest's; what belongs to no whole page is copied.
+void BootPlan::load(GuestMemory& memory, bool is_new) {
   for (const Placement& p : placements) {
     if (p.bytes == nullptr) {
       zero(memory, p.ipa, p.size);
+      continue;
+    }
+    const auto from = std::find_if(content.begin(), content.end(),
+                                   [&](const Bytes& b) { return b.data() == p.bytes; });
+    if (is_new && from != content.end() && from->size() == p.size && can_move(p, *from, memory) &&
+        memory.move_in(p.ipa, from->movable(), from->data()) == 0) {
+      memory.dma_done(p.ipa, from->movable());
+      from->moved();
     } else {
       memory.write(p.ipa, p.bytes, p.size);
     }
   }
+  content.clear();
+  placements.clear();
+  loaded = true;
 }
 
 std::string BootPlan::place_device_tree(uint64_t size, const Options& options) {
@@ -227,7 +247,7 @@ std::string BootPlan::place_device_tree(uint64_t size, const Options& options) {
   return does_not_fit(name, dtb_ipa - platform::kRamBase + size, options.memory).text;
 }
 
-Result<BootPlan> plan_boot(const Options& options) {
+Result<BootPlan> plan_boot(const Options& options, BootFiles& files) {
   BootPlan plan;
   if (!options.firmware.empty()) {
     // The flash holds the firmware (machine assembly puts it there); it finds the tree at RAM's
@@ -237,18 +257,20 @@ Result<BootPlan> plan_boot(const Options& options) {
     return plan;
   }
   plan.name = options.raw.empty() ? options.kernel : options.raw;
-  std::string error = options.raw.empty() ? plan_kernel(options, plan) : plan_raw(options, plan);
+  std::string error =
+      options.raw.empty() ? plan_kernel(options, files, plan) : plan_raw(options, files, plan);
   if (!error.empty()) return Error{error};
 
   uint64_t from = std::max(plan.image_end, usual_end(options));
   if (!options.initrd.empty()) {
-    error = place_behind(plan, options.initrd, options, from, plan.initrd_start, plan.initrd_end);
+    error = place_behind(plan, files, options.initrd, options, from, plan.initrd_start,
+                         plan.initrd_end);
   }
   for (const Options::BootModule& module : options.modules) {
     if (!error.empty()) break;
     BootPlan::Module& placed = plan.modules.emplace_back();
     placed.append = module.append;
-    error = place_behind(plan, module.path, options, from, placed.start, placed.end);
+    error = place_behind(plan, files, module.path, options, from, placed.start, placed.end);
     from = placed.end;
   }
   if (!error.empty()) return Error{error};

@@ -17,8 +17,8 @@ namespace trapline {
 
 class GuestMemory;
 
-// What to load at every (re)start: bytes as they were when the plan was made, whatever happens to
-// the files afterwards. Needs no more host memory than the files or the guest's RAM.
+// What to load at a (re)start. Needs no more host
+// memory than the files or the guest's RAM.
 struct BootPlan {
   std::string name;  // of the file that is entered, for messages
   std::vector<Placement> placements;
@@ -43,14 +43,21 @@ struct BootPlan {
   // text if there is no room; empty on success.
   std::string place_device_tree(uint64_t size, const Options& options);
 
-  // Writes all but the device tree.
-  void load(GuestMemory& memory) const;
+  // Puts all but the device tree in memory, once: `loaded` says that the plan's content is gone. In
+  // memory that is new pages are moved, in other, which has its pages, bytes are copied.
+  void load(GuestMemory& memory, bool is_new = true);
+  bool loaded = false;
 };
 
 // Reads what the options name and lays it out in RAM as QEMU's virt does (kernel at its text
 // offset, or 2 MiB into RAM; initrd, or the first module, at min(RAM/2, 128 MiB) or after the
 // kernel).
-Result<BootPlan> plan_boot(const Options& options);
+Result<BootPlan> plan_boot(const Options& options, BootFiles& files);
+// The files are read, and closed.
+inline Result<BootPlan> plan_boot(const Options& options) {
+  BootFiles files;
+  return plan_boot(options, files);
+}
 
 }  // namespace trapline
 

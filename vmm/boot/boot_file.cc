@@ -1,6 +1,5 @@
 #include "vmm/boot/boot_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -11,11 +10,17 @@
 #include <cstring>
 #include <utility>
 
+#include "vmm/host/later_files.h"
+
 namespace trapline {
 namespace {
 
+constexpr uint64_t kHugePage = uint64_t{2} << 20;
+
+// From the size of a huge page on those.
 uint64_t whole_pages(uint64_t size) {
-  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t page =
+      size >= kHugePage ? kHugePage : static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   return (size + page - 1) / page * page;
 }
 
@@ -43,18 +48,28 @@ Result<Bytes> Bytes::reserve(uint64_t size) {
   Bytes bytes;
   if (size == 0) return bytes;
   bytes.mapped_ = whole_pages(size);
-  void* at = mmap(nullptr, bytes.mapped_, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) {
+  // Aligned as guest memory is: huge pages then stay whole where they are moved.
+  const uint64_t spare = bytes.mapped_ >= kHugePage ? kHugePage : 0;
+  void* raw = mmap(nullptr, bytes.mapped_ + spare, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (raw == MAP_FAILED) {
     return Error{fmt::format("cannot reserve {} bytes: {}", size, std::strerror(errno))};
   }
-  bytes.data_ = static_cast<uint8_t*>(at);
+  auto* at = static_cast<uint8_t*>(raw);
+  if (spare != 0) {
+    const uint64_t before = -reinterpret_cast<uintptr_t>(at) % kHugePage;
+    if (before != 0) munmap(at, before);
+    if (before != spare) munmap(at + before + bytes.mapped_, spare - before);
+    at += before;
+    madvise(at, bytes.mapped_, MADV_HUGEPAGE);
+  }
+  bytes.data_ = at;
   bytes.size_ = size;
   return bytes;
 }
 
 void Bytes::shrink(uint64_t size) {
-  const uint64_t keep = std::max(whole_pages(size), whole_pages(1));
+  const uint64_t keep = whole_pages(std::max<uint64_t>(size, 1));
   if (keep < mapped_) {
     munmap(data_ + keep, mapped_ - keep);
     mapped_ = keep;
@@ -64,11 +79,13 @@ void Bytes::shrink(uint64_t size) {
 
 // --- files ---------------------------------------------------------------------------------------
 
-Result<BootFile> BootFile::open(const std::string& path) {
+Result<BootFile> BootFile::open(const std::string& path) { return of(open_input(path), path); }
+
+Result<BootFile> BootFile::of(int fd, const std::string& path, bool borrowed) {
   BootFile file;
   file.path_ = path;
-  // O_NONBLOCK: a FIFO without a writer must not hang us before fstat() tells what it is.
-  file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  file.fd_ = fd;
+  file.borrowed_ = borrowed;
   struct stat info {};
   if (file.fd_ < 0 || fstat(file.fd_, &info) != 0) return Error{path + ": " + std::strerror(errno)};
   if (S_ISDIR(info.st_mode)) return Error{path + ": is a directory"};
@@ -82,18 +99,20 @@ BootFile::BootFile(std::string path, Bytes content)
     : path_(std::move(path)), size_(content.size()), content_(std::move(content)) {}
 
 BootFile::~BootFile() {
-  if (fd_ >= 0) close(fd_);
+  if (fd_ >= 0 && !borrowed_) close(fd_);
 }
 
 BootFile::BootFile(BootFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
+      borrowed_(other.borrowed_),
       size_(other.size_),
       content_(std::move(other.content_)) {}
 
 BootFile& BootFile::operator=(BootFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
+  std::swap(borrowed_, other.borrowed_);
   std::swap(size_, other.size_);
   std::swap(content_, other.content_);
   return *this;
@@ -130,18 +149,34 @@ Result<Bytes> BootFile::take() {
   return read(0, size_);
 }
 
-Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t limit,
-                                       const std::string& holder) {
+Result<BootFile> BootFiles::open(const std::string& path) {
+  auto entry = open_.find(path);
+  if (entry == open_.end()) {
+    auto file = BootFile::open(path);
+    if (!file) return file;
+    struct stat info {};
+    fstat(file->fd_, &info);
+    const uint64_t size = file->size_;
+    entry = open_.emplace(path, Known{std::move(*file), size, info.st_mtim}).first;
+    return BootFile::of(entry->second.file.fd_, path, true);
+  }
+  const Known& known = entry->second;
+  auto file = BootFile::of(known.file.fd_, path, true);
+  struct stat info {};
+  if (file && fstat(file->fd_, &info) == 0 && changed_.empty() &&
+      (file->size_ != known.size || info.st_mtim.tv_sec != known.written.tv_sec ||
+       info.st_mtim.tv_nsec != known.written.tv_nsec)) {
+    changed_ = path;
+  }
+  return file;
+}
+
+Result<BootFile> open_limited(const std::string& path, uint64_t limit, const std::string& holder) {
   auto file = BootFile::open(path);
-  if (!file) return Error{file.error()};
-  if (file->size() > limit) {
+  if (file && file->size() > limit) {
     return Error{fmt::format("{}: {} bytes, but {} holds {}", path, file->size(), holder, limit)};
   }
-  std::vector<uint8_t> bytes(file->size());
-  if (std::string error = file->read(0, bytes.data(), bytes.size()); !error.empty()) {
-    return Error{error};
-  }
-  return bytes;
+  return file;
 }
 
 }  // namespace trapline

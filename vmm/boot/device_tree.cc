@@ -10,35 +10,37 @@ extern "C" {
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
+#include <memory>
 
 #include "vmm/config/platform.h"
 
 namespace trapline {
 namespace {
 
-constexpr uint32_t kPhandleGic = 1, kPhandleClock = 2;
+constexpr uint32_t kPhandleGic = 1, kPhandleClock = 2, kPhandleIts = 3;
 constexpr uint32_t kSpi = 0, kPpi = 1;  // first interrupt cell
 constexpr uint32_t kLevelHigh = 4;      // third interrupt cell
+constexpr uint32_t kRisingEdge = 1;     // likewise
 
 // libfdt's sequential writer, with nodes as scopes.
 class Writer {
  public:
-  Writer() : buffer_(64 * 1024) {
-    check(fdt_create(buffer_.data(), static_cast<int>(buffer_.size())));
-    check(fdt_finish_reservemap(buffer_.data()));
+  Writer() : buffer_(std::make_unique_for_overwrite<uint8_t[]>(kMost)) {
+    check(fdt_create(buffer_.get(), kMost));
+    check(fdt_finish_reservemap(buffer_.get()));
   }
 
   class Node {
    public:
     Node(Writer& writer, const std::string& name) : writer_(writer) {
-      check(fdt_begin_node(writer_.buffer_.data(), name.c_str()));
+      check(fdt_begin_node(writer_.buffer_.get(), name.c_str()));
     }
-    ~Node() { check(fdt_end_node(writer_.buffer_.data())); }
+    ~Node() { check(fdt_end_node(writer_.buffer_.get())); }
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
 
     void bytes(const char* name, const void* data, size_t size) {
-      check(fdt_property(writer_.buffer_.data(), name, data, static_cast<int>(size)));
+      check(fdt_property(writer_.buffer_.get(), name, data, static_cast<int>(size)));
     }
     void text(const char* name, const std::string& value) {
       bytes(name, value.c_str(), value.size() + 1);
@@ -76,9 +78,8 @@ class Writer {
   };
 
   std::vector<uint8_t> finish() {
-    check(fdt_finish(buffer_.data()));
-    buffer_.resize(fdt_totalsize(buffer_.data()));
-    return std::move(buffer_);
+    check(fdt_finish(buffer_.get()));
+    return {buffer_.get(), buffer_.get() + fdt_totalsize(buffer_.get())};
   }
 
  private:
@@ -87,7 +88,8 @@ class Writer {
     std::fprintf(stderr, "trapline: device tree: %s\n", fdt_strerror(status));
     std::abort();
   }
-  std::vector<uint8_t> buffer_;
+  static constexpr int kMost = 64 * 1024;
+  std::unique_ptr<uint8_t[]> buffer_;  // written from both ends: not all of it
 };
 
 // What Xen's "docs/misc/arm/device-tree/booting.txt" calls a module: by its place in the list the
@@ -146,6 +148,14 @@ void cpus(Writer& writer, const Options& options) {
   }
 }
 
+// Of the software CPU.
+void pmu(Writer& writer, const Options& options) {
+  if (options.backend == BackendChoice::kKvm || options.cpu < CpuModel::kMax) return;
+  Writer::Node node(writer, "pmu");
+  node.text("compatible", "arm,armv8-pmuv3");
+  node.cells("interrupts", {kPpi, platform::kPmuPpi, kLevelHigh});
+}
+
 void timers(Writer& writer, const Options& options) {
   {
     Writer::Node node(writer, "timer");
@@ -175,7 +185,7 @@ void timers(Writer& writer, const Options& options) {
   frame.reg({platform::kTimerFrame0});
 }
 
-void interrupt_controller(Writer& writer, const Options& options) {
+void interrupt_controller(Writer& writer, const Options& options, bool its) {
   Writer::Node node(writer, fmt::format("intc@{:x}", platform::kGicd.base));
   node.text("compatible", "arm,gic-v3");
   node.cells("#interrupt-cells", {3});
@@ -189,6 +199,52 @@ void interrupt_controller(Writer& writer, const Options& options) {
     node.cells("interrupts", {kPpi, platform::kGicMaintenancePpi, kLevelHigh});
   }
   node.cells("phandle", {kPhandleGic});
+  if (!its) return;
+  Writer::Node unit(writer, fmt::format("its@{:x}", platform::kIts.base));
+  unit.text("compatible", "arm,gic-v3-its");
+  unit.empty("msi-controller");
+  unit.cells("#msi-cells", {1});
+  unit.reg({platform::kIts});
+  unit.cells("phandle", {kPhandleIts});
+}
+
+// As "pci/host-generic-pci.yaml" has it. An address of PCI is three cells: what space, and where.
+void pcie(Writer& writer, bool its) {
+  constexpr uint32_t kIo = 0x0100'0000, kMemory32 = 0x0200'0000, kMemory64 = 0x0300'0000;
+  Writer::Node node(writer, fmt::format("pcie@{:x}", platform::kPcieMemory32.base));
+  node.text("compatible", "pci-host-ecam-generic");
+  node.text("device_type", "pci");
+  node.cells("#address-cells", {3});
+  node.cells("#size-cells", {2});
+  node.cells("#interrupt-cells", {1});
+  node.cells("linux,pci-domain", {0});
+  node.cells("bus-range", {0, static_cast<uint32_t>(platform::kPcieEcam.size >> 20) - 1});
+  node.empty("dma-coherent");
+  node.reg({platform::kPcieEcam});
+  std::vector<uint32_t> ranges;
+  const auto range = [&ranges](uint32_t space, uint64_t at, platform::Window window) {
+    ranges.push_back(space);
+    for (const uint64_t v : {at, window.base, window.size}) {
+      ranges.push_back(static_cast<uint32_t>(v >> 32));
+      ranges.push_back(static_cast<uint32_t>(v));
+    }
+  };
+  range(kIo, 0, platform::kPcieIo);
+  range(kMemory32, platform::kPcieMemory32.base, platform::kPcieMemory32);
+  range(kMemory64, platform::kPcieMemory64.base, platform::kPcieMemory64);
+  node.cells("ranges", ranges);
+  if (its) node.cells("msi-map", {0, kPhandleIts, 0, 0x10000});
+  // Device numbers take turns at the lines, and so do the pins of each.
+  constexpr uint32_t kLines = platform::kPcieLines;
+  node.cells("interrupt-map-mask", {(kLines - 1) << 11, 0, 0, 7});
+  std::vector<uint32_t> map;
+  for (uint32_t device = 0; device < kLines; ++device) {
+    for (uint32_t pin = 0; pin < kLines; ++pin) {
+      map.insert(map.end(), {device << 11, 0, 0, pin + 1, kPhandleGic, 0, 0, kSpi,
+                             platform::kPcieSpi + (device + pin) % kLines, kLevelHigh});
+    }
+  }
+  node.cells("interrupt-map", map);
 }
 
 void primecell(Writer& writer, const char* name, const char* compatible, platform::Window window,
@@ -222,6 +278,12 @@ void devices(Writer& writer, const DeviceTreeInput& in) {
   primecell(writer, "pl011", "arm,pl011", platform::kUart, platform::kUartSpi,
             {"uartclk", "apb_pclk"});
   primecell(writer, "pl031", "arm,pl031", platform::kRtc, platform::kRtcSpi, {"apb_pclk"});
+  {
+    Writer::Node node(writer, fmt::format("vmgenid@{:x}", platform::kVmGenId.base));
+    node.text("compatible", "microsoft,vmgenid");
+    node.reg({platform::kVmGenId});
+    node.cells("interrupts", {kSpi, platform::kVmGenIdSpi, kRisingEdge});
+  }
   if (in.flash) {
     Writer::Node node(writer, "flash@0");
     node.text("compatible", "cfi-flash");
@@ -234,6 +296,7 @@ void devices(Writer& writer, const DeviceTreeInput& in) {
     node.reg({platform::kFwCfg});
     node.empty("dma-coherent");
   }
+  if (in.pcie) pcie(writer, in.its);
   if (in.virtio) {
     std::vector<unsigned> order = in.virtio_slots;
     for (unsigned i = platform::kVirtioSlots; i-- > 0;) {
@@ -268,7 +331,8 @@ std::vector<uint8_t> build_device_tree(const DeviceTreeInput& in) {
       node.reg({{platform::kRamBase, in.options->memory}});
     }
     timers(writer, *in.options);
-    interrupt_controller(writer, *in.options);
+    pmu(writer, *in.options);
+    interrupt_controller(writer, *in.options, in.its);
     devices(writer, in);
   }
   return writer.finish();

@@ -20,6 +20,8 @@ struct DeviceTreeInput {
   // Those with a device, in the order in which the guest is to name them (vda, vdb; eth0): systems
   // number devices in the order of the nodes.
   std::vector<unsigned> virtio_slots;
+  bool pcie = false;                // something is on it
+  bool its = false;                 // and its messages have somewhere to go
   std::vector<uint8_t> rng_seed;    // 32 bytes
   std::vector<uint8_t> kaslr_seed;  // 8 bytes or none
 };

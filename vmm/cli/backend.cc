@@ -40,7 +40,8 @@ Result<std::unique_ptr<Backend>> make_backend(const BackendParts& parts) {
   return std::unique_ptr<Backend>(soft::make_soft_machine(
       parts.memory, parts.stage2, parts.clock, options.cpus, options.isv_never,
       options.translate_after.value_or(soft::kTranslateAfter),
-      {options.el2.on, options.el2.vhe, options.nested_ledger != NestedLedgerChoice::kOff}));
+      {options.el2.on, options.el2.vhe, options.nested_ledger != NestedLedgerChoice::kOff},
+      options.cpu));
 }
 
 }  // namespace trapline

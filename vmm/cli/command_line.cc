@@ -7,9 +7,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "vmm/cli/config_words.h"
+#include "vmm/cli/display.h"
+#include "vmm/cli/serial.h"
 #include "vmm/config/platform.h"
 #include "vmm/config/size.h"
 #include "vmm/control/names.h"
@@ -18,6 +22,13 @@
 
 namespace trapline {
 namespace {
+
+// Sanitizers' run-time libraries open files and fork at will.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSandboxByDefault = false;
+#else
+constexpr bool kSandboxByDefault = true;
+#endif
 
 template <typename T>
 struct Plain {
@@ -78,6 +89,13 @@ std::string read_el2(std::string_view items, Options::El2& el2) {
     }
   }
   return {};
+}
+
+// The value of a device that is there or not, "true" if it has none. As above.
+std::string read_bus(const char* option, std::string_view value, bool& pci) {
+  pci = value == "bus=pci";
+  if (pci || value == "true" || value == "bus=mmio") return {};
+  return fmt::format("{}={}: give bus=mmio or bus=pci", option, value);
 }
 
 // F[,append=S] of --module: a comma in F is written twice, S goes to the end. As above.
@@ -141,21 +159,37 @@ std::string check(const Options& o, const std::string& memory_text) {
     std::string error = check_metrics_address(o.metrics);
     if (!error.empty()) return "--metrics " + o.metrics + ": " + error;
   }
+  if (std::string error = SerialLine::check(o.serial); !error.empty()) {
+    return "--serial " + o.serial + ": " + error;
+  }
+  if (!o.audio.empty() && o.audio != "none" &&
+      (!o.audio.starts_with("wav:") || o.audio.size() == 4)) {
+    return "--audio " + o.audio + ": give none or wav:FILE";
+  }
+  if (std::string error = check_display(o.display); !error.empty()) {
+    return "--display " + o.display + ": " + error;
+  }
   if (!o.record.empty() && o.record == o.stats) return "--record and --stats name one file";
   if (o.profile_stacks != 0 && !o.profile) return "--profile-stacks needs --profile";
   return {};
 }
 
+bool is_help(std::string_view word) { return word == "--help" || word == "-h"; }
+
 }  // namespace
 
-Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
+Result<CommandLine> parse_command_line(int argc, const char* const* argv,
+                                       const std::string& machine) {
+  auto words = with_config({argv, argv + argc}, machine);
+  if (!words) return Error{words.error()};
   CLI::App app{"An arm64 VMM for the exits that hardware does not describe", "trapline"};
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string(), "Print the version and exit");
 
   CommandLine line;
   Options& options = line.options;
-  std::string memory = "512M", el2;
+  std::string memory = "512M", el2, rng, virtio_console, input, balloon;
+  std::string config_file;  // which with_config() has read
   std::vector<std::string> modules;
   CLI::App* run_command = app.add_subcommand("run", "Boot a guest");
   run_command->add_option("--kernel", options.kernel, "arm64 Image (also gzip, EFI zboot) or ELF");
@@ -164,18 +198,34 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   run_command->add_option("--firmware", options.firmware, "EDK2 or U-Boot, in flash at address 0");
   run_command->add_option("--vars", options.vars, "file that keeps the second flash bank");
   run_command
-      ->add_option("--disk", options.disks,
-                   "F[,ro][,format=raw|qcow2][,backing=yes][,slot=N]: virtio disk; repeatable")
+      ->add_option(
+          "--disk", options.disks,
+          "F[,ro][,cd][,format=raw|qcow2|vmdk|vpc|vhdx|vdi][,backing=yes], or an NBD server's "
+          "URI[,ro][,on-server-loss=wait|error]; [,bus=mmio|pci|scsi|scsi-pci|ahci][,slot=N]: "
+          "disk: virtio-blk, or behind virtio-scsi or AHCI; repeatable")
       ->allow_extra_args(false);
   run_command
       ->add_option(
           "--net", options.nets,
-          "user[,hostfwd=tcp::2222-:22][,host-access|,restrict][,flows=512] or tap,ifname=NAME; "
-          "[,mac=M][,slot=N]: virtio network")
+          "user[,hostfwd=tcp::2222-:22][,host-access|,restrict][,flows=512], passt[,the same but "
+          "flows] or tap,ifname=NAME; "
+          "[,mac=M][,model=virtio|e1000|ne2000][,bus=mmio|pci][,slot=N]: "
+          "network")
       ->allow_extra_args(false);
-  run_command->add_flag("--rng", options.rng, "virtio entropy device");
-  run_command->add_flag("--virtio-console", options.virtio_console,
-                        "virtio console (hvc0) that gets standard input");
+  run_command->add_flag("--rng", rng, "[=bus=mmio|pci]: virtio entropy device");
+  run_command->add_flag("--virtio-console", virtio_console,
+                        "[=bus=mmio|pci]: virtio console (hvc0) that gets standard input");
+  run_command->add_option(
+      "--display", options.display,
+      "a framebuffer that EDK2 draws into (ramfb), for `ctl NAME screenshot` and "
+      "none, or VNC viewers at vnc:unix:PATH or vnc:PORT (loopback: every user "
+      "of this host that connects sees and types)");
+  run_command->add_option("--audio", options.audio,
+                          "HD Audio on PCIe, whose output goes to wav:FILE, or none: nowhere");
+  run_command->add_flag("--input", input,
+                        "[=bus=mmio|pci]: virtio keyboard and tablet, for VNC viewers");
+  run_command->add_flag("--balloon", balloon,
+                        "[=bus=mmio|pci]: virtio balloon, which also gives back what is free");
   run_command->add_option("--append", options.append, "kernel command line");
   run_command
       ->add_option("--memory", memory, "RAM: bytes (also 0x...), or with K, M, G, as 512M, 1.5GiB")
@@ -191,6 +241,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
        {"kvm", BackendChoice::kKvm}},
       "kvm: an arm64 host's processors; soft: the software CPU, on any host; auto: kvm where "
       "that works and no option needs the software CPU");
+  add_choice(run_command, "--ioeventfd", options.ioeventfd, {{"on", true}, {"off", false}},
+             "with KVM: the host's kernel hands notifications of virtio-mmio devices on (disks "
+             "excepted); off: each is an exit, to be profiled or recorded");
   add_choice(run_command, "--flash", options.flash_trapped, {{"mapped", false}, {"trapped", true}},
              "trapped: every data read of flash is an exit");
   add_choice(run_command, "--virtio", options.virtio_legacy, {{"modern", false}, {"legacy", true}},
@@ -199,6 +252,9 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
              "icount: time is instructions, reproducible");
   add_choice(run_command, "--isv", options.isv_never, {{"auto", false}, {"never", true}},
              "never: every data abort needs decoding");
+  add_choice(run_command, "--cpu", options.cpu,
+             {{"base", CpuModel::kBase}, {"max", CpuModel::kMax}},
+             "what the software CPU is: base, Armv8.0 with LSE and CRC32; max, all that it knows");
   run_command->add_flag("--el2", el2,
                         "[=novhe][,lrs=1|4|8|16]: the guest starts at EL2 and may be a hypervisor");
   run_command
@@ -247,6 +303,24 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
                           "a control socket of that name, for trapline list, stat, top and ctl");
   run_command->add_option("--metrics", options.metrics,
                           "unix:PATH or tcp:PORT (loopback): OpenMetrics over HTTP, /metrics");
+  run_command
+      ->add_option("--serial", options.serial,
+                   "where the guest's serial line is: stdio, none (but for `ctl NAME console`), "
+                   "unix:PATH, tcp:PORT (loopback), file:PATH")
+      ->capture_default_str();
+  run_command->add_option("--restore", options.restore,
+                          "go on from a machine that `ctl NAME save` wrote, instead of a boot");
+  run_command->add_flag("--accept-changed-disks", options.accept_changed_disks,
+                        "with --restore: disks may have changed since");
+  run_command->add_option("--incoming", options.incoming,
+                          "unix:PATH or exec:COMMAND: wait for a machine that `ctl NAME migrate` "
+                          "sends there, and go on from it");
+  line.sandbox = kSandboxByDefault;
+  add_choice(run_command, "--sandbox", line.sandbox, {{"on", true}, {"off", false}},
+             "on: from the guest's first instruction on this process can open no file, make no "
+             "socket, run no program; off: for debugging");
+  run_command->add_option("--config", config_file,
+                          "JSON with options by their names; the command line goes before it");
   run_command->add_option("--dump-dtb", options.dump_dtb, "write the device tree and exit");
   run_command->add_flag("--no-reboot", options.no_reboot, "a guest's reset ends the run");
   add_number(run_command, "--gdb", options.gdb_port, 0, 65535,
@@ -274,14 +348,30 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
   replay_command->add_option("--stats", replay.stats, "write statistics as JSON");
   const CLI::App* const report_command = add_report_command(app, line.report);
   add_live_commands(app, line.live);
+  app.add_subcommand(
+         "wrap",
+         "-- PROGRAM ARGS: an unmodified KVM VMM, which loads libtrapline-nisv.so: its guest's\n"
+         "accesses that the hardware does not describe (ISV=0) reach its devices")
+      ->add_option("program", line.words, "the program and its arguments")
+      ->type_name("PROGRAM ARGS");
 
-  const std::string command = argc > 1 ? argv[1] : "-";
+  const std::string command = words->size() > 1 ? (*words)[1] : "-";
   const auto called = [&command](const CLI::App* sub) { return sub->get_name() == command; };
   if (command[0] != '-' && std::as_const(app).get_subcommands(called).empty()) {
     return Error{fmt::format("unknown command '{}' (see trapline --help)", command)};
   }
+  // What is behind it is the program's, whatever it looks like.
+  if (command == "wrap" && !(argc > 2 && is_help(argv[2]))) {
+    const int first = argc > 2 && std::string_view(argv[2]) == "--" ? 3 : 2;
+    if (first >= argc) return Error{"wrap needs a program: trapline wrap -- PROGRAM ARGS"};
+    line.words.assign(argv + first, argv + argc);
+    line.command = CommandLine::Command::kWrap;
+    return line;
+  }
   try {
-    app.parse(argc, argv);
+    std::vector<const char*> pointers;
+    for (const std::string& word : *words) pointers.push_back(word.c_str());
+    app.parse(static_cast<int>(pointers.size()), pointers.data());
   } catch (const CLI::CallForVersion&) {
     line.command = CommandLine::Command::kVersion;
     return line;
@@ -311,8 +401,35 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
     return line;
   }
 
+  line.command = CommandLine::Command::kRun;
+  line.argv = {argv, argv + argc};
+  if (!options.restore.empty() && !options.incoming.empty()) {
+    return Error{"--restore and --incoming exclude each other"};
+  }
+  const bool arrives = !options.restore.empty() || !options.incoming.empty();
+  if (arrives && !options.dump_dtb.empty()) {
+    return Error{"--dump-dtb: a machine that goes on has its device tree in its memory"};
+  }
+  if (arrives && machine.empty()) return line;
   if (std::string error = parse_size(memory, options.memory); !error.empty()) {
     return Error{fmt::format("--memory {}: {}", memory, error)};
+  }
+  options.cpu_given = run_command->count("--cpu") != 0;
+  const struct {
+    const char* option;
+    const std::string& value;
+    bool &given, &pci;
+  } on_a_bus[] = {
+      {"--rng", rng, options.rng, options.rng_pci},
+      {"--virtio-console", virtio_console, options.virtio_console, options.virtio_console_pci},
+      {"--input", input, options.input, options.input_pci},
+      {"--balloon", balloon, options.balloon, options.balloon_pci},
+  };
+  for (const auto& device : on_a_bus) {
+    if (run_command->count(device.option) == 0) continue;
+    device.given = true;
+    std::string error = read_bus(device.option, device.value, device.pci);
+    if (!error.empty()) return Error{error};
   }
   if (run_command->count("--el2") != 0) {
     if (std::string error = read_el2(el2, options.el2); !error.empty()) return Error{error};
@@ -326,7 +443,6 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv) {
     return Error{"--nested-ledger: only a guest with --el2 has guests of its own"};
   }
   if (std::string error = check(options, memory); !error.empty()) return Error{error};
-  line.command = CommandLine::Command::kRun;
   return line;
 }
 

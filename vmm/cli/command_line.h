@@ -14,10 +14,12 @@
 namespace trapline {
 
 struct CommandLine {
-  enum class Command { kRun, kDecode, kReplay, kReport, kLive, kHelp, kVersion };
+  enum class Command { kRun, kDecode, kReplay, kReport, kLive, kWrap, kHelp, kVersion };
   Command command = Command::kHelp;
-  Options options;                 // kRun: checked
-  std::vector<std::string> words;  // kDecode
+  Options options;                 // kRun: checked, unless the machine is still to arrive
+  bool sandbox = true;             // kRun: vmm/jail, once the machine is assembled
+  std::vector<std::string> argv;   // kRun: from which options were made
+  std::vector<std::string> words;  // kDecode, kWrap
   ReplayCommandOptions replay;     // kReplay
   ReportOptions report;            // kReport: checked
   LiveOptions live;                // kLive: checked
@@ -25,7 +27,10 @@ struct CommandLine {
 };
 
 // The error is one line (a library's line breaks may be in it) without the program's name.
-Result<CommandLine> parse_command_line(int argc, const char* const* argv);
+// `machine`: what `--restore` or `--incoming` brought, as JSON. Before that is known, little of
+// such a command line can be checked: nothing but these two is looked at in its options.
+Result<CommandLine> parse_command_line(int argc, const char* const* argv,
+                                       const std::string& machine = {});
 
 }  // namespace trapline
 

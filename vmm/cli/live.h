@@ -11,6 +11,9 @@ int list_command();
 int stat_command(const LiveOptions& options);
 int top_command(const LiveOptions& options);
 int ctl_command(const LiveOptions& options);
+int record_command(const LiveOptions& options);
+// Until the VM ends, or Ctrl-A x.
+int attach_console(const std::string& socket);
 
 inline int live_command(const LiveOptions& options) {
   switch (options.command) {
@@ -20,6 +23,8 @@ inline int live_command(const LiveOptions& options) {
       return top_command(options);
     case LiveOptions::Command::kCtl:
       return ctl_command(options);
+    case LiveOptions::Command::kRecord:
+      return record_command(options);
     default:
       return list_command();
   }

@@ -122,6 +122,35 @@ LiveSample live_sample(const json& stat) {
   return out;
 }
 
+LiveSample live_sample(const Profile& profile) {
+  LiveSample out;
+  const auto add = [](LiveCount& to, const ProfileRow& row) {
+    to.count += row.count;
+    to.time.merge(row.time);
+  };
+  out.vcpus.resize(profile.vcpus.size());
+  for (const ProfileRow& row : profile.rows) {
+    std::string name = row.other ? "other" : row.key.exit_class;
+    if (row.isv != ProfileRow::Isv::kNotApplicable) {
+      name += row.isv == ProfileRow::Isv::kValid ? " isv1" : " isv0";
+    }
+    add(out.classes[name], row);
+    if (!row.key.device.empty() || !row.key.reg.empty()) {
+      add(out.registers[fmt::format("{} {}", row.key.device, row.key.reg)], row);
+    }
+    out.exits += row.count;
+    if (row.vcpu < out.vcpus.size()) out.vcpus[row.vcpu].exits += row.count;
+  }
+  for (const VcpuTime& time : profile.vcpus) {
+    if (time.vcpu >= out.vcpus.size()) continue;
+    LiveVcpu& vcpu = out.vcpus[time.vcpu];
+    vcpu.guest_ns = time.guest_ns;
+    vcpu.exit_ns = time.exit_ns;
+    vcpu.idle_ns = time.idle_ns;
+  }
+  return out;
+}
+
 LiveSample between(const LiveSample& before, const LiveSample& now) {
   LiveSample out = now;
   out.wall_s = std::max(0.0, now.wall_s - before.wall_s);

@@ -33,6 +33,9 @@ struct LiveSample {
 // The document `stat`; what it lacks is 0.
 LiveSample live_sample(const nlohmann::json& stat);
 
+// A host's events; without `wall_s`.
+LiveSample live_sample(const Profile& profile);
+
 // What `now` has and `before` had not yet.
 LiveSample between(const LiveSample& before, const LiveSample& now);
 

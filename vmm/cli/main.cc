@@ -10,6 +10,7 @@
 #include "vmm/cli/replay.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run.h"
+#include "vmm/cli/wrap.h"
 #include "vmm/machine/machine.h"
 
 // Of the build; see cmake/version.cmake.
@@ -34,10 +35,12 @@ int main_checked(int argc, char** argv) {
       return report_command(line->report);
     case CommandLine::Command::kLive:
       return live_command(line->live);
+    case CommandLine::Command::kWrap:
+      return wrap_command(line->words);
     case CommandLine::Command::kReplay:
       return replay_command(line->replay);
     case CommandLine::Command::kRun:
-      return run_command(line->options);
+      return run_command(*line);
   }
   return kBadInput;
 }

@@ -35,8 +35,9 @@ int replay_command(const ReplayCommandOptions& options) {
   const std::string& decoder = options.decoder.empty() ? recorded.decoder : options.decoder;
   how.decoder = decoder == "capstone" ? DecoderChoice::kCapstone : DecoderChoice::kNative;
   how.icache = policy_of(options.icache.empty() ? recorded.icache : options.icache);
-  if (how.decoder == DecoderChoice::kCapstone && !CapstoneDecoder::built_in()) {
-    return fail("--decoder capstone: this program was built without Capstone; use native");
+  if (how.decoder == DecoderChoice::kCapstone) {
+    const std::string missing = CapstoneDecoder::missing();
+    if (!missing.empty()) return fail("--decoder capstone: " + missing + "; use native");
   }
   if (!options.stats.empty()) {
     if (std::string error = check_output(options.stats); !error.empty()) return fail(error);

@@ -4,12 +4,12 @@
 
 #include <string>
 
-#include "vmm/config/options.h"
+#include "vmm/cli/command_line.h"
 
 namespace trapline {
 
 // Assembles the machine, runs it to its end, and says what it cost; the exit status.
-int run_command(const Options& options);
+int run_command(const CommandLine& line);
 
 // Says what is wrong in one line on standard error; kBadInput.
 int fail(std::string text);

@@ -1,5 +1,5 @@
-// `trapline top NAME`: plain ANSI on the alternate screen. Each picture is written whole, so that a
-// library that knows what changed would have nothing to do.
+// `trapline top NAME`, `trapline top --kvm`: plain ANSI on the alternate screen. Each picture is
+// written whole, so that a library that knows what changed would have nothing to do.
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,6 +20,8 @@
 #include "vmm/cli/run.h"
 #include "vmm/control/client.h"
 #include "vmm/host/terminal.h"
+#include "vmm/kvm/host_events.h"
+#include "vmm/report/ftrace_exits.h"
 
 namespace trapline {
 namespace {
@@ -81,23 +84,84 @@ class Screen {
   Terminal terminal_;
 };
 
+std::string vcpus_text(size_t n) { return fmt::format("{} vCPU{}", n, n == 1 ? "" : "s"); }
+
+// Where the figures come from.
+class LiveSource {
+ public:
+  virtual ~LiveSource() = default;
+  struct Look {
+    std::string title;
+    LiveSample sample;
+  };
+  // As of now, since the beginning; the error: there is nothing to look at any more.
+  virtual Result<Look> look() = 0;
+};
+
+class OfVm final : public LiveSource {
+ public:
+  OfVm(ControlClient client, std::string name)
+      : client_(std::move(client)), name_(std::move(name)) {}
+
+  Result<Look> look() override {
+    auto status = client_.request({{"verb", "status"}});
+    if (!status) return Error{status.error()};
+    auto reply = client_.request({{"verb", "stat"}});
+    if (!reply) return Error{reply.error()};
+    Look out;
+    out.sample = live_sample((*reply)["stat"]);
+    out.title = fmt::format("{}: {}, {}, up {}, profile {}", name_, text_of(*status, "state"),
+                            vcpus_text(out.sample.vcpus.size()), duration_text(out.sample.wall_s),
+                            text_of(*status, "profile"));
+    return out;
+  }
+
+ private:
+  ControlClient client_;
+  std::string name_;
+};
+
+class OfHost final : public LiveSource {
+ public:
+  OfHost(std::unique_ptr<kvm::HostEvents> events, int pid)
+      : events_(std::move(events)), pid_(pid) {}
+
+  Result<Look> look() override {
+    if (pid_ != 0 && kill(pid_, 0) != 0) {
+      return Error{fmt::format("top --kvm {}: the process has ended", pid_)};
+    }
+    events_->drain([this](std::string_view line) { exits_.take(parse_trace_line(line)); }, false);
+    Profile profile;
+    TraceExits(exits_).finish(profile);
+    Look out;
+    out.sample = live_sample(profile);
+    out.sample.wall_s = std::chrono::duration<double>(Clock::now() - began_).count();
+    const uint64_t lost = profile.counters["lost_events"];
+    out.title = fmt::format(
+        "kvm{}: {}, {} of {} exits to user space{}", pid_ == 0 ? "" : fmt::format(" {}", pid_),
+        vcpus_text(out.sample.vcpus.size()), profile.counters["kvm_userspace_exit"],
+        out.sample.exits, lost == 0 ? "" : fmt::format(", {} events lost", lost));
+    return out;
+  }
+
+ private:
+  std::unique_ptr<kvm::HostEvents> events_;
+  int pid_;
+  Clock::time_point began_ = Clock::now();
+  TraceExits exits_{DevicesMap::virt(), 0};  // of which each look takes a copy
+};
+
 class Top {
  public:
-  Top(ControlClient& client, const LiveOptions& options)
-      : client_(client),
-        name_(options.name),
-        interval_(options.interval_s > 0 ? options.interval_s : 1.0) {}
+  Top(LiveSource& source, const LiveOptions& options)
+      : source_(source), interval_(options.interval_s > 0 ? options.interval_s : 1.0) {}
 
   // The next sample, and what is new in it; the error: the VM is gone.
   std::string look() {
-    auto status = client_.request({{"verb", "status"}});
-    if (!status) return status.error();
-    auto reply = client_.request({{"verb", "stat"}});
-    if (!reply) return reply.error();
-    LiveSample now = live_sample((*reply)["stat"]);
-    title_ = fmt::format("{}: {}, {} vCPU{}, up {}, profile {}", name_, text_of(*status, "state"),
-                         now.vcpus.size(), now.vcpus.size() == 1 ? "" : "s",
-                         duration_text(now.wall_s), text_of(*status, "profile"));
+    auto seen = source_.look();
+    if (!seen) return seen.error();
+    title_ = std::move(seen->title);
+    LiveSample now = std::move(seen->sample);
     shown_ = last_ ? between(*last_, now) : now;
     last_ = std::move(now);
     ++looks_;
@@ -182,8 +246,7 @@ class Top {
     return true;
   }
 
-  ControlClient& client_;
-  std::string name_;
+  LiveSource& source_;
   std::chrono::duration<double> interval_;
   std::string title_;
   std::optional<LiveSample> last_;
@@ -199,9 +262,17 @@ int top_command(const LiveOptions& options) {
   if (!options.once && (isatty(STDIN_FILENO) == 0 || isatty(STDOUT_FILENO) == 0)) {
     return fail("top: standard input or output is no terminal: use --once, or trapline stat");
   }
-  auto client = ControlClient::connect(options.name);
-  if (!client) return fail(client.error());
-  Top top(*client, options);
+  std::unique_ptr<LiveSource> source;
+  if (options.kvm) {
+    auto events = kvm::HostEvents::start(options.pid);
+    if (!events) return fail("top --kvm: " + events.error());
+    source = std::make_unique<OfHost>(std::move(*events), options.pid);
+  } else {
+    auto client = ControlClient::connect(options.name);
+    if (!client) return fail(client.error());
+    source = std::make_unique<OfVm>(std::move(*client), options.name);
+  }
+  Top top(*source, options);
   return options.once ? top.once() : top.watch();
 }
 

@@ -9,6 +9,7 @@ std::string option_of_software_cpu(const Options& options) {
   } options_of_it[] = {
       {options.icount, "--clock icount"},
       {options.isv_never, "--isv never"},
+      {options.cpu_given, "--cpu"},
       {options.max_insns != 0, "--max-insns"},
       {options.icache == CachePolicy::kProtect, "--icache protect"},
       {options.nested_ledger != NestedLedgerChoice::kOff, "--nested-ledger"},

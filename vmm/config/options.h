@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "icache/icache.h"
+#include "vmm/config/cpu_model.h"
 
 namespace trapline {
 
@@ -36,11 +37,17 @@ struct Options {
   unsigned cpus = 1;
   std::vector<std::string> disks;
   std::vector<std::string> nets;
-  bool rng = false;
+  bool rng = false, rng_pci = false;
   bool virtio_legacy = false;
-  bool virtio_console = false;
+  bool virtio_console = false, virtio_console_pci = false;
+  bool input = false, input_pci = false;
+  bool balloon = false, balloon_pci = false;
+  std::string display;  // "none", "vnc:unix:PATH", "vnc:PORT"; empty: there is no framebuffer
+  std::string audio;    // "none", "wav:FILE"; empty: there is no sound card
   bool icount = false;
   bool isv_never = false;
+  CpuModel cpu = CpuModel::kMax;  // of the software CPU
+  bool cpu_given = false;
   struct El2 {
     bool on = false;
     bool vhe = true;
@@ -58,6 +65,7 @@ struct Options {
   DecoderChoice decoder = DecoderChoice::kNative;
   CachePolicy icache = CachePolicy::kRewalk;
   bool icache_check = false;
+  bool ioeventfd = true;  // KVM: notifications of virtio devices are no exits
   bool flash_trapped = false;
   std::string stats;
   unsigned stats_every = 16;  // one exit in so many is timed
@@ -67,6 +75,10 @@ struct Options {
   std::string symbols = "auto";  // a file; "auto": the kernel's own tables in guest memory
   uint64_t max_insns = 0;        // 0: no limit
   std::string name;              // of the control socket; empty: none
+  std::string restore;           // a saved machine, which goes on instead of a boot; empty: none
+  std::string incoming;          // "unix:PATH", "exec:COMMAND": a machine that comes from there
+  bool accept_changed_disks = false;
+  std::string serial = "stdio";  // "stdio", "unix:PATH", "tcp:PORT", "file:PATH", "none"
   std::string metrics;           // "unix:PATH", "tcp:PORT"; empty: none
   std::string dump_dtb;
   bool no_reboot = false;

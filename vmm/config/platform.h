@@ -23,19 +23,30 @@ inline constexpr unsigned kVirtioSlots = 32;
 constexpr Window virtio_slot(unsigned n) { return {kVirtio.base + n * kVirtio.size, kVirtio.size}; }
 inline constexpr Window kTimerCtl = {0x0a10'0000, 0x1000};
 inline constexpr Window kTimerFrame0 = {0x0a11'0000, 0x1000};
+inline constexpr Window kVmGenId = {0x0a12'0000, 0x1000};
+// PCIe, if there is anything on it.
+inline constexpr Window kIts = {0x0808'0000, 0x2'0000};
+inline constexpr Window kPcieMemory32 = {0x1000'0000, 0x2eff'0000};
+inline constexpr Window kPcieIo = {0x3eff'0000, 0x1'0000};
+inline constexpr Window kPcieEcam = {0x40'1000'0000, 0x1000'0000};
+inline constexpr Window kPcieMemory64 = {0x80'0000'0000, 0x80'0000'0000};
+inline constexpr unsigned kPcieDevices = 32;  // 0 is the bridge's own
+inline constexpr unsigned kPcieLines = 4;
 inline constexpr uint64_t kRamBase = 0x4000'0000;
 inline constexpr uint64_t kRawOffset = 0x8'0000;  // --raw images, from the start of RAM
 
 // SPI numbers (INTID - 32).
 inline constexpr unsigned kUartSpi = 1;
 inline constexpr unsigned kRtcSpi = 2;
+inline constexpr unsigned kPcieSpi = 3;     // INTA; the next three are INTB to INTD
 inline constexpr unsigned kVirtioSpi = 16;  // of slot 0
 inline constexpr unsigned kTimerFrameSpi = 64;
+inline constexpr unsigned kVmGenIdSpi = 65;
 inline constexpr unsigned kSpis = 256;
 // PPI numbers (INTID - 16).
 inline constexpr unsigned kTimerSecurePpi = 13, kTimerNonSecurePpi = 14, kTimerVirtualPpi = 11,
                           kTimerHypPpi = 10, kTimerHypVirtualPpi = 12;
-inline constexpr unsigned kGicMaintenancePpi = 9;
+inline constexpr unsigned kGicMaintenancePpi = 9, kPmuPpi = 7;
 
 inline constexpr unsigned kMaxCpus = 8;
 

@@ -62,17 +62,48 @@ Error ControlClient::gone() const {
                                : fmt::format("the VM named {} is gone", name_)};
 }
 
-Result<nlohmann::json> ControlClient::request(const nlohmann::json& request) {
+namespace {
+
+// As send(); `passed`, of at most two, beside the first of the bytes.
+ssize_t send_with(int fd, const char* bytes, size_t size, std::span<const int> passed) {
+  constexpr size_t kMost = 2;
+  alignas(cmsghdr) char beside[CMSG_SPACE(kMost * sizeof(int))] = {};
+  iovec iov{const_cast<char*>(bytes), size};
+  msghdr message{};
+  message.msg_iov = &iov;
+  message.msg_iovlen = 1;
+  if (!passed.empty() && passed.size() <= kMost) {
+    message.msg_control = beside;
+    message.msg_controllen = CMSG_SPACE(passed.size_bytes());
+    cmsghdr* const c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(passed.size_bytes());
+    std::memcpy(CMSG_DATA(c), passed.data(), passed.size_bytes());
+  }
+  return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+}  // namespace
+
+Result<nlohmann::json> ControlClient::request(const nlohmann::json& request,
+                                              std::span<const int> passed) {
   const std::string line = request.dump() + "\n";
   for (size_t sent = 0; sent < line.size();) {
-    const ssize_t n = send(fd_, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
+    const ssize_t n = send_with(fd_, line.data() + sent, line.size() - sent,
+                                sent == 0 ? passed : std::span<const int>());
     if (n < 0 && errno == EINTR) continue;
+    // A VM that has closed may have said why before: that is read below.
+    if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) break;
     if (n <= 0) return gone();
     sent += static_cast<size_t>(n);
   }
   std::string answer;
-  if (!next_line(answer, false)) return gone();
-  nlohmann::json reply = nlohmann::json::parse(answer, nullptr, false);
+  nlohmann::json reply;
+  do {  // events of a subscriber may come before
+    if (!next_line(answer, false)) return gone();
+    reply = nlohmann::json::parse(answer, nullptr, false);
+  } while (reply.is_object() && reply.contains("event"));
   if (!reply.is_object() || !reply.contains("ok") || !reply["ok"].is_boolean()) {
     return Error{fmt::format("the VM named {} answers what is no reply", name_)};
   }

@@ -3,6 +3,7 @@
 #define TRAPLINE_VMM_CONTROL_CLIENT_H_
 
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "vmm/config/result.h"
@@ -21,7 +22,8 @@ class ControlClient {
   ~ControlClient();
 
   // The reply, whose "ok" is true.
-  Result<nlohmann::json> request(const nlohmann::json& request);
+  // The descriptors go with it; they stay the caller's.
+  Result<nlohmann::json> request(const nlohmann::json& request, std::span<const int> passed = {});
   // The next line, as it came, without its end; events. False: the VM is gone.
   bool next_line(std::string& line, bool wait_for_ever);
 

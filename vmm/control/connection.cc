@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace trapline {
@@ -29,6 +30,7 @@ Connection& Connection::operator=(Connection&& other) noexcept {
   kind_ = other.kind_;
   input_ = std::move(other.input_);
   output_ = std::move(other.output_);
+  passed_ = std::move(other.passed_);
   sent_ = other.sent_;
   ended_ = other.ended_;
   finishing_ = other.finishing_;
@@ -51,15 +53,37 @@ Connection::~Connection() {
 bool Connection::receive(size_t most, Time now) {
   char bytes[4096];
   if (input_.size() >= most) return true;
-  const ssize_t n = recv(fd_, bytes, std::min(sizeof bytes, most - input_.size()), MSG_DONTWAIT);
+  // Room for no more descriptors than a request has: the kernel closes the rest.
+  alignas(cmsghdr) char beside[CMSG_SPACE(kMostPassed * sizeof(int))];
+  iovec iov{bytes, std::min(sizeof bytes, most - input_.size())};
+  msghdr message{};
+  message.msg_iov = &iov;
+  message.msg_iovlen = 1;
+  message.msg_control = beside;
+  message.msg_controllen = sizeof beside;
+  const ssize_t n = recvmsg(fd_, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   if (n == 0) {
     ended_ = true;
     return true;
   }
+  keep_passed(message);
   if (input_.empty()) request_began_ = now;
   input_.append(bytes, static_cast<size_t>(n));
   return true;
+}
+
+void Connection::keep_passed(msghdr& message) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+      Descriptor passed(fd);
+      if (passed_.size() < kMostPassed) passed_.push_back(std::move(passed));
+    }
+  }
 }
 
 void Connection::consume(size_t bytes, Time now) {

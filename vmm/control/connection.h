@@ -2,11 +2,17 @@
 #ifndef TRAPLINE_VMM_CONTROL_CONNECTION_H_
 #define TRAPLINE_VMM_CONTROL_CONNECTION_H_
 
+#include <sys/socket.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vmm/host/descriptor.h"
 
 namespace trapline {
 
@@ -30,6 +36,9 @@ class Connection {
   bool ended() const { return ended_; }
   std::string_view input() const { return input_; }
   void consume(size_t bytes, Time now);
+  // Those that came beside what was received (unix(7), SCM_RIGHTS), at most kMostPassed.
+  static constexpr size_t kMostPassed = 2;
+  std::vector<Descriptor> take_passed() { return std::exchange(passed_, {}); }
 
   void send(std::string_view bytes, Time now);
   // As much as the client takes now; false: it hung up.
@@ -49,9 +58,12 @@ class Connection {
   Time deadline() const;
 
  private:
+  void keep_passed(msghdr& message);
+
   int fd_;
   Kind kind_;
   std::string input_, output_;
+  std::vector<Descriptor> passed_;
   size_t sent_ = 0;
   bool ended_ = false, finishing_ = false, subscribed_ = false;
   Time progress_;  // the last of a request that was answered, or bytes that were taken

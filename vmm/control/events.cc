@@ -18,6 +18,8 @@ void EventLog::add(const MachineEvent& event) {
   line["uptime_s"] = duration<double>(std::chrono::steady_clock::now() - start_).count();
   line["why"] = event.why.substr(0, kMaxWhy);
   if (event.status) line["status"] = *event.status;
+  if (event.job) line["job"] = *event.job;
+  if (event.result != nullptr) line["result"] = event.result;
   // A guest's words need not be UTF-8.
   lines_.push_back(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   if (lines_.size() > kKept) {

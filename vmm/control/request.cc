@@ -24,6 +24,12 @@ constexpr Row kRows[] = {
     {"reset", "", Request::Verb::kReset},
     {"power-off", "", Request::Verb::kPowerOff},
     {"stop", "", Request::Verb::kStop},
+    {"save", "", Request::Verb::kSave},
+    {"migrate", "", Request::Verb::kMigrate},
+    {"screenshot", "", Request::Verb::kScreenshot},
+    {"balloon", "", Request::Verb::kBalloon},
+    {"cancel", "", Request::Verb::kCancel},
+    {"console", "", Request::Verb::kConsole},
 };
 
 // As an error may repeat it: short, and nothing that moves a terminal's cursor.
@@ -43,6 +49,44 @@ bool text_field(const nlohmann::json& object, const char* key, std::string& text
   if (!at->is_string()) return false;
   text = at->get<std::string>();
   return true;
+}
+
+// What stands beside the verb.
+Result<Request> with_arguments(Request::Verb verb, const nlohmann::json& object) {
+  constexpr uint64_t kMostMs = 3'600'000;
+  Request request{};
+  request.verb = verb;
+  if (verb == Request::Verb::kSave) {
+    if (!text_field(object, "file", request.file) || request.file.empty() ||
+        request.file[0] != '/') {
+      return Error{"save: no \"file\", with an absolute path"};
+    }
+    if (!text_field(object, "since", request.since)) return Error{"save: \"since\" is no text"};
+    const auto compress = object.find("compress");
+    if (compress != object.end() && !compress->is_boolean()) {
+      return Error{"save: \"compress\" is neither true nor false"};
+    }
+    request.compress = compress != object.end() && compress->get<bool>();
+  }
+  if (verb == Request::Verb::kMigrate) {
+    if (!text_field(object, "to", request.to) || request.to.empty()) {
+      return Error{"migrate: no \"to\""};
+    }
+    if (const auto at = object.find("downtime_ms"); at != object.end()) {
+      if (!at->is_number_unsigned() || at->get<uint64_t>() > kMostMs) {
+        return Error{fmt::format("migrate: \"downtime_ms\" is from 0 to {}", kMostMs)};
+      }
+      request.downtime_ms = at->get<uint64_t>();
+    }
+  }
+  if (verb == Request::Verb::kBalloon) {
+    const auto at = object.find("bytes");
+    if (at == object.end() || !at->is_number_unsigned()) {
+      return Error{"balloon: no \"bytes\", a number"};
+    }
+    request.bytes = at->get<uint64_t>();
+  }
+  return request;
 }
 
 }  // namespace
@@ -65,7 +109,7 @@ Result<Request> parse_request(std::string_view line) {
   for (const Row& row : kRows) {
     if (row.verb != verb) continue;
     known = true;
-    if (row.action == action) return Request{row.value};
+    if (row.action == action) return with_arguments(row.value, object);
   }
   if (!known) return Error{fmt::format("unknown verb '{}'", shown(verb))};
   if (verb == "profile") {

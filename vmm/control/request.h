@@ -28,8 +28,19 @@ struct Request {
     kReset,
     kPowerOff,
     kStop,
+    kSave,
+    kMigrate,
+    kScreenshot,
+    kBalloon,
+    kCancel,
+    kConsole,
   };
   Verb verb;
+  std::string file, since;  // kSave
+  bool compress = false;
+  std::string to;  // kMigrate
+  uint64_t downtime_ms = 300;
+  uint64_t bytes = 0;  // kBalloon
 };
 
 // `line` without its end.

@@ -48,9 +48,9 @@ ControlServer::~ControlServer() {
   close(wake_);
 }
 
-void ControlServer::start(Controlled& machine) {
+void ControlServer::start(Controlled& machine, StateKeeper* keeper, const std::string& console) {
   machine_ = &machine;
-  verbs_.emplace(machine, name_, version_);
+  verbs_.emplace(machine, name_, version_, keeper, console);
   thread_ = std::thread([this] { serve(); });
 }
 
@@ -182,7 +182,7 @@ bool ControlServer::answer_control(Connection& client, Time now) {
     if (unread > kMaxUnread) {
       reply.line = error_reply("busy: others have not read their replies");
     } else {
-      reply = verbs_->answer(client.input().substr(0, end));
+      reply = verbs_->answer(client.input().substr(0, end), client.take_passed());
     }
     client.consume(end + 1, now_is());
     client.send(reply.line, now_is());

@@ -34,7 +34,8 @@ class ControlServer final : public EventSink {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  void start(Controlled& machine);
+  // `keeper`, `console`: as Verbs has them.
+  void start(Controlled& machine, StateKeeper* keeper = nullptr, const std::string& console = {});
   // The machine is not called any more when this returns; events that are due have been sent, to
   // those who take them soon. The sockets' files are gone. Again is harmless.
   void stop();

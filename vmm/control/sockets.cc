@@ -19,6 +19,7 @@
 
 #include "vmm/config/size.h"
 #include "vmm/control/names.h"
+#include "vmm/host/later_files.h"
 
 namespace trapline {
 namespace {
@@ -107,13 +108,7 @@ ListeningSocket::~ListeningSocket() {
   if (fd_ < 0) return;
   close(fd_);
   if (path_.empty()) return;
-  const UnixAddress address(path_);
-  if (!address.good()) return;
-  flock(address.folder(), LOCK_EX);
-  struct stat info {};
-  if (lstat(address.path(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
-    unlink(address.path());
-  }
+  remove_if_same(path_, device_, inode_);
 }
 
 Result<ListeningSocket> ListeningSocket::at_path(const std::string& path, const std::string& busy) {

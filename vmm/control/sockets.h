@@ -25,6 +25,7 @@ class ListeningSocket {
   static Result<ListeningSocket> at_port(unsigned port);
 
   int fd() const { return fd_; }
+  const std::string& path() const { return path_; }  // absolute; empty: a port, or none
   // A new connection, not blocking; -1: see errno.
   int accept() const;
 

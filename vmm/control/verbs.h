@@ -6,9 +6,11 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "vmm/control/controlled.h"
 #include "vmm/control/request.h"
+#include "vmm/host/descriptor.h"
 
 namespace trapline {
 
@@ -20,22 +22,33 @@ nlohmann::json live_json(const LiveReport& live);
 
 class Verbs {
  public:
-  Verbs(Controlled& machine, std::string name, std::string version)
-      : machine_(machine), name_(std::move(name)), version_(std::move(version)) {}
+  // `keeper`: null where a machine can be neither saved nor moved. `console`: the path of the
+  // socket at which the guest's serial line is; empty: it is elsewhere.
+  Verbs(Controlled& machine, std::string name, std::string version, StateKeeper* keeper = nullptr,
+        std::string console = {})
+      : machine_(machine),
+        keeper_(keeper),
+        name_(std::move(name)),
+        version_(std::move(version)),
+        console_(std::move(console)) {}
 
   struct Reply {
     std::string line;        // its end included
     bool subscribe = false;  // events follow
   };
-  // Of one line, without its end.
-  Reply answer(std::string_view line);
+  // Of one line, without its end; `passed` came beside it.
+  Reply answer(std::string_view line, std::vector<Descriptor> passed = {});
 
  private:
   std::string status();
+  std::string save(const Request& request, std::vector<Descriptor> passed);
+  std::string screenshot(std::vector<Descriptor> passed);
+  std::string migrate(const Request& request, std::vector<Descriptor> passed);
   std::string profile_report();
 
   Controlled& machine_;
-  std::string name_, version_;
+  StateKeeper* const keeper_;
+  std::string name_, version_, console_;
 };
 
 }  // namespace trapline

@@ -7,6 +7,13 @@
 
 namespace trapline {
 
+uint64_t register_in_window(const Bus::Region& region, uint64_t offset, uint16_t& index) {
+  BusTarget::Part part;
+  if (!region.device->part_at(offset, part)) return register_offset(region.size, offset);
+  index = part.region;
+  return register_offset(part.size, part.offset);
+}
+
 const char* exit_class_name(ExitClass c) {
   static constexpr const char* kNames[] = {
       "data_abort.isv1", "data_abort.isv0", "prefetch_abort", "sysreg", "hvc", "wfx", "other"};
@@ -21,7 +28,10 @@ const char* stage_name(Stage s) {
   return kNames[static_cast<size_t>(s)];
 }
 
-VcpuCounters::VcpuCounters() : table_(kSlots) {}
+VcpuCounters::VcpuCounters()
+    : table_(zero_array<RegisterCount>(kSlots)), order_(zero_array<uint16_t>(kSlots)) {
+  static_assert(kSlots <= size_t{1} << 16);
+}
 
 // Open addressing over a fixed table: a guest that sprays addresses fills it and lands in
 // overflow_.
@@ -32,9 +42,10 @@ VcpuCounters::RegisterCount& VcpuCounters::find_slot(uint32_t key, uint64_t offs
     if (entry.key == tag) return entry;
     if (entry.key == 0) {
       if (used_ >= kSlots * 3 / 4) break;
-      ++used_;
       entry.offset = offset;
       __atomic_store_n(&entry.key, tag, __ATOMIC_RELEASE);
+      order_[used_] = static_cast<uint16_t>(i);
+      __atomic_store_n(&used_, used_ + 1, __ATOMIC_RELEASE);
       return entry;
     }
   }
@@ -61,10 +72,10 @@ void VcpuCounters::merge(const VcpuCounters& other) {
                                                         &ExitCounters::undefined};
   static_assert(sizeof kFields / sizeof kFields[0] == sizeof(ExitCounters) / sizeof(uint64_t));
   for (auto field : kFields) counters.*field += peek(other.counters.*field);
-  for (const RegisterCount& count : other.table_) {
-    const uint32_t key = __atomic_load_n(&count.key, __ATOMIC_ACQUIRE);
-    if (key == 0) continue;
-    RegisterCount& mine = slot(key - 1, count.offset);
+  const size_t used = __atomic_load_n(&other.used_, __ATOMIC_ACQUIRE);
+  for (size_t n = 0; n < used; ++n) {
+    const RegisterCount& count = other.table_[other.order_[n]];
+    RegisterCount& mine = slot(count.key - 1, count.offset);
     mine.reads += peek(count.reads);
     mine.writes += peek(count.writes);
   }
@@ -76,9 +87,8 @@ void VcpuCounters::merge(const VcpuCounters& other) {
 
 std::vector<VcpuCounters::RegisterCount> VcpuCounters::register_counts() const {
   std::vector<RegisterCount> result;
-  for (const RegisterCount& count : table_) {
-    if (count.key == 0) continue;
-    result.push_back(count);
+  for (size_t n = 0; n < used_; ++n) {
+    result.push_back(table_[order_[n]]);
     --result.back().key;
   }
   return result;

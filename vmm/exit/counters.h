@@ -12,6 +12,7 @@
 #include "mmio/bus.h"
 #include "mmio/emulate.h"
 #include "mmio/sysreg.h"
+#include "mmio/zero_memory.h"
 #include "vmm/exit/shared_count.h"
 #include "vmm/vcpu/syndrome.h"
 #include "vmm/vcpu/vcpu.h"
@@ -51,10 +52,12 @@ inline ExitClass class_of(const Exit& exit) {
 
 // The register that an access of a device counts for: by words. A window as large as a flash bank
 // holds no registers: it counts as one.
+inline constexpr uint64_t kLargestFile = uint64_t{2} << 20;  // bytes, of a device's registers
 constexpr uint64_t register_offset(uint64_t window_size, uint64_t offset) {
-  constexpr uint64_t kLargest = uint64_t{2} << 20;
-  return window_size > kLargest ? 0 : offset & ~uint64_t{3};
+  return window_size > kLargestFile ? 0 : offset & ~uint64_t{3};
 }
+// The same where what answered may stand behind a large window: `index` becomes that region's.
+uint64_t register_in_window(const Bus::Region& region, uint64_t offset, uint16_t& index);
 
 struct ExitCounters {
   uint64_t decode_ok = 0;
@@ -78,9 +81,13 @@ class VcpuCounters final : public AccessObserver {
   [[gnu::always_inline]] void device_access(const Bus::Region& region, uint64_t offset,
                                             unsigned /*size*/, bool write, uint64_t /*value*/,
                                             bool /*abort*/) override {
-    offset = register_offset(region.size, offset);
-    const uint32_t key =
-        uint32_t{region.index} << kRegionShift | static_cast<uint32_t>(offset >> 2);
+    uint16_t index = region.index;
+    if (region.size <= kLargestFile) [[likely]] {
+      offset &= ~uint64_t{3};
+    } else {
+      offset = register_in_window(region, offset, index);
+    }
+    const uint32_t key = uint32_t{index} << kRegionShift | static_cast<uint32_t>(offset >> 2);
     RegisterCount& count = slot(key, offset);
     bump(write ? count.writes : count.reads);
   }
@@ -97,7 +104,7 @@ class VcpuCounters final : public AccessObserver {
 
   // Accesses of one register of one device, or of one system register.
   struct RegisterCount {
-    // region index << 22 | offset >> 2 (capped), or kSysregBit | SysregId; + 1. Stored last.
+    // region index << 22 | offset >> 2 (capped), or kSysregBit | SysregId; + 1.
     uint32_t key = 0;
     uint64_t reads = 0, writes = 0;
     uint64_t offset = 0;
@@ -127,8 +134,10 @@ class VcpuCounters final : public AccessObserver {
   }
   RegisterCount& find_slot(uint32_t key, uint64_t offset);
 
-  std::vector<RegisterCount> table_;
-  size_t used_ = 0;
+  ZeroArray<RegisterCount> table_;
+  // Which of it are in use, in the order of their first access.
+  ZeroArray<uint16_t> order_;
+  size_t used_ = 0;  // stored last
   // What the table has no room for: by region, and of system registers, the last.
   std::array<RegisterCount, kRegions + 1> overflow_{};
 };

@@ -72,6 +72,10 @@ class ExitHandler final : public ExitSink {
   VcpuCounters& counters() { return counters_; }
   uint64_t restart_entry() const { return restart_entry_; }
   uint64_t restart_context() const { return restart_context_; }
+  void set_restart(uint64_t entry, uint64_t context) {
+    restart_entry_ = entry;
+    restart_context_ = context;
+  }
 
  private:
   // Counts the accesses of devices, and notes the last one for the observers.

@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "vmm/host/every_thread_signal.h"
 #include "vmm/host/terminal.h"
 
 namespace trapline {
@@ -184,6 +185,7 @@ void HostWriter::start(std::function<void()> on_room) {
   // Signals are for other threads.
   sigset_t all, before;
   sigfillset(&all);
+  sigdelset(&all, every_thread_signal());
   pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread(run, state_);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -1,32 +1,24 @@
 // Exceptions that the guest gets instead of its access: an external abort by KVM's own means, any
 // other by writing the registers as AArch64.TakeException (J1.3.1) does.
 #include "vmm/kvm/kvm_vcpu.h"
-#include "vmm/memory/walk_inl.h"
+#include "vmm/memory/hypervisor.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::kvm {
 namespace {
 
 constexpr uint8_t kDataAbortLower = 0x24, kPrefetchAbortLower = 0x20;
-constexpr uint64_t kSctlrDssbs = uint64_t{1} << 44;
 
 bool has_far(uint8_t ec) {
   return ec == kDataAbortLower || ec == kPrefetchAbortLower || ec == 0x22;
 }
 
-// Where it is taken from decides the vector, D1.3.2.
-uint64_t vector_offset(uint64_t from) {
-  if (pstate::el(from) == 0) return 0x400;
-  return (from & pstate::kSpSel) != 0 ? 0x200 : 0;
-}
-
-// PSTATE at EL1h: what an exception sets, and what it leaves.
-uint64_t pstate_at_el1(uint64_t from, uint64_t sctlr) {
-  uint64_t to = pstate::kEl1h | pstate::kDaif | (from & (pstate::kNzcv | pstate::kDit));
-  if ((from & pstate::kPan) != 0 || (sctlr & kSctlrSpan) == 0) to |= pstate::kPan;
-  if ((sctlr & kSctlrDssbs) != 0) to |= pstate::kSsbs;
-  return to;
-}
+// Where an exception of EL1 or EL2 goes.
+struct Target {
+  uint64_t esr, far, elr, spsr, vbar, sctlr, mode;
+};
+constexpr Target kToEl1{kEsrEl1, kFarEl1, kElrEl1, kSpsrEl1, kVbarEl1, kSctlrEl1, pstate::kEl1h};
+constexpr Target kToEl2{kEsrEl2, kFarEl2, kElrEl2, kSpsrEl2, kVbarEl2, kSctlrEl2, pstate::kEl2h};
 
 }  // namespace
 
@@ -64,19 +56,26 @@ void KvmVcpu::deliver(const GuestFault& fault, bool described) {
 // Of the instruction at `at`, with all other registers as it found them.
 void KvmVcpu::write_exception(const GuestFault& fault, uint64_t at) {
   ++counts_.exceptions;
-  const uint64_t from = pstate(), sctlr = get(kSctlrEl1);
+  // EL2's own, and with TGE those of EL0: EL2 gets it; without E2H there is no SPAN.
+  const uint64_t from = pstate();
+  const unsigned el = pstate::el(from);
+  const bool to_el2 = el == 2 || (el == 0 && (hcr() & kHcrTge) != 0);
+  const Target& to = to_el2 ? kToEl2 : kToEl1;
+  uint64_t sctlr = get(to.sctlr);
+  if (to_el2 && (hcr() & kHcrE2h) == 0) sctlr |= kSctlrSpan;
   uint8_t ec = fault.ec;
   uint32_t iss = fault.iss;
-  if (has_far(ec)) set(kFarEl1, fault.far);
+  if (has_far(ec)) set(to.far, fault.far);
   if (ec == kDataAbortLower || ec == kPrefetchAbortLower) {
     iss |= fault.fsc | (fault.write ? iss::kWnr : 0);
-    if (pstate::el(from) != 0) ++ec;  // from the same level
+    if (el == pstate::el(to.mode)) ++ec;  // from the same level
   }
-  set(kEsrEl1, uint64_t{ec} << 26 | uint64_t{1} << 25 | iss);
-  set(kElrEl1, at);
-  set(kSpsrEl1, from);
-  set(kPc, get(kVbarEl1) + vector_offset(from));
-  set(kPstate, pstate_at_el1(from, sctlr));
+  set(to.esr, uint64_t{ec} << 26 | uint64_t{1} << 25 | iss);
+  const ExceptionEntry entry = exception_entry(at, from, sctlr, get(to.vbar), to.mode);
+  set(to.elr, entry.elr);
+  set(to.spsr, entry.spsr);
+  set(kPc, entry.pc);
+  set(kPstate, entry.pstate);
   forget();
 }
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -22,6 +23,10 @@
 #ifndef KVM_CAP_ARM_EL2_E2H0
 #define KVM_CAP_ARM_EL2_E2H0 241
 #endif
+#ifndef KVM_ARM_VCPU_HAS_EL2
+#define KVM_ARM_VCPU_HAS_EL2 7
+#define KVM_ARM_VCPU_HAS_EL2_E2H0 8
+#endif
 
 namespace trapline::kvm {
 namespace {
@@ -29,17 +34,23 @@ namespace {
 class KvmMachine final : public Backend {
  public:
   KvmMachine(GuestMemory& memory, Stage2& stage2)
-      : shared_{memory, stage2, {}, 0, false, 0, 0, {}} {}
+      : shared_{memory, stage2, {}, 0, false, 0, 0, false, {}} {}
 
   // One line if the kernel refuses.
   std::string create(const Options& options);
 
   const char* name() const override { return "kvm"; }
+  std::string why_no_state() const override {
+    return "--backend kvm: the state of a vGIC and of its vCPUs cannot be saved, loaded or moved; "
+           "use "
+           "--backend soft";
+  }
   Vcpu& vcpu(unsigned index) override { return *vcpus_[index]; }
   void map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) override;
   void unmap(uint64_t ipa, uint64_t size) override;
   bool watch(uint64_t /*ipa_page*/) override { return false; }
   bool in_kernel() const override { return true; }
+  bool signal_on_store(uint64_t ipa, int fd) override;
   std::unique_ptr<Irqchip> make_irqchip() override {
     return make_vgic_irqchip(vm_, *vgic_, [this](const std::function<void()>& work) {
       const Gate::Hold hold(shared_.gate, vcpus_);
@@ -58,12 +69,14 @@ class KvmMachine final : public Backend {
   std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
   std::mutex slots_mutex_;
   std::map<uint64_t, uint32_t> slots_;  // by IPA
+  bool ioeventfd_ = false;
 };
 
 std::string KvmMachine::create(const Options& options) {
   std::string why;
   kvm_ = open_kvm(why);
   if (!kvm_) return why;
+  ioeventfd_ = options.ioeventfd;
   // The size of IPAs: 40 bits where the host has them.
   const int ipa_bits = kvm_.has(KVM_CAP_ARM_VM_IPA_SIZE);
   const unsigned bits = std::min<unsigned>(ipa_bits > 0 ? static_cast<unsigned>(ipa_bits) : 40, 40);
@@ -102,6 +115,10 @@ std::string KvmMachine::create_vcpus(const Options& options) {
     with(KVM_ARM_VCPU_PTRAUTH_ADDRESS);
     with(KVM_ARM_VCPU_PTRAUTH_GENERIC);
   }
+  // The maintenance interrupt is PPI 9 unless KVM is told otherwise, as our device tree says.
+  shared_.el2 = options.el2.on;
+  if (options.el2.on) with(KVM_ARM_VCPU_HAS_EL2);
+  if (options.el2.on && !options.el2.vhe) with(KVM_ARM_VCPU_HAS_EL2_E2H0);
   for (unsigned i = 0; i < options.cpus; ++i) {
     File fd(vm_.call(KVM_CREATE_VCPU, uint64_t{i}));
     if (!fd) return failed("KVM_CREATE_VCPU");
@@ -146,6 +163,15 @@ void KvmMachine::unmap(uint64_t ipa, uint64_t size) {
   shared_.memory.map_changed();
 }
 
+bool KvmMachine::signal_on_store(uint64_t ipa, int fd) {
+  if (!ioeventfd_) return false;
+  kvm_ioeventfd event{};
+  event.addr = ipa;
+  event.len = 4;
+  event.fd = fd;
+  return vm_.call(KVM_IOEVENTFD, &event) == 0;
+}
+
 // --- figures -------------------------------------------------------------------------------------
 
 void KvmMachine::counters(CounterVisitor visit, void* context) const {
@@ -171,6 +197,17 @@ void KvmMachine::counters(CounterVisitor visit, void* context) const {
   visit(context, "nisv_miss_ioctls", sum.nisv_ioctls[1]);
   visit(context, "aborts_injected", sum.aborts);
   visit(context, "exceptions_written", sum.exceptions);
+
+  if (!vcpus_[0]->kernel_exits().known()) return;
+  std::array<uint64_t, KernelExits::kCount> kernel{};
+  for (const auto& vcpu : vcpus_) vcpu->kernel_exits().add(kernel);
+  uint64_t other = kernel[KernelExits::kTotal];
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    visit(context, KernelExits::kNames[i], kernel[i]);
+    if (i != KernelExits::kTotal) other -= std::min(other, kernel[i]);
+  }
+  // Stage 2, system registers, interrupts: only kvm:* events tell them apart (record --kvm).
+  visit(context, "kernel_other", other);
 }
 
 }  // namespace
@@ -186,9 +223,7 @@ std::string why_no_el2(const Options::El2& el2) {
   std::string why;
   const File kvm = open_kvm(why);
   if (!kvm) return why;
-  if (kvm.has(el2.vhe ? KVM_CAP_ARM_EL2 : KVM_CAP_ARM_EL2_E2H0) > 0) {
-    return "Trapline's KVM backend does not use KVM_CAP_ARM_EL2 yet";
-  }
+  if (kvm.has(el2.vhe ? KVM_CAP_ARM_EL2 : KVM_CAP_ARM_EL2_E2H0) > 0) return {};
   return el2.vhe ? "this host's KVM gives guests no EL2 (KVM_CAP_ARM_EL2)"
                  : "this host's KVM gives guests no EL2 without VHE (KVM_CAP_ARM_EL2_E2H0)";
 }

@@ -1,4 +1,5 @@
 // Where the host's processors are not arm64.
+#include "vmm/kvm/host_events.h"
 #include "vmm/kvm/kvm_backend.h"
 
 namespace trapline::kvm {
@@ -10,5 +11,7 @@ Result<std::unique_ptr<Backend>> make_kvm_machine(GuestMemory& /*memory*/, Stage
                                                   const Options& /*options*/) {
   return Error{why_not()};
 }
+
+Result<std::unique_ptr<HostEvents>> HostEvents::start(pid_t /*pid*/) { return Error{why_not()}; }
 
 }  // namespace trapline::kvm

@@ -43,6 +43,7 @@ KvmVcpu::KvmVcpu(Shared& shared, unsigned index, File fd, kvm_run* run)
     : shared_(shared),
       index_(index),
       fd_(std::move(fd)),
+      kernel_exits_(fd_),
       run_(run),
       view_(shared.memory, shared.stage2, *this) {
   view_.regs = &general_;
@@ -255,7 +256,7 @@ void KvmVcpu::set(uint64_t id, uint64_t value) {
 }
 
 void KvmVcpu::forget() {
-  pc_known_ = pstate_known_ = mmu_known_ = base_known_[0] = base_known_[1] = false;
+  pc_known_ = pstate_known_ = mmu_known_ = hcr_known_ = base_known_[0] = base_known_[1] = false;
   brought_ = results_ = 0;
   v_brought_ = v_results_ = 0;
   walked_ = false;
@@ -271,6 +272,17 @@ uint64_t KvmVcpu::pstate() {
   if (!pstate_known_) pstate_ = get(kPstate);
   pstate_known_ = true;
   return pstate_;
+}
+
+uint64_t KvmVcpu::hcr() {
+  if (shared_.el2 && !hcr_known_) hcr_ = get(kHcrEl2);
+  hcr_known_ = true;
+  return hcr_;
+}
+
+uint64_t KvmVcpu::sp_id() {
+  if ((pstate() & pstate::kSpSel) == 0) return kSpEl0;
+  return pstate::el(pstate()) == 2 ? kSpEl2 : kSpEl1;
 }
 
 void KvmVcpu::bring_general(uint64_t mask) {
@@ -316,9 +328,8 @@ void KvmVcpu::write_back() {
 // As the hardware steps over instructions.
 void KvmVcpu::go_to(uint64_t next) {
   set(kPc, pc_ = next);
-  constexpr uint64_t kOfOneInstruction = pstate::kSs | pstate::kBtype;
-  if ((pstate() & kOfOneInstruction) != 0) {
-    set(kPstate, pstate_ &= ~kOfOneInstruction);
+  if ((pstate() & pstate::kOfOneInstruction) != 0) {
+    set(kPstate, pstate_ &= ~pstate::kOfOneInstruction);
   }
 }
 

@@ -11,9 +11,10 @@
 #include <vector>
 
 #include "vmm/kvm/file.h"
-#include "vmm/kvm/gate.h"
+#include "vmm/kvm/kernel_exits.h"
 #include "vmm/kvm/kvm_view.h"
-#include "vmm/kvm/registers.h"
+#include "vmm/kvm/uapi/gate.h"
+#include "vmm/kvm/uapi/registers.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline::kvm {
@@ -38,6 +39,7 @@ struct Shared {
   size_t run_bytes = 0;                       // KVM_GET_VCPU_MMAP_SIZE
   bool can_abort = false;                     // KVM_CAP_ARM_INJECT_EXT_DABT
   unsigned breakpoints = 0, watchpoints = 0;  // KVM_GUESTDBG_USE_HW has so many
+  bool el2 = false;                           // guests have it
   kvm_vcpu_init init{};
 };
 
@@ -83,6 +85,7 @@ class KvmVcpu final : public Vcpu, private TableBases {
   void leave_kvm();
   bool inside() const { return inside_.load(std::memory_order_seq_cst); }
   const VcpuCounts& counts() const { return counts_; }
+  const KernelExits& kernel_exits() const { return kernel_exits_; }
   // As made, before it first runs. False, and errno.
   bool initialise();
 
@@ -111,7 +114,9 @@ class KvmVcpu final : public Vcpu, private TableBases {
   uint64_t pstate();
   void bring_general(uint64_t mask);
   void bring_vectors(uint32_t mask);
-  uint64_t sp_id() { return (pstate() & pstate::kSpSel) != 0 ? kSpEl1 : kSpEl0; }
+  // HCR_EL2; 0 where guests have no EL2.
+  uint64_t hcr();
+  uint64_t sp_id();
   uint64_t slot_id(unsigned slot) { return slot == kSlotSp ? sp_id() : x_register(slot); }
   void forget();
   void write_back();
@@ -131,6 +136,7 @@ class KvmVcpu final : public Vcpu, private TableBases {
   Shared& shared_;
   const unsigned index_;
   File fd_;
+  KernelExits kernel_exits_;
   kvm_run* run_;
   KvmView view_;
   VcpuCounts counts_;
@@ -143,9 +149,9 @@ class KvmVcpu final : public Vcpu, private TableBases {
   bool unfinished_ = false;  // complete() has something to do
 
   // What was fetched since KVM_RUN.
-  bool pc_known_ = false, pstate_known_ = false, mmu_known_ = false;
+  bool pc_known_ = false, pstate_known_ = false, mmu_known_ = false, hcr_known_ = false;
   bool base_known_[2] = {};
-  uint64_t pc_ = 0, pstate_ = 0, base_[2] = {};
+  uint64_t pc_ = 0, pstate_ = 0, hcr_ = 0, base_[2] = {};
   TranslationRegs mmu_;
   bool half_only_ = false;              // translation_regs() is asked for the PC's half alone
   uint64_t brought_ = 0, results_ = 0;  // of general_: fetched; to be written in any case

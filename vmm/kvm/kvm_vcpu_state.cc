@@ -4,8 +4,9 @@
 #include <vector>
 
 #include "vmm/kvm/kvm_vcpu.h"
+#include "vmm/memory/hypervisor.h"
+#include "vmm/memory/nested_walk_inl.h"
 #include "vmm/memory/table_reader.h"
-#include "vmm/memory/walk_inl.h"
 
 namespace trapline::kvm {
 namespace {
@@ -67,16 +68,36 @@ void KvmVcpu::reset(uint64_t entry, uint64_t x0) {
 void KvmVcpu::load_mmu() {
   if (mmu_known_) return;
   const uint64_t bits = pstate();
+  mmu_ = TranslationRegs{};
   mmu_.el = static_cast<uint8_t>(pstate::el(bits));
   mmu_.pan = (bits & pstate::kPan) != 0;
-  mmu_.sctlr = get(kSctlrEl1);
-  mmu_.tcr = get(kTcrEl1);
-  mmu_.mair = get(kMairEl1);
+  mmu_.regime = regime_at(mmu_.el, hcr());
+  if (mmu_.regime == Regime::kEl10) {
+    mmu_.sctlr = get(kSctlrEl1);
+    mmu_.tcr = get(kTcrEl1);
+    mmu_.mair = get(kMairEl1);
+    if (shared_.el2) {
+      put_below_hypervisor(mmu_, hcr(), get(kSctlrEl2), get(kVttbrEl2), get(kVtcrEl2));
+    }
+  } else {
+    mmu_.sctlr = get(kSctlrEl2);
+    mmu_.tcr = get(kTcrEl2);
+    if (mmu_.regime == Regime::kEl2) mmu_.tcr = tcr_of_el2(mmu_.tcr);
+    mmu_.mair = get(kMairEl2);
+  }
   mmu_known_ = true;
 }
 
 uint64_t KvmVcpu::table_base(bool upper) {
-  if (!base_known_[upper]) base_[upper] = get(upper ? kTtbr1El1 : kTtbr0El1);
+  if (!base_known_[upper]) {
+    load_mmu();
+    if (mmu_.regime == Regime::kEl10) {
+      base_[upper] = get(upper ? kTtbr1El1 : kTtbr0El1);
+    } else {
+      const bool one = mmu_.regime == Regime::kEl2;  // it has no upper half
+      base_[upper] = one && upper ? 0 : get(upper ? kTtbr1El2 : kTtbr0El2);
+    }
+  }
   base_known_[upper] = true;
   return base_[upper];
 }
@@ -98,9 +119,9 @@ bool KvmVcpu::translate_pc(uint64_t pc, Fetched& out) {
   if ((pc & 3) != 0) return false;
   TableReader reader(shared_.stage2, &out);
   const TranslationRegs& regs = translation_regs();
-  const Stage1Walk walk =
-      walk_stage1<HostWalkFeatures>(regs, pc, WalkFor::kFetch, regs.el == 0, reader);
-  if (walk.status != Stage1Walk::Status::kOk) return false;
+  const NestedWalk walk =
+      walk_nested<HostWalkFeatures>(regs, pc, WalkFor::kFetch, regs.el == 0, reader);
+  if (walk.status != NestedWalk::Status::kOk) return false;
   const Stage2Walk stage2 = shared_.stage2.walk(walk.ipa);
   if (!stage2.ok || !stage2.executable) return false;
   out.ok = true;

@@ -1,9 +1,9 @@
 #include "vmm/kvm/kvm_view.h"
 
-#include "vmm/kvm/registers.h"
+#include "vmm/kvm/uapi/registers.h"
+#include "vmm/memory/nested_walk_inl.h"
 #include "vmm/memory/regime_view.h"
 #include "vmm/memory/table_reader.h"
-#include "vmm/memory/walk_inl.h"
 
 namespace trapline::kvm {
 
@@ -34,19 +34,19 @@ Translation KvmView::translate(uint64_t va, unsigned /*size*/, Direction dir, bo
   const bool upper = upper_region(va);
   if ((regs.sctlr & kSctlrM) != 0) (upper ? regs.ttbr1 : regs.ttbr0) = bases_.table_base(upper);
   TableReader reader(stage2_);
-  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(regs, va, walk_for(dir), el0, reader);
-  if (walk.status == Stage1Walk::Status::kOk) {
+  const NestedWalk walk = walk_nested<HostWalkFeatures>(regs, va, walk_for(dir), el0, reader);
+  if (walk.status == NestedWalk::Status::kOk) {
     out.device = walk.device;
     out.ipa = walk.ipa;
     return out;
   }
-  out.status = Translation::Status::kFault;
+  // A hypervisor's stage 2 cannot refuse what the hardware has just let through, but it may have
+  // changed since: the instruction is executed again.
+  out.status = walk.status == NestedWalk::Status::kStage2Fault ? Translation::Status::kRetry
+                                                               : Translation::Status::kFault;
   out.fault.far = va;
-  // A table where there is no memory: an external abort on the walk.
-  out.fault.fsc = walk.status == Stage1Walk::Status::kTableFault
-                      ? static_cast<uint8_t>(kFscExternalOnWalk | (walk.level & 3))
-                      : walk.fsc;
-  const bool read_passes = (walk.fsc & 0x3c) == kFscPermission && walk.readable;
+  out.fault.fsc = walk.fsc;  // a table where there is no memory: an external abort on the walk
+  const bool read_passes = (walk.fsc & 0x3c) == kFscPermission && walk.stage1.readable;
   out.fault.write = dir == Direction::kWrite || (dir == Direction::kReadWrite && read_passes);
   return out;
 }

@@ -12,21 +12,23 @@
 
 #include "mmio/device.h"
 #include "vmm/kvm/file.h"
+#include "vmm/kvm/uapi/vgic_frames.h"
 #include "vmm/vcpu/irqchip.h"
 
 namespace trapline::kvm {
 
+// KVM_SET_DEVICE_ATTR.
+bool set_attribute(const File& device, uint32_t group, uint64_t attribute, void* value);
+
 // Its registers from user space. Callers hold all vCPUs outside KVM_RUN.
-class Vgic {
+class Vgic final : public VgicAttributes {
  public:
   // Distributor and redistributors at the platform's addresses. One line if the kernel refuses.
   static std::string create(const File& vm, unsigned cpus, unsigned spis,
                             std::unique_ptr<Vgic>& out);
 
-  enum class Group : uint32_t { kDistributor = 1, kRedistributor = 5, kCpu = 6, kLevel = 7 };
-  // `offset`: of a word, or a system register's encoding (kCpu), or an INTID (kLevel).
-  uint64_t get(Group group, unsigned cpu, uint64_t offset) const;
-  void set(Group group, unsigned cpu, uint64_t offset, uint64_t value) const;
+  uint64_t get(VgicGroup group, unsigned cpu, uint64_t offset) const override;
+  void set(VgicGroup group, unsigned cpu, uint64_t offset, uint64_t value) const override;
 
   unsigned cpus() const { return cpus_; }
   unsigned spis() const { return spis_; }
@@ -34,7 +36,7 @@ class Vgic {
  private:
   Vgic(File device, unsigned cpus, unsigned spis)
       : device_(std::move(device)), cpus_(cpus), spis_(spis) {}
-  int access(unsigned long request, Group group, unsigned cpu, uint64_t offset,
+  int access(unsigned long request, VgicGroup group, unsigned cpu, uint64_t offset,
              uint64_t& value) const;
 
   File device_;

@@ -1,7 +1,11 @@
 #include "vmm/machine/clocks.h"
 
+#include <sys/timerfd.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <chrono>
+#include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include "mmio/side_work.h"
@@ -24,6 +28,16 @@ bool DeadlineQueue::remove(Clock::Handle handle) {
   return true;
 }
 
+bool DeadlineQueue::move(Clock::Handle handle, uint64_t deadline) {
+  const uint64_t before = next();
+  const auto known = deadlines_.find(handle);
+  auto node = events_.extract(Key{known->second, handle});
+  known->second = deadline;
+  node.key() = {deadline, handle};
+  events_.insert(std::move(node));
+  return next() != before;
+}
+
 std::function<void()> DeadlineQueue::take_due(uint64_t now, Clock::Handle& handle) {
   if (events_.empty() || events_.begin()->first.first > now) return nullptr;
   auto node = events_.extract(events_.begin());
@@ -32,34 +46,93 @@ std::function<void()> DeadlineQueue::take_due(uint64_t now, Clock::Handle& handl
   return std::move(node.mapped());
 }
 
-HostClock::HostClock() : start_ns_(steady_ns()), thread_([this] { run(); }) {}
+namespace {
 
-HostClock::~HostClock() { stop(); }
+int new_timer() {
+  const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "no timer for the clock");
+  return fd;
+}
+
+}  // namespace
+
+HostClock::HostClock() : start_ns_(steady_ns()), timer_(new_timer()), thread_([this] { run(); }) {}
+
+HostClock::~HostClock() {
+  stop();
+  close(timer_);
+}
 
 void HostClock::stop() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
+    set_alarm();
   }
-  wake_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
 
-uint64_t HostClock::now() { return (steady_ns() - start_ns_) / kNsPerTick; }
+// To the first deadline, if the thread sleeps: else it will look itself.
+void HostClock::set_alarm() {
+  if (!asleep_) return;
+  uint64_t at = 0;
+  if (stop_) {
+    at = 1;
+  } else if (frozen_ == kGoes && !queue_.empty()) {
+    // A guest may program any 64-bit compare value: a day is far enough.
+    constexpr uint64_t kMost = kFrequency * 86400;
+    const uint64_t now_ticks = now(), next = queue_.next();
+    at = start_ns_ + std::min(next, now_ticks + kMost) * kNsPerTick;
+  }
+  if (at == alarm_) return;
+  alarm_ = at;
+  const itimerspec when{
+      .it_interval = {},
+      .it_value = {static_cast<time_t>(at / 1'000'000'000), static_cast<long>(at % 1'000'000'000)}};
+  timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
+}
 
-Clock::Handle HostClock::at(uint64_t deadline, std::function<void()> callback) {
-  Handle handle;
-  bool first;
+uint64_t HostClock::now() {
+  const uint64_t frozen = frozen_.load(std::memory_order_acquire);
+  if (frozen != kGoes) [[unlikely]] {
+    return frozen;
+  }
+  return (steady_ns() - start_ns_.load(std::memory_order_relaxed)) / kNsPerTick;
+}
+
+void HostClock::freeze(uint64_t ticks) {
+  std::unique_lock lock(mutex_);
+  frozen_.store(ticks, std::memory_order_release);
+  done_.wait(lock, [&] { return running_ == 0; });
+}
+
+void HostClock::go(bool as_if_never_frozen) {
   {
     std::lock_guard lock(mutex_);
-    first = deadline < queue_.next();
-    handle = queue_.add(deadline, std::move(callback));
+    const uint64_t frozen = frozen_.load(std::memory_order_relaxed);
+    if (frozen == kGoes) return;
+    if (!as_if_never_frozen) start_ns_ = steady_ns() - frozen * kNsPerTick;
+    frozen_.store(kGoes, std::memory_order_release);
+    set_alarm();
   }
+}
+
+Clock::Handle HostClock::at(uint64_t deadline, std::function<void()> callback) {
+  std::lock_guard lock(mutex_);
+  const bool first = deadline < queue_.next();
+  const Handle handle = queue_.add(deadline, std::move(callback));
   if (first) {
     const SideWork side(SideWork::Kind::kArm);
-    wake_.notify_one();
+    set_alarm();
   }
   return handle;
+}
+
+bool HostClock::postpone(Handle handle, uint64_t deadline) {
+  std::lock_guard lock(mutex_);
+  if (!queue_.holds(handle)) return false;
+  if (queue_.move(handle, deadline)) set_alarm();
+  return true;
 }
 
 void HostClock::cancel(Handle handle) {
@@ -73,7 +146,8 @@ void HostClock::cancel(Handle handle) {
 void HostClock::run() {
   std::unique_lock lock(mutex_);
   while (!stop_) {
-    if (auto callback = queue_.take_due(now(), running_)) {
+    auto callback = frozen_ == kGoes ? queue_.take_due(now(), running_) : nullptr;
+    if (callback) {
       lock.unlock();
       callback();
       lock.lock();
@@ -81,14 +155,14 @@ void HostClock::run() {
       done_.notify_all();
       continue;
     }
-    uint64_t next = queue_.next();
-    // A far deadline (a guest may program any 64-bit compare value) waits in slices of an hour.
-    constexpr uint64_t kSlice = Clock::kFrequency * 3600;
-    uint64_t slice_end = now() + kSlice;
-    uint64_t until = next < slice_end ? next : slice_end;
-    auto when = std::chrono::steady_clock::time_point(
-        std::chrono::nanoseconds(start_ns_ + until * kNsPerTick));
-    wake_.wait_until(lock, when);
+    asleep_ = true;
+    set_alarm();
+    lock.unlock();
+    uint64_t expirations;
+    [[maybe_unused]] const ssize_t n = read(timer_, &expirations, sizeof expirations);
+    lock.lock();
+    asleep_ = false;
+    alarm_ = 0;
   }
 }
 

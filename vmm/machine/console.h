@@ -71,6 +71,12 @@ class Console final : public OutputSink {
   size_t put(const uint8_t* data, size_t size) override;
   void force(const uint8_t* data, size_t size) override;
 
+  // While it lives the guest gets no input; what waits for it stays what it is.
+  std::unique_lock<std::mutex> hold_input() { return std::unique_lock(input_mutex_); }
+  const std::vector<uint8_t>& waiting_input() const { return pending_; }  // while held
+  // Before start(): what a machine that goes on here had not given to its guest yet.
+  void set_waiting_input(std::vector<uint8_t> bytes) { pending_ = std::move(bytes); }
+
   // The guest was given more room than there is: it shall not run on.
   bool held() const { return output_.over(); }
   // Waits until held() is false or a stop was asked for, at most so long. The thread that polls, or

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "devices/gicv3/gicv3.h"
+#include "devices/gicv3/its.h"
 #include "vmm/config/platform.h"
 
 namespace trapline {
@@ -71,6 +72,10 @@ class Gicv3Irqchip final : public Irqchip {
     if (!error.empty()) return error;
     return bus.add(platform::kGicr.base, platform::kGicr.size * cpus_, &gic_.redistributors());
   }
+  MessageUnit add_message_unit(Dma& dma, Clock& clock) override {
+    its_ = std::make_unique<Its>(gic_, dma, clock, platform::kIts.base);
+    return {its_.get(), its_.get()};
+  }
   SysregDevice* cpu_interface() override { return &gic_.cpu_interface(); }
   void reset() override {
     gic_.distributor().reset();
@@ -78,6 +83,13 @@ class Gicv3Irqchip final : public Irqchip {
   }
   void reset_cpu(unsigned cpu) override { gic_.reset_cpu_interface(cpu); }
   bool can_signal(unsigned cpu) const override { return gic_.can_signal(cpu); }
+  void save(StateWriter& out) override {
+    gic_.distributor().save(out);
+    gic_.redistributors().save(out);
+  }
+  bool load(StateReader& in) override {
+    return gic_.distributor().load(in) && gic_.redistributors().load(in);
+  }
 
  private:
   // At assembly: whoever drives the line keeps what is returned.
@@ -88,6 +100,7 @@ class Gicv3Irqchip final : public Irqchip {
   }
 
   Gicv3 gic_;
+  std::unique_ptr<Its> its_;
   size_t cpus_;
   IrqProbe* probe_;
   std::vector<CpuLine> lines_;

@@ -45,8 +45,9 @@ void Machine::shut_down() {
     if (cpu->thread.joinable()) cpu->thread.join();
   }
   if (gdb_ != nullptr) gdb_->ended(life_.status());
-  gdb_.reset();                                          // halts, reads and writes vCPUs
-  console_.stop();                                       // input to the UART, stops
+  gdb_.reset();     // halts, reads and writes vCPUs
+  console_.stop();  // input to the UART, stops
+  if (peripherals_ != nullptr && peripherals_->screen() != nullptr) peripherals_->screen()->stop();
   if (peripherals_ != nullptr) peripherals_->quiesce();  // disk and network: DMA, interrupts
   if (host_clock_ != nullptr) host_clock_->stop();       // deadlines of timers, RTC and devices
   life_.change(LifeState::kEnded);
@@ -55,10 +56,21 @@ void Machine::shut_down() {
 Result<std::unique_ptr<Machine>> Machine::create(const Options& options, Console& console,
                                                  MakeBackend make_backend) {
   std::unique_ptr<Machine> machine(new Machine(options, console));
-  auto plan = plan_boot(options);
-  if (!plan) return Error{plan.error()};
-  machine->plan_ = std::move(*plan);
-  if (std::string error = machine->assemble(make_backend); !error.empty()) return Error{error};
+  // What is restored boots from these files at its first reset, if ever.
+  const bool boots = options.restore.empty() && options.incoming.empty();
+  machine->memory_used_ = !boots;
+  if (boots) {
+    auto plan = plan_boot(options, machine->boot_files_);
+    if (!plan) return Error{plan.error()};
+    machine->plan_ = std::move(*plan);
+  }
+  std::string error = machine->assemble(make_backend);
+  if (error.empty() && boots) error = machine->plan();
+  if (!error.empty()) return Error{error};
+  if (boots) {  // pages are moved, which the jail forbids once the guest runs
+    machine->load_memory();
+    machine->preloaded_ = true;
+  }
   if (options.symbols != "auto" && options.symbols != "none") {
     auto table = load_symbols(options.symbols);
     if (!table) return Error{"--symbols " + table.error()};
@@ -122,6 +134,8 @@ std::string Machine::assemble(MakeBackend make_backend) {
       timer_->connect_el2(i, &irqchip_->ppi(i, platform::kTimerHypVirtualPpi),
                           &irqchip_->ppi(i, platform::kTimerHypPpi));
     }
+    if (host_clock_ != nullptr) cpu.watch_sleep(*timer_, *clock_);
+    cpu.vcpu.connect_pmu(&irqchip_->ppi(i, platform::kPmuPpi));
     if (std::atomic<uint64_t>* due = cpu.vcpu.timers_due()) {
       timer_->publish_due(i, &due[0], &due[1]);
     }
@@ -142,17 +156,35 @@ std::string Machine::assemble(MakeBackend make_backend) {
     error = start_recording();
     if (!error.empty()) return error;
   }
+  return {};
+}
 
+std::string Machine::plan() {
+  if (plan_.name.empty() || plan_.loaded) {
+    auto plan = plan_boot(options_, boot_files_);
+    if (!plan) return plan.error();
+    plan_ = std::move(*plan);
+    if (!boot_files_.changed().empty() && !std::exchange(told_of_change_, true)) {
+      message(
+          fmt::format("trapline: {} was written to while the guest ran; it now boots what is "
+                      "there\n",
+                      boot_files_.changed()));
+    }
+  }
   DeviceTreeInput tree;
   tree.options = &options_;
   tree.plan = &plan_;
   tree.flash = peripherals_->has_flash();
   tree.fw_cfg = tree.virtio = true;
   tree.virtio_slots = peripherals_->virtio_slots();
+  tree.pcie = peripherals_->has_pcie();
+  tree.its = peripherals_->has_its();
   tree.rng_seed = seed_bytes(32, options_.icount);
   if (options_.kaslr_seed) tree.kaslr_seed = seed_bytes(8, options_.icount);
   device_tree_ = build_device_tree(tree);
-  return plan_.place_device_tree(device_tree_.size(), options_);
+  std::string error = plan_.place_device_tree(device_tree_.size(), options_);
+  planned_ = error.empty();
+  return error;
 }
 
 // A cache entry made from these bytes is stale (policy `protect`).
@@ -170,16 +202,23 @@ void Machine::memory_map_changed() {
 // --- start, reset, end ---
 
 void Machine::load_memory() {
-  plan_.load(memory_);
+  plan_.load(memory_, !std::exchange(memory_used_, true));
+  planned_ = false;  // anew for the next reset
   memory_.write(plan_.dtb_ipa, device_tree_.data(), device_tree_.size());
 }
 
-void Machine::reset() {
+// As at power-on. One line if what it boots from cannot be read (any more).
+std::string Machine::reset() {
+  const bool preloaded = std::exchange(preloaded_, false);
+  if (!preloaded && !planned_) {
+    if (std::string error = plan(); !error.empty()) return error;
+  }
   peripherals_->quiesce();
   peripherals_->reset();
   irqchip_->reset();
   timer_->reset();
-  load_memory();
+  if (!preloaded) load_memory();
+  round_ = {};
   std::lock_guard lock(power_mutex_);
   for (auto& cpu : cpus_) {
     cpu->power = Power::kOff;
@@ -192,12 +231,13 @@ void Machine::reset() {
       cpu->vcpu.reset(plan_.entry, plan_.dtb_ipa);
       cpu->power = Power::kOn;
     }
-    return;
+    return {};
   }
   Cpu& boot = *cpus_[0];
   boot.entry = plan_.entry;
   boot.context = plan_.dtb_ipa;
   boot.power = Power::kOnPending;
+  return {};
 }
 
 int Machine::run() {
@@ -226,13 +266,25 @@ int Machine::run() {
     console_.start(std::move(hooks), options_.icount);
     unsigned resets = 0;
     do {
-      reset();
+      const bool boots = !std::exchange(restored_, false);
       {
-        std::lock_guard lock(power_mutex_);
+        std::unique_lock lock(power_mutex_);
+        power_changed_.wait(lock, [&] { return !state_held_ || life_.stopping(); });
         threads_ = options_.icount ? 1 : options_.cpus;
       }
+      if (boots) {
+        if (const std::string error = reset(); !error.empty()) {
+          give_up(error);
+          break;
+        }
+      }
       if (!life_.change(LifeState::kRunning)) break;  // a stop came first
-      tell_event({"boot", fmt::format("boot {}", ++boots_), {}});
+      if (boots) {
+        tell_event({"boot", fmt::format("boot {}", ++boots_), {}});
+      } else {
+        tell_event({"restore", "", {}});
+      }
+      if (host_clock_ != nullptr) host_clock_->go(false);
       peripherals_->resume();
       options_.icount ? run_in_turn() : run_threads();
       if (life_.state() == LifeState::kResetting) tell_event({"reset", why(), {}});

@@ -42,7 +42,21 @@
 namespace trapline {
 
 // Exit statuses of the program (design.md, "The command line").
-enum ExitStatus : int { kPoweredOff = 0, kBadInput = 1, kGuestFailed = 2, kLimitReached = 124 };
+enum ExitStatus : int {
+  kPoweredOff = 0,
+  kBadInput = 1,
+  kGuestFailed = 2,
+  kMigratedAway = 3,
+  kLimitReached = 124,
+};
+
+// A part of a machine's state. `load` is false for what is not its own, or of a version that it
+// does not know.
+struct StateUnit {
+  std::string name;
+  std::function<void(StateWriter&)> save;
+  std::function<bool(StateReader&)> load;
+};
 
 // What a backend is made from.
 struct BackendParts {
@@ -69,6 +83,8 @@ class Machine final : public PowerControl,
   // is the program's; a reset that was asked for does not happen any more.
   void stop(int status) { stop(status, {}); }
   void stop(int status, const std::string& why);
+  // Before run(), with --display: `viewers` outlives the machine.
+  void show_to(Viewers& viewers) { peripherals_->screen()->show_to(viewers); }
   // Before run(): who is told what happens.
   void tell_events_to(EventSink* sink) { event_sink_ = sink; }
 
@@ -93,9 +109,41 @@ class Machine final : public PowerControl,
   // What was counted stays to be reported.
   void stop_profile();
 
+  // --- state: machine_state.cc; any thread that is none of the machine's ---
+  // Empty, or one line that says why its state can be neither saved nor loaded.
+  std::string why_no_state() const;
+  // Until release() no vCPU runs, nothing is in flight, no input arrives and time stands still:
+  // with the time that passes meanwhile, as for any guest whose host is busy. Not twice at once.
+  // One line if there is nothing to hold any more.
+  std::string hold();
+  void release();
+  // Of a held machine that nobody releases soon: the rest of the program goes on without it.
+  void strand() { input_held_ = {}; }
+  // Of a held machine that goes on elsewhere: run() ends with that status.
+  void leave(int status, const std::string& why);
+  // All of the state but for memory, in the order in which it is saved and loaded. While held.
+  std::vector<StateUnit> state_units();
+  // Files that the guest writes to or reads while it runs.
+  std::vector<StateFile> state_files() const { return peripherals_->state_files(); }
+  // Their locks, for a machine elsewhere that is to go on with them. While held, and not released
+  // before they are taken back, for which there is one line if somebody else has one.
+  std::string hand_over_files();
+  std::string take_files_back();
+  // Of a machine that was created to go on where another was: before the units are loaded, and
+  // after. `files_changed`: what they hold is to be that of the state, as far as it is there.
+  // `copied`: others may go on from the same state: the guest is told by a new generation ID.
+  void begin_load();
+  std::string end_load(bool files_changed, bool copied);
+  GuestMemory& memory() { return memory_; }
+  Backend& backend() { return *backend_; }
+  const Options& options() const { return options_; }
+
   // Controlled
   MachineStatus status() override;
   LiveReport live() override;
+  Result<Picture> picture() override;
+  std::optional<virtio::Balloon::Shown> balloon() override;
+  std::string set_balloon(uint64_t bytes) override;
   std::string profile_start() override;
   std::string profile_stop() override;
   std::string profile_reset() override;
@@ -123,7 +171,9 @@ class Machine final : public PowerControl,
   void memory_map_changed() override;
   Machine(const Options& options, Console& console);
   std::string assemble(MakeBackend make_backend);
-  void reset();
+  // Reads what the machine boots from, and makes its device tree.
+  std::string plan();
+  std::string reset();
   void load_memory();
   // Nothing calls into the machine any more when this returns. Again is harmless.
   void shut_down();
@@ -132,6 +182,8 @@ class Machine final : public PowerControl,
   void run_threads();
   void cpu_thread(Cpu& cpu);
   void run_in_turn();
+  void take_turn(Cpu& cpu);
+  void spend_turn(uint64_t executed, bool kicked);
   void begin_if_turned_on(Cpu& cpu);
   void act(Cpu& cpu, AfterExit after);
   bool waits(Cpu& cpu);
@@ -167,6 +219,12 @@ class Machine final : public PowerControl,
   bool profiling() const;
   std::string with_parked_vcpus(const std::function<void()>& change);
   std::string start_recording();
+  void save_clock(StateWriter& out);
+  bool load_clock(StateReader& in);
+  void save_power(StateWriter& out);
+  bool load_power(StateReader& in);
+  void save_console(StateWriter& out);
+  bool load_console(StateReader& in);
   struct ProfileSource;
   std::unique_ptr<ProfileSource> read_profile();
   void add_profile(RunReport& report, std::unique_ptr<ProfileSource> source) const;
@@ -178,6 +236,7 @@ class Machine final : public PowerControl,
 
   Options options_;
   Console& console_;
+  BootFiles boot_files_;
   BootPlan plan_;
   std::vector<uint8_t> device_tree_;
 
@@ -215,6 +274,22 @@ class Machine final : public PowerControl,
   std::atomic<uint64_t> boots_{0};
   std::atomic<bool> held_by_user_{false};  // pause_guest()
   IdleWatch idle_watch_;
+  // icount: where the vCPUs' turns are.
+  struct Round {
+    bool under_way = false;
+    unsigned cpu = 0;
+    uint64_t left = 0;   // of that one's quantum
+    bool ran = false;    // somebody did
+    bool moved = false;  // and has executed something since an exit or a deadline
+  } round_;
+  static constexpr uint64_t kQuantum = 100'000;  // instructions a vCPU runs in turn
+  bool planned_ = false;
+  bool told_of_change_ = false;
+  bool preloaded_ = false;    // what it boots from lies in memory already
+  bool memory_used_ = false;  // by a guest before this one
+  bool restored_ = false;     // the first run is not from a reset
+  bool state_held_ = false;   // guarded by power_mutex_: no reset meanwhile
+  std::unique_lock<std::mutex> input_held_;
   std::chrono::steady_clock::time_point start_;
   uint64_t start_cycles_ = 0;
   std::mutex report_mutex_;  // of the next two, while the machine is there to be asked

@@ -1,4 +1,6 @@
 // The machine as its control socket sees it.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -37,6 +39,29 @@ MachineStatus Machine::status() {
   now.backend = backend_->name();
   now.clock = options_.icount ? "icount" : "host";
   return now;
+}
+
+Result<Picture> Machine::picture() {
+  const Ramfb* const ramfb = peripherals_->ramfb();
+  if (ramfb == nullptr) return Error{"the VM has no screen: run it with --display"};
+  const std::optional<Ramfb::Surface> surface = ramfb->surface();
+  if (!surface) return Error{"the guest shows nothing (firmware sets up the screen: --firmware)"};
+  return take_picture(*surface);
+}
+
+std::optional<virtio::Balloon::Shown> Machine::balloon() {
+  virtio::Balloon* const balloon = peripherals_->balloon();
+  if (balloon == nullptr) return std::nullopt;
+  return balloon->shown();
+}
+
+std::string Machine::set_balloon(uint64_t bytes) {
+  virtio::Balloon* const balloon = peripherals_->balloon();
+  if (balloon == nullptr) return "the VM has no balloon: run it with --balloon";
+  if (options_.icount) return "with --clock icount nobody outside changes what a guest does";
+  if (bytes > options_.memory) return fmt::format("the VM has {} bytes of memory", options_.memory);
+  balloon->set_target(bytes);
+  return {};
 }
 
 // No vCPU is asked or stopped: all that is read here can be read while it changes.

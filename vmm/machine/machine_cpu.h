@@ -17,9 +17,22 @@
 
 namespace trapline {
 
-struct Machine::Cpu {
+struct Machine::Cpu final : SleepWatch {
   Cpu(unsigned n, Vcpu& v, const ExitServices& services, InstructionSource::Choice choice)
       : index(n), vcpu(v), exits(v, services, choice) {}
+
+  // With threads: the vCPU's thread wakes itself for its own timer.
+  void watch_sleep(GenericTimer& t, Clock& c) {
+    timer = &t;
+    host_clock = &c;
+    vcpu.watch_sleep(this);
+  }
+  uint64_t falls_asleep() override {
+    const uint64_t deadline = timer->falls_asleep(index), now = host_clock->now();
+    if (deadline == CompareTimer::kNever) return ~uint64_t{0};
+    return deadline > now ? (deadline - now) * Clock::kNsPerTick : 0;
+  }
+  void wakes() override { timer->wakes(index); }
 
   // Any thread: out of run().
   void kick() {
@@ -73,6 +86,8 @@ struct Machine::Cpu {
   DebugGo go = DebugGo::kRun;
   // Instructions at the crash last reported: a debugger that goes on after it meets it again.
   uint64_t crash_told_at = ~uint64_t{0};
+  GenericTimer* timer = nullptr;
+  Clock* host_clock = nullptr;
   std::thread thread;
 };
 

@@ -62,6 +62,15 @@ void Machine::add_profile(RunReport& report, std::unique_ptr<ProfileSource> sour
                    {"misses", report.icache.misses},
                    {"invalidations", report.icache.invalidations},
                    {"mismatches", report.icache.mismatches}};
+  for (const auto& [name, value] : report.backend_counts) {
+    if (name != "kernel_exits") continue;
+    uint64_t here = 0;
+    for (const ProfileRow& row : result.rows) here += row.count;
+    result.notes.push_back(
+        fmt::format("exits that came to user space, {} of the guest's {}: KVM ended the others "
+                    "itself (trapline record --kvm sees them)",
+                    here, value));
+  }
   if (!symbols.note.empty()) result.notes.push_back(symbols.note);
   report.profile = std::move(result);
 }

@@ -16,6 +16,7 @@ std::string Machine::start_recording() {
   setup.icache = name_of(options_.icache);
   setup.decoder = name_of(options_.decoder);
   setup.isv = options_.isv_never ? "never" : "auto";
+  setup.cpu = options_.backend == BackendChoice::kKvm ? "host" : name_of(options_.cpu);
   setup.bus = &bus_;
   setup.backend = backend_.get();
   auto recording = trace::Recording::create(options_.record, setup);

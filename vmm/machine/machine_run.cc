@@ -15,7 +15,6 @@
 namespace trapline {
 namespace {
 
-constexpr uint64_t kQuantum = 100'000;   // instructions a vCPU runs in turn
 constexpr uint64_t kSlice = 20'000'000;  // with --max-insns and threads: between two looks
 constexpr int kHeldMs = 50;              // output that nobody takes: between two looks
 
@@ -210,60 +209,18 @@ void Machine::cpu_thread(Cpu& cpu) {
 void Machine::run_in_turn() {
   constexpr int kIdlePollMs = 10;
   while (running()) {
-    for (auto& cpu : cpus_) begin_if_turned_on(*cpu);
-    if (park_if_halted(nullptr)) continue;
-    console_.poll(0);
-    bool ran = false;
-    for (auto& each : cpus_) {
-      Cpu& cpu = *each;
-      uint64_t left = kQuantum;
-      // Every exit leaves run(): the turn is what is timed.
-      const Cpu::Running turn(cpu);
-      while (left != 0 && running()) {
-        // A debugger halts the turn, and it goes on with what is left of it: else a breakpoint that
-        // the first CPU meets often would keep the others from ever running.
-        if (park_if_halted(nullptr)) continue;
-        if (console_.held()) {  // the turn goes on where it was: the guest sees nothing of it
-          console_.wait_while_held(kHeldMs);
-          continue;
-        }
-        if (cpu.go == DebugGo::kStay) break;
-        if (cpu.go == DebugGo::kStep) [[unlikely]] {
-          icount_clock_->fire_due();
-          begin_if_turned_on(cpu);
-          ran = true;
-          if (slice(1) == 0) {
-            limit_reached();
-            break;
-          }
-          debug_step(cpu);
-          continue;
-        }
-        if (cpu.power == Power::kOff) break;
-        if (console_.input_due()) console_.poll(0);
-        icount_clock_->fire_due();
-        if (cpu.wait != Cpu::Wait::kNone) {
-          if (waits(cpu)) break;
-          wake(cpu, 0);
-        }
-        uint64_t budget = slice(std::min(left, icount_clock_->budget()));
-        if (budget == 0) {
-          if (slice(1) != 0) continue;  // a deadline is due
-          limit_reached();
-          break;
-        }
-        uint64_t before = cpu.vcpu.retired();
-        begin_if_turned_on(cpu);
-        ran = true;
-        cpu.vcpu.run(budget, cpu.exits);
-        const AfterExit after = cpu.exits.after();
-        act(cpu, after);
-        if (after == AfterExit::kCrashed) break;
-        uint64_t executed = cpu.vcpu.retired() - before;
-        left -= std::min(left, executed == 0 ? 1 : executed);
-      }
+    if (!round_.under_way) {  // else a saved machine goes on within it
+      for (auto& cpu : cpus_) begin_if_turned_on(*cpu);
+      if (park_if_halted(nullptr)) continue;
+      console_.poll(0);
+      round_ = {.under_way = true, .left = kQuantum};
     }
-    if (ran) continue;
+    for (; round_.cpu < cpus_.size(); ++round_.cpu, round_.left = kQuantum) {
+      take_turn(*cpus_[round_.cpu]);
+      if (!running()) return;
+    }
+    round_.under_way = false;
+    if (round_.ran) continue;
     // Everybody waits: time jumps to the next deadline or to the end of a WFE. On a terminal real
     // time passes with virtual time, but for WFEs, which come thick and fast.
     uint64_t wfe_left = ~uint64_t{0};
@@ -281,6 +238,61 @@ void Machine::run_in_turn() {
     }
     icount_clock_->fire_due();
   }
+}
+
+// One vCPU, until its quantum is used up or it waits.
+void Machine::take_turn(Cpu& cpu) {
+  // Every exit leaves run(): the turn is what is timed.
+  const Cpu::Running turn(cpu);
+  while (round_.left != 0 && running()) {
+    // A debugger, or a save, halts the turn, and it goes on with what is left of it: else a
+    // breakpoint that the first CPU meets often would keep the others from ever running.
+    if (park_if_halted(nullptr)) continue;
+    if (console_.held()) {  // the turn goes on where it was: the guest sees nothing of it
+      console_.wait_while_held(kHeldMs);
+      continue;
+    }
+    if (cpu.go == DebugGo::kStay) return;
+    if (cpu.go == DebugGo::kStep) [[unlikely]] {
+      icount_clock_->fire_due();
+      begin_if_turned_on(cpu);
+      round_.ran = true;
+      if (slice(1) == 0) return limit_reached();
+      debug_step(cpu);
+      continue;
+    }
+    if (cpu.power == Power::kOff) return;
+    if (console_.input_due()) console_.poll(0);
+    icount_clock_->fire_due();
+    if (cpu.wait != Cpu::Wait::kNone) {
+      if (waits(cpu)) return;
+      wake(cpu, 0);
+    }
+    const uint64_t budget = slice(std::min(round_.left, icount_clock_->budget()));
+    if (budget == 0) {
+      if (slice(1) != 0) continue;  // a deadline is due
+      return limit_reached();
+    }
+    const uint64_t before = cpu.vcpu.retired();
+    begin_if_turned_on(cpu);
+    round_.ran = true;
+    cpu.vcpu.run(budget, cpu.exits);
+    const AfterExit after = cpu.exits.after();
+    act(cpu, after);
+    const uint64_t executed = cpu.vcpu.retired() - before;
+    spend_turn(executed, executed < budget && after == AfterExit::kKicked);
+    if (after == AfterExit::kCrashed) return;
+  }
+}
+
+// What run() executed comes off the quantum, and at least one: an exit without an instruction must
+// not last for ever. A kick is none of the guest's: the turn is as long as without it.
+void Machine::spend_turn(uint64_t executed, bool kicked) {
+  round_.left -= std::min(round_.left, executed);
+  round_.moved |= executed != 0;
+  if (kicked) return;
+  if (!round_.moved) round_.left -= std::min<uint64_t>(round_.left, 1);
+  round_.moved = false;
 }
 
 }  // namespace trapline

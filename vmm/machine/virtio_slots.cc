@@ -4,40 +4,80 @@
 
 #include <charconv>
 
+#include "devices/ahci/registers.h"
+
 namespace trapline {
 
 namespace {
 
-constexpr std::string_view kWord = ",slot=";
-
-// A comma that is written twice belongs to a file's name.
-size_t find_slot(const std::string& text) {
-  size_t at = text.find(kWord);
-  while (at != std::string::npos) {
-    size_t commas = 1;
-    while (commas <= at && text[at - commas] == ',') ++commas;
-    if (commas % 2 == 1) break;
-    at = text.find(kWord, at + 1);
-  }
-  return at;
+// Takes `,KEY=VALUE` out of `text`; `value`: VALUE, if it was there. False: it is there twice.
+bool take_word(std::string& text, std::string_view key, std::optional<std::string>& value) {
+  // A comma that is written twice belongs to a file's name.
+  const auto find = [&text, key] {
+    size_t at = text.find(key);
+    while (at != std::string::npos) {
+      size_t commas = 1;
+      while (commas <= at && text[at - commas] == ',') ++commas;
+      if (commas % 2 == 1) break;
+      at = text.find(key, at + 1);
+    }
+    return at;
+  };
+  const size_t at = find();
+  if (at == std::string::npos) return true;
+  const size_t begin = at + key.size(), end = std::min(text.find(',', begin), text.size());
+  value = text.substr(begin, end - begin);
+  text.erase(at, end - at);
+  return find() == std::string::npos;
 }
+
+struct BusKind {
+  std::string_view word;
+  VirtioBus bus;
+  unsigned first, end;  // slots
+};
+constexpr BusKind kBuses[kVirtioBuses] = {
+    {"mmio", VirtioBus::kMmio, 0, platform::kVirtioSlots},
+    {"pci", VirtioBus::kPci, 1, platform::kPcieDevices},  // device 0 is the bridge
+    {"scsi", VirtioBus::kScsi, 0, 32},
+    {"scsi-pci", VirtioBus::kScsiPci, 0, 32},
+    {"ahci", VirtioBus::kAhci, 0, ahci::kPorts},
+};
+static_assert(kBuses[static_cast<unsigned>(VirtioBus::kAhci)].bus == VirtioBus::kAhci);
+
+const BusKind& kind_of(VirtioBus bus) { return kBuses[static_cast<unsigned>(bus)]; }
 
 }  // namespace
 
-Result<std::optional<unsigned>> take_slot(std::string& text) {
-  const size_t at = find_slot(text);
-  if (at == std::string::npos) return std::optional<unsigned>();
-  const size_t digits = at + kWord.size(), end = std::min(text.find(',', digits), text.size());
-  unsigned slot = 0;
-  const char* const stop = text.data() + end;
-  const auto [read, error] = std::from_chars(text.data() + digits, stop, slot);
-  if (error != std::errc() || read != stop || slot >= platform::kVirtioSlots) {
-    return Error{fmt::format("{}: give a slot from 0 to {}", text.substr(at + 1, end - at - 1),
-                             platform::kVirtioSlots - 1)};
+std::string_view word_of(VirtioBus bus) { return kind_of(bus).word; }
+
+Result<VirtioPlace> take_place(std::string& text, bool disk) {
+  VirtioPlace place;
+  std::optional<std::string> bus, digits;
+  if (!take_word(text, ",bus=", bus)) return Error{"bus= is given twice"};
+  if (!take_word(text, ",slot=", digits)) return Error{"slot= is given twice"};
+  if (bus.has_value()) {
+    std::string all;
+    const BusKind* found = nullptr;
+    for (const BusKind& kind : kBuses) {
+      if (has_disks_only(kind.bus) && !disk) continue;
+      all += fmt::format("{}{}", all.empty() ? "" : "|", kind.word);
+      if (kind.word == *bus) found = &kind;
+    }
+    if (found == nullptr) return Error{fmt::format("bus={}: give bus={}", *bus, all)};
+    place.bus = found->bus;
   }
-  text.erase(at, end - at);
-  if (find_slot(text) != std::string::npos) return Error{"slot= is given twice"};
-  return std::optional<unsigned>(slot);
+  if (!digits.has_value()) return place;
+  unsigned slot = 0;
+  const char* const stop = digits->data() + digits->size();
+  const auto [read, error] = std::from_chars(digits->data(), stop, slot);
+  const BusKind& kind = kind_of(place.bus);
+  if (error != std::errc() || read != stop || slot >= kind.end || slot < kind.first) {
+    return Error{
+        fmt::format("slot={}: give a slot from {} to {}", *digits, kind.first, kind.end - 1)};
+  }
+  place.slot = slot;
+  return place;
 }
 
 Result<std::vector<VirtioSlots::Device>> VirtioSlots::read(const std::string& option,
@@ -45,14 +85,14 @@ Result<std::vector<VirtioSlots::Device>> VirtioSlots::read(const std::string& op
   std::vector<Device> devices;
   for (const std::string& value : values) {
     Device device{value, {}};
-    auto slot = take_slot(device.text);
-    if (!slot) return Error{fmt::format("{} {}: {}", option, value, slot.error())};
-    device.slot = *slot;
-    if (device.slot.has_value()) {
-      std::string& owner = owner_[*device.slot];
+    auto place = take_place(device.text, option == "--disk");
+    if (!place) return Error{fmt::format("{} {}: {}", option, value, place.error())};
+    device.place = *place;
+    if (device.place.slot.has_value()) {
+      std::string& owner = owners(device.place.bus)[*device.place.slot];
       const std::string name = fmt::format("{} {}", option, value);
       if (!owner.empty()) {
-        return Error{fmt::format("{}: slot {} is taken by {}", name, *device.slot, owner)};
+        return Error{fmt::format("{}: slot {} is taken by {}", name, *device.place.slot, owner)};
       }
       owner = name;
     }
@@ -61,14 +101,17 @@ Result<std::vector<VirtioSlots::Device>> VirtioSlots::read(const std::string& op
   return devices;
 }
 
-std::optional<unsigned> VirtioSlots::take(std::optional<unsigned> wanted) {
-  std::optional<unsigned> slot = wanted;
-  for (unsigned n = platform::kVirtioSlots; n-- > 0 && !slot.has_value();) {
-    if (owner_[n].empty()) slot = n;
+std::optional<unsigned> VirtioSlots::take(const VirtioPlace& wanted) {
+  std::array<std::string, kSlots>& owner = owners(wanted.bus);
+  std::optional<unsigned> slot = wanted.slot;
+  const BusKind& kind = kind_of(wanted.bus);
+  for (unsigned i = kind.first; i < kind.end && !slot.has_value(); ++i) {
+    const unsigned n = wanted.bus == VirtioBus::kMmio ? kind.end - 1 - i : i;
+    if (owner[n].empty()) slot = n;
   }
   if (!slot.has_value()) return slot;
-  if (owner_[*slot].empty()) owner_[*slot] = "a device without slot=";
-  order_.push_back(*slot);
+  if (owner[*slot].empty()) owner[*slot] = "a device without slot=";
+  if (wanted.bus == VirtioBus::kMmio) order_.push_back(*slot);
   return slot;
 }
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "mmio/zero_memory.h"
+
 namespace trapline {
 
 inline constexpr unsigned kPageLog2 = 12;
@@ -24,7 +26,8 @@ class GuestMemory {
     kHasCode = 1,       // some vCPU holds predecoded instructions of this page
     kWatched = 2,       // icache policy `protect` wants to see writes
     kWatchedByAll = 8,  // no write TLB of any vCPU is older than kWatched
-    kTrackDirty = 4,    // snapshots: note the first write, then clear the flag
+    kTrackDirty = 4,    // the next write is noted in `dirty`, and clears the flag
+    kShown = 16,        // an observer shows the page, wants to hear of a write, and clears the flag
   };
 
   struct Slot {
@@ -32,7 +35,10 @@ class GuestMemory {
     uint64_t size;
     uint8_t* host;
     bool writable;  // by the guest; the VMM may write read-only slots (flash) through host
-    std::unique_ptr<std::atomic<uint8_t>[]> page_flags;
+    ZeroArray<std::atomic<uint8_t>> page_flags;
+    // A bit a page, of pages written since track_dirty() flagged them; null before.
+    ZeroArray<std::atomic<uint64_t>> dirty;
+    uint64_t pages() const { return size >> kPageLog2; }
   };
 
   // Called after [ipa, ipa + size) was written by the VMM, a device, or a guest store to a page
@@ -69,8 +75,33 @@ class GuestMemory {
   void guest_wrote(uint64_t ipa, uint64_t size) { dma_done(ipa, size); }
 
   const std::vector<Slot>& slots() const { return slots_; }
+  std::vector<Slot>& slots() { return slots_; }
+
+  // Flags every page of a slot that the guest can write, and forgets what was dirty. From here on
+  // dma_done() notes pages, and a vCPU's stores do once Backend::track_writes() was called.
+  void track_dirty();
+  bool tracks_dirty() const { return tracking_.load(std::memory_order_relaxed); }
+  // Takes the bits of 64 pages, from page 64 * `word` of the slot on, and flags those again:
+  // track_writes() before their bytes are read.
+  static uint64_t take_dirty(Slot& slot, uint64_t word);
+
+  // Puts `size` bytes of a file, from a page-aligned offset on, in the place of [ipa, ipa + size):
+  // read when they are touched, and the guest's own from the first write. While nothing runs. Zero
+  // or an errno.
+  int map_file(uint64_t ipa, uint64_t size, int fd, uint64_t offset);
+  // Fills [ipa, ipa + size), page-aligned, with a byte, without as much memory of the host: all of
+  // it is the same pages until it is written. While nothing runs.
+  void fill(uint64_t ipa, uint64_t size, uint8_t byte);
+  // The host has [ipa, ipa + size), whole pages in one slot, for itself until they are touched
+  // again: they are zero then, or what a mapped file holds. Any thread.
+  void give_back(uint64_t ipa, uint64_t size);
+  // Moves the pages at `from`, which is anonymous memory of whole pages, to [ipa, ipa + size).
+  int move_in(uint64_t ipa, uint64_t size, uint8_t* from);
 
  private:
+  void note_dirty(uint64_t ipa, uint64_t size);
+
+  std::atomic<bool> tracking_{false};
   std::vector<Slot> slots_;
   std::vector<Observer*> observers_;
 };

@@ -75,7 +75,8 @@ struct NestedWalk {
 
 // Stage 1 and, if regs.guest_stage2 says so, the hypervisor's stage 2. With `check_stage2` false
 // its rights over the address itself do not matter (cache maintenance), only its mapping.
-template <typename ReadDescriptor>
+// `Features` are stage 1's; stage 2 is always SoftWalkFeatures'.
+template <typename Features = SoftWalkFeatures, typename ReadDescriptor>
 NestedWalk walk_nested(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
                        ReadDescriptor&& read, bool check_stage2 = true);
 

@@ -140,7 +140,7 @@ inline bool accept_stage2(NestedWalk& out, uint64_t ipa, bool allowed) {
 
 }  // namespace walk_internal
 
-template <typename ReadDescriptor>
+template <typename Features, typename ReadDescriptor>
 NestedWalk walk_nested(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
                        ReadDescriptor&& read, bool check_stage2) {
   NestedWalk out;
@@ -174,7 +174,7 @@ NestedWalk walk_nested(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     return false;
   };
 
-  out.stage1 = walk_stage1(regs, va, purpose, el0, read_stage1);
+  out.stage1 = walk_stage1<Features>(regs, va, purpose, el0, read_stage1);
   const Stage1Walk& s1 = out.stage1;
   switch (s1.status) {
     case Stage1Walk::Status::kOk:

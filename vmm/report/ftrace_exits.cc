@@ -311,7 +311,7 @@ void TraceExits::end_exit(Thread& thread, uint64_t now, bool timed) {
     row.user_ns += user;
     row.kernel_ns += handling - user;
   }
-  if (events_.size() < kMostEvents) {
+  if (events_.size() < most_events_) {
     events_.push_back({.start_ns = static_cast<double>(exit.start - std::min(exit.start, first_)),
                        .total_ns = static_cast<double>(total),
                        .sleep_ns = static_cast<double>(sleep),

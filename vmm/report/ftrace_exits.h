@@ -18,7 +18,10 @@ namespace trapline {
 
 class TraceExits {
  public:
-  explicit TraceExits(DevicesMap devices) : keys_(std::move(devices)) {}
+  static constexpr size_t kMostEvents = 500'000;
+  // Single exits are kept of the first `most_events`; the sums are of all.
+  explicit TraceExits(DevicesMap devices, size_t most_events = kMostEvents)
+      : keys_(std::move(devices)), most_events_(most_events) {}
 
   enum class Took {
     kYes,
@@ -74,7 +77,6 @@ class TraceExits {
     TraceTimes times{};
   };
   static constexpr size_t kSlices = 256;
-  static constexpr size_t kMostEvents = 500'000;
 
   Thread* thread_of(const TraceLine& line, bool vcpu);
   Took on_exit(const TraceLine& line);
@@ -89,6 +91,7 @@ class TraceExits {
   void fill_series(Profile& profile) const;
 
   TraceKeys keys_;
+  size_t most_events_;
   std::vector<Thread> threads_;
   std::unordered_map<uint32_t, uint32_t> by_pid_;
   uint32_t last_pid_ = 0, last_thread_ = 0;

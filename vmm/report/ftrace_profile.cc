@@ -120,10 +120,10 @@ void TraceExits::finish(Profile& profile) {
         fmt::format("{} without an entry behind: counted, not timed", plural(untimed_, "exit")));
   }
   if (!names.empty()) notes.push_back("vCPU " + names);
-  if (exits_ > kMostEvents) {
+  if (exits_ > most_events_) {
     notes.push_back(
         fmt::format("single exits are kept of the first {} of {}: a selection by time sees those",
-                    kMostEvents, exits_));
+                    most_events_, exits_));
   }
   if (in_other_rows_ != 0) {
     notes.push_back(fmt::format("{} found no row of their own: they are in `other`",

@@ -13,9 +13,11 @@
 #include "mmio/clock.h"
 #include "mmio/cpu_view.h"
 #include "mmio/sysreg.h"
+#include "vmm/config/cpu_model.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/memory/stage2.h"
 #include "vmm/memory/walk.h"
+#include "vmm/soft/pmu.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline::soft {
@@ -53,6 +55,7 @@ struct Pstate {
   uint8_t sp_sel = 1;  // SPSel; at EL0 SP_EL0 is always used
   uint8_t daif = 0xf;  // D=8 A=4 I=2 F=1
   bool pan = false;
+  bool dit = false;      // data independent timing: FEAT_DIT
   bool il = false;       // illegal execution state
   bool ss = false;       // software step
   bool stepped = false;  // ss became 0 by an instruction, not by an exception return
@@ -96,6 +99,7 @@ struct Cpu {
   alignas(16) Vreg v[32]{};
   Pstate ps;
   SystemRegisters sys;
+  Pmu pmu;
   uint64_t last_serial = 0;  // the newest TranslationRegs::serial
 
   ExclusiveMonitor monitor;  // cleared by CLREX and exception return
@@ -132,6 +136,7 @@ struct Cpu {
 
   Exit exit;  // the one on its way to the sink; filled when a seam function returns Next::kExit
   unsigned index = 0;
+  CpuModel model = CpuModel::kMax;             // --cpu
   bool has_el2 = false;                        // --el2
   bool has_vhe = false;                        // and FEAT_VHE
   bool isv_never = false;                      // --isv never: no exit has a syndrome
@@ -283,6 +288,8 @@ void icache_invalidate_all(Cpu& cpu, bool broadcast);
 // seen.
 void tlb_invalidate_ipa(SharedState& shared, Cpu* issuer, uint64_t ipa, uint64_t size);
 void tlb_demote_writes(SharedState& shared, Cpu* issuer, uint64_t ipa_page);
+// Likewise, of all pages with GuestMemory::kTrackDirty or kShown; not from a vCPU's thread.
+void tlb_demote_tracked_writes(SharedState& shared);
 void engine_context_changed(Cpu& cpu);
 // SystemRegisters::mmu anew: a register of a bank was written, or EL2 is there and PSTATE.EL has
 // changed. mmu.cc.
@@ -302,13 +309,14 @@ void debug_context_changed(Cpu& cpu);
 
 // Data-processing words of the "Scalar Floating-Point and Advanced SIMD" group (C4.1), including
 // moves to and from general registers; no memory accesses. Returns an index into the table, 0 for
-// unallocated words (UNDEFINED). Called when a block is predecoded.
-uint16_t fp_lookup(uint32_t word);
+// unallocated words (UNDEFINED) and those of a later model. Called when a block is predecoded.
+uint16_t fp_lookup(uint32_t word, CpuModel model);
 // Executes; reads and writes cpu.v, cpu.r (slots: Rn/Rd 31 is XZR: read slot 31, write slot 33),
 // cpu.nzcv (FCMP, FCCMP), cpu.fpcr, cpu.fpsr. Never traps: FP traps are not implemented, and read
 // as such in FPCR; CPACR_EL1 is the engine's business.
 using FpFunction = void (*)(Cpu& cpu, uint32_t word);
-extern const FpFunction kFpFunctions[];
+// Filled by the first fp_lookup().
+extern FpFunction fp_functions[];
 
 }  // namespace trapline::soft
 

@@ -4,51 +4,14 @@
 
 #include <cstdint>
 
+#include "vmm/memory/hypervisor.h"
 #include "vmm/soft/cpu.h"
 
 namespace trapline::soft {
 
-// HCR_EL2, D17.2.48.
-enum Hcr : uint64_t {
-  kHcrVm = 1 << 0,
-  kHcrSwio = 1 << 1,
-  kHcrPtw = 1 << 2,
-  kHcrFmo = 1 << 3,
-  kHcrImo = 1 << 4,
-  kHcrAmo = 1 << 5,
-  kHcrVf = 1 << 6,
-  kHcrVi = 1 << 7,
-  kHcrVse = 1 << 8,
-  kHcrFb = 1 << 9,
-  kHcrDc = 1 << 12,
-  kHcrTwi = 1 << 13,
-  kHcrTwe = 1 << 14,
-  kHcrTid1 = 1 << 16,
-  kHcrTid2 = 1 << 17,
-  kHcrTid3 = 1 << 18,
-  kHcrTsc = 1 << 19,
-  kHcrTidcp = 1 << 20,
-  kHcrTacr = 1 << 21,
-  kHcrTsw = 1 << 22,
-  kHcrTpc = 1 << 23,
-  kHcrTpu = 1 << 24,
-  kHcrTtlb = 1 << 25,
-  kHcrTvm = 1 << 26,
-  kHcrTge = 1 << 27,
-  kHcrTdz = 1 << 28,
-  kHcrHcd = 1 << 29,
-  kHcrTrvm = 1 << 30,
-  kHcrRw = uint64_t{1} << 31,
-  kHcrCd = uint64_t{1} << 32,
-  kHcrE2h = uint64_t{1} << 34,
-};
-
 inline bool has(const Cpu& cpu, Hcr bit) { return (cpu.sys.el2.hcr & bit) != 0; }
 // EL0 is the host's: a program under a hypervisor that is an operating system, too.
-inline bool host_el0(const Cpu& cpu) {
-  constexpr uint64_t kBoth = kHcrE2h | kHcrTge;
-  return (cpu.sys.el2.hcr & kBoth) == kBoth;
-}
+inline bool host_el0(const Cpu& cpu) { return el0_is_the_hosts(cpu.sys.el2.hcr); }
 // Below EL2 with its traps in force. TGE alone leaves those of EL0 (D17.2.48: the bits that it
 // turns off are about EL1); with E2H, too, they are off.
 inline bool under_hypervisor(const Cpu& cpu) {
@@ -57,6 +20,10 @@ inline bool under_hypervisor(const Cpu& cpu) {
 
 // The bits of MDCR_EL2 that something here obeys, D17.3.17.
 enum Mdcr : uint64_t {
+  kMdcrHpmn = 0x1f,
+  kMdcrTpmcr = 1 << 5,
+  kMdcrTpm = 1 << 6,
+  kMdcrHpme = 1 << 7,
   kMdcrTde = 1 << 8,
   kMdcrTda = 1 << 9,
   kMdcrTdosa = 1 << 10,
@@ -68,10 +35,7 @@ inline bool debug_is_routed_to_el2(const Cpu& cpu) {
 }
 
 // The regime that an EL uses, D8.1.2.
-inline Regime regime_of(const Cpu& cpu, unsigned el) {
-  if (el == 2) return has(cpu, kHcrE2h) ? Regime::kEl20 : Regime::kEl2;
-  return el == 0 && host_el0(cpu) ? Regime::kEl20 : Regime::kEl10;
-}
+inline Regime regime_of(const Cpu& cpu, unsigned el) { return regime_at(el, cpu.sys.el2.hcr); }
 // The registers of a regime as they act; `el` and `pan` are the caller's.
 TranslationRegs regime_registers(const Cpu& cpu, Regime regime);
 

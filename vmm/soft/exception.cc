@@ -24,9 +24,15 @@ uint64_t& stacked_sp(Cpu& cpu, unsigned el, unsigned sp_sel) {
   return el == 1 ? cpu.sys.sp_el1 : cpu.sys.el2.sp;
 }
 
+void restore_dit(Cpu& cpu, uint64_t spsr) {
+  cpu.ps.dit = cpu.model >= CpuModel::kMax && (spsr & kPstateDit) != 0;
+}
+
 // What depends on EL, PAN and the debug masks has to hear of a change.
 void set_pstate_context(Cpu& cpu, unsigned el, unsigned sp_sel, bool pan) {
   const bool changed = cpu.ps.el != el || cpu.ps.pan != pan;
+  if (cpu.pmu.active) [[unlikely]]
+    pmu_sync(cpu);
   cpu.ps.pan = pan;
   cpu.sys.mmu.pan = pan;
   if (cpu.ps.el != el || cpu.ps.sp_sel != sp_sel) {
@@ -36,6 +42,8 @@ void set_pstate_context(Cpu& cpu, unsigned el, unsigned sp_sel, bool pan) {
     cpu.sys.mmu.el = static_cast<uint8_t>(el);
     cpu.r.x[kSlotSp] = stacked_sp(cpu, el, sp_sel);
   }
+  if (cpu.pmu.active) [[unlikely]]
+    pmu_changed(cpu);
   if (changed) {
     if (cpu.has_el2) {
       update_regime(cpu);
@@ -54,6 +62,8 @@ bool pan_at(const Cpu& cpu, unsigned el) {
 
 // AArch64.TakeException (J1.3.1).
 void enter(Cpu& cpu, VectorKind kind, uint64_t return_pc, unsigned el) {
+  if (cpu.pmu.active) [[unlikely]]
+    pmu_event(cpu, kPmuExcTaken);
   const uint64_t spsr = pstate_to_spsr(cpu);
   uint64_t vectors;
   if (el == 1) {
@@ -132,6 +142,7 @@ void set_el_and_spsel(Cpu& cpu, unsigned el, unsigned sp_sel) {
 
 uint64_t pstate_to_spsr(const Cpu& cpu) {
   uint64_t spsr = cpu.nzcv & kNzcv;
+  if (cpu.ps.dit) spsr |= kPstateDit;
   if (cpu.ps.pan) spsr |= kSpsrPan;
   if (cpu.ps.ss) spsr |= kSpsrSs;
   if (cpu.ps.il) spsr |= kSpsrIl;
@@ -142,6 +153,7 @@ uint64_t pstate_to_spsr(const Cpu& cpu) {
 
 void spsr_to_pstate(Cpu& cpu, uint64_t spsr) {
   cpu.nzcv = static_cast<uint32_t>(spsr & kNzcv);
+  restore_dit(cpu, spsr);
   cpu.ps.ss = (spsr & kSpsrSs) != 0;
   cpu.ps.il = (spsr & kSpsrIl) != 0;
   cpu.ps.daif = spsr >> kSpsrDaifShift & 0xf;
@@ -254,6 +266,8 @@ bool illegal_return(const Cpu& cpu, uint64_t mode) {
 
 // AArch64.ExceptionReturn, SetPSTATEFromPSR and IllegalExceptionReturn (J1.3.1, J1.3.3).
 void exception_return(Cpu& cpu) {
+  if (cpu.pmu.active) [[unlikely]]
+    pmu_event(cpu, kPmuExcReturn);
   const uint64_t spsr = cpu.ps.el == 2 ? cpu.sys.el2.spsr : cpu.sys.spsr_el1;
   const uint64_t target = cpu.ps.el == 2 ? cpu.sys.el2.elr : cpu.sys.elr_el1;
   const bool from_el2 = cpu.ps.el == 2;
@@ -270,6 +284,7 @@ void exception_return(Cpu& cpu) {
   }
   cpu.nzcv = static_cast<uint32_t>(spsr & kNzcv);
   cpu.ps.daif = spsr >> kSpsrDaifShift & 0xf;
+  restore_dit(cpu, spsr);
   cpu.ps.il = illegal || (spsr & kSpsrIl) != 0;
   cpu.ps.ss = ss;
   cpu.ps.stepped = false;

@@ -9,6 +9,8 @@
 
 namespace trapline::soft {
 
+inline constexpr uint64_t kPstateDit = uint64_t{1} << 24;  // of SPSR_ELx and the register DIT
+
 // MDSCR_EL1, D17.3.20.
 enum Mdscr : uint64_t {
   kMdscrSs = 1 << 0,

@@ -5,7 +5,14 @@
 
 #include <cstdint>
 
+#include "vmm/config/cpu_model.h"
+
 namespace trapline::soft::id {
+
+// What a model has more than CpuModel::kBase.
+constexpr uint64_t with(CpuModel model, uint64_t base, uint64_t max) {
+  return base | (model >= CpuModel::kMax ? max : 0);
+}
 
 // MIDR_EL1: implementer 0x00 (software), architecture 0xf (by the ID registers).
 inline constexpr uint64_t kMidr = 0x000f'0540;
@@ -18,12 +25,26 @@ inline constexpr uint64_t kAa64Pfr0 = uint64_t{1} << 60 |  // CSV3
                                       uint64_t{1} << 4 |   // EL1
                                       uint64_t{1} << 0;    // EL0
 
-inline constexpr uint64_t kAa64Pfr0El2 = uint64_t{1} << 8;  // with --el2
+inline constexpr uint64_t kAa64Pfr0El2 = uint64_t{1} << 8;   // with --el2
+inline constexpr uint64_t kAa64Pfr0Max = uint64_t{1} << 48;  // DIT
 
 // ID_AA64ISAR0_EL1.
-inline constexpr uint64_t kAa64Isar0 = uint64_t{1} << 28 |  // RDM
-                                       uint64_t{2} << 20 |  // Atomic: LSE
-                                       uint64_t{1} << 16;   // CRC32
+inline constexpr uint64_t kAa64Isar0 = uint64_t{1} << 28 |     // RDM
+                                       uint64_t{2} << 20 |     // Atomic: LSE
+                                       uint64_t{1} << 16;      // CRC32
+inline constexpr uint64_t kAa64Isar0Max = uint64_t{2} << 52 |  // TS: FlagM2
+                                          uint64_t{1} << 44 |  // DP
+                                          uint64_t{1} << 32 |  // SHA3
+                                          uint64_t{2} << 12 |  // SHA2: SHA512, too
+                                          uint64_t{1} << 8 |   // SHA1
+                                          uint64_t{2} << 4;    // AES: PMULL, too
+
+// ID_AA64ISAR1_EL1.
+inline constexpr uint64_t kAa64Isar1Max = uint64_t{1} << 36 |  // SB
+                                          uint64_t{1} << 32 |  // FRINTTS
+                                          uint64_t{2} << 20 |  // LRCPC2
+                                          uint64_t{1} << 16 |  // FCMA
+                                          uint64_t{1} << 12;   // JSCVT
 
 // ID_AA64MMFR0_EL1: all granules, mixed endianness, 16-bit ASIDs, 40-bit physical addresses.
 inline constexpr uint64_t kAa64Mmfr0 = uint64_t{0} << 28 |  // TGran4: yes
@@ -38,14 +59,15 @@ inline constexpr uint64_t kAa64Mmfr1 = uint64_t{2} << 20;
 inline constexpr uint64_t kAa64Mmfr1El2 = uint64_t{2} << 4;  // VMIDBits: 16
 inline constexpr uint64_t kAa64Mmfr1Vhe = uint64_t{1} << 8;
 
-// ID_AA64DFR0_EL1: Armv8.0 debug, six breakpoints (one context-aware), four watchpoints, no PMU.
+// ID_AA64DFR0_EL1: Armv8.0 debug, six breakpoints (one context-aware), four watchpoints.
 inline constexpr unsigned kBreakpoints = 6;
 inline constexpr unsigned kContextBreakpoints = 1;  // the last ones
 inline constexpr unsigned kWatchpoints = 4;
 inline constexpr uint64_t kAa64Dfr0 = uint64_t{kContextBreakpoints - 1} << 28 |
                                       uint64_t{kWatchpoints - 1} << 20 |
                                       uint64_t{kBreakpoints - 1} << 12 | uint64_t{6} << 0;
-inline constexpr uint64_t kAa64Dfr0Vhe = 1;  // more: DebugVer 7
+inline constexpr uint64_t kAa64Dfr0Max = uint64_t{1} << 8;  // PMUVer: PMUv3
+inline constexpr uint64_t kAa64Dfr0Vhe = 1;                 // more: DebugVer 7
 
 // CTR_EL0: 64-byte lines, PIPT, IDC (data is coherent to fetches without cleaning), not DIC.
 inline constexpr uint64_t kCtr = uint64_t{1} << 31 |  // RES1

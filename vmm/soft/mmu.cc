@@ -146,21 +146,7 @@ TranslationRegs regime_registers(const Cpu& cpu, Regime regime) {
       return regs;
   }
   if (!cpu.has_el2) return regs;
-  // TGE turns stage 1 off (without E2H, where EL0 is left), and with E2H stage 2; DC turns stage 1
-  // off, too.
-  const bool dc = has(cpu, kHcrDc) && !host_el0(cpu);
-  if (has(cpu, kHcrTge) || dc) regs.sctlr &= ~uint64_t{kSctlrM};
-  if (!host_el0(cpu) && (has(cpu, kHcrVm) || dc)) {
-    regs.guest_stage2 = kGuestStage2On;
-    if ((el2.sctlr & kSctlrEe) != 0) regs.guest_stage2 |= kGuestStage2BigEndian;
-    if (has(cpu, kHcrPtw)) regs.guest_stage2 |= kGuestStage2Ptw;
-    if (dc) regs.guest_stage2 |= kGuestStage2Dc;
-    if (has(cpu, kHcrCd)) regs.guest_stage2 |= kGuestStage2Cd;
-    regs.vttbr = el2.vttbr;
-    regs.vtcr = el2.vtcr;
-  }
-  const auto vmid = static_cast<uint16_t>(el2.vttbr >> 48);
-  regs.vmid = (el2.vtcr >> 19 & 1) != 0 ? vmid : vmid & 0xff;  // VTCR_EL2.VS
+  put_below_hypervisor(regs, el2.hcr, el2.sctlr, el2.vttbr, el2.vtcr);
   return regs;
 }
 

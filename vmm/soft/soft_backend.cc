@@ -12,10 +12,10 @@ namespace {
 class Machine final : public SoftMachine {
  public:
   Machine(GuestMemory& memory, Stage2& stage2, Clock& clock, unsigned count, bool isv_never,
-          uint16_t translate_after, El2Choice el2)
+          uint16_t translate_after, El2Choice el2, CpuModel model)
       : memory_(memory), stage2_(stage2), shared_(memory) {
     try {
-      make(clock, count, isv_never, translate_after, el2);
+      make(clock, count, isv_never, translate_after, el2, model);
     } catch (...) {
       destroy();
       throw;
@@ -31,6 +31,7 @@ class Machine final : public SoftMachine {
   void map(uint64_t ipa, uint64_t size, uint8_t* host, uint8_t perms) override;
   void unmap(uint64_t ipa, uint64_t size) override;
   bool watch(uint64_t ipa_page) override;
+  void track_writes() override { tlb_demote_tracked_writes(shared_); }
   std::optional<NestedLedger> nested_ledger() const override {
     if (counters_.empty()) return std::nullopt;
     NestedLedger sum;
@@ -42,10 +43,12 @@ class Machine final : public SoftMachine {
   }
 
  private:
-  void make(Clock& clock, unsigned count, bool isv_never, uint16_t translate_after, El2Choice el2) {
+  void make(Clock& clock, unsigned count, bool isv_never, uint16_t translate_after, El2Choice el2,
+            CpuModel model) {
     for (unsigned i = 0; i < count; ++i) {
       Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>());
       cpu.index = i;
+      cpu.model = model;
       cpu.isv_never = isv_never;
       cpu.has_el2 = el2.on;
       cpu.has_vhe = el2.on && el2.vhe;
@@ -107,8 +110,10 @@ bool Machine::watch(uint64_t ipa_page) {
 
 std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
                                                unsigned cpus, bool isv_never,
-                                               uint16_t translate_after, El2Choice el2) {
-  return std::make_unique<Machine>(memory, stage2, clock, cpus, isv_never, translate_after, el2);
+                                               uint16_t translate_after, El2Choice el2,
+                                               CpuModel model) {
+  return std::make_unique<Machine>(memory, stage2, clock, cpus, isv_never, translate_after, el2,
+                                   model);
 }
 
 }  // namespace trapline::soft

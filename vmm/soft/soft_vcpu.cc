@@ -4,6 +4,7 @@
 #include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
 #include "vmm/soft/mmu.h"
+#include "vmm/soft/pmu.h"
 #include "vmm/soft/soft_internal.h"
 #include "vmm/soft/sysreg_table.h"
 
@@ -104,6 +105,7 @@ uint64_t* stack_pointer(Cpu& cpu, SysregId id) {
 
 uint64_t SoftVcpu::get_sysreg(SysregId id) {
   if (const uint64_t* sp = stack_pointer(cpu_, id)) return *sp;
+  pmu_sync(cpu_);  // its counters are as old as its last event
   uint64_t value = 0;
   read_sysreg_raw(cpu_, id, value);
   return value;

@@ -34,6 +34,10 @@ class SoftVcpu final : public Vcpu {
   }
 
   std::atomic<uint64_t>* timers_due() override { return cpu_.timers_due; }
+  bool connect_pmu(IrqLine* line) override {
+    cpu_.pmu.line = line;
+    return cpu_.model >= CpuModel::kMax;
+  }
 
   void set_irq(bool level) override;
   void set_fiq(bool level) override;
@@ -46,6 +50,7 @@ class SoftVcpu final : public Vcpu {
 
   // Returns at once if what it waits for is already there; with `wfe` it clears the event register.
   void wait_for_event(uint64_t timeout_ns, bool wfe = false) override;
+  void watch_sleep(SleepWatch* watch) override { sleep_watch_ = watch; }
 
   void reset(uint64_t pc, uint64_t x0) override;
   uint64_t get_register(unsigned index) override;
@@ -66,6 +71,7 @@ class SoftVcpu final : public Vcpu {
  private:
   Cpu& cpu_;
   uint64_t last_wait_ns_ = ~uint64_t{0};
+  SleepWatch* sleep_watch_ = nullptr;
 };
 
 // All vCPUs of a machine, with the state they share. Vcpu i has MPIDR Aff0 = i.
@@ -80,7 +86,7 @@ class SoftMachine : public Backend {
 // The arguments outlive the machine. The vCPUs come reset to PC 0; the guest memory's observers get
 // the machine's instruction-cache hook. `isv_never`: no exit by a data abort has a syndrome.
 // `translate_after`: runs of a block after which it is translated to host code; 0: never. `el2`:
-// the vCPUs have EL2, and start there.
+// the vCPUs have EL2, and start there. `model`: what they show in their ID registers.
 struct El2Choice {
   bool on = false;
   bool vhe = true;
@@ -89,7 +95,7 @@ struct El2Choice {
 std::unique_ptr<SoftMachine> make_soft_machine(GuestMemory& memory, Stage2& stage2, Clock& clock,
                                                unsigned cpus, bool isv_never,
                                                uint16_t translate_after = kTranslateAfter,
-                                               El2Choice el2 = {});
+                                               El2Choice el2 = {}, CpuModel model = CpuModel::kMax);
 
 }  // namespace trapline::soft
 

@@ -11,7 +11,7 @@
 namespace trapline::soft {
 namespace {
 
-constexpr uint32_t kStateVersion = 1;
+constexpr uint32_t kStateVersion = 2;
 constexpr uint32_t kLines = Cpu::kIrq | Cpu::kFiq | Cpu::kVirq | Cpu::kVfiq | Cpu::kEvent;
 
 // Everything a snapshot holds, in its order. `f` writes or reads one plain value.
@@ -33,6 +33,8 @@ void visit_state(CpuType& cpu, F&& f) {
   f(cpu.ps.pan);
   f(cpu.ps.il);
   f(cpu.ps.ss);
+  f(cpu.ps.stepped);
+  if (cpu.model >= CpuModel::kMax) f(cpu.ps.dit);
 
   auto& s = cpu.sys;
   f(s.el1.sctlr), f(s.el1.tcr), f(s.el1.ttbr0), f(s.el1.ttbr1), f(s.el1.mair);
@@ -56,6 +58,13 @@ void visit_state(CpuType& cpu, F&& f) {
     f(h.icc_sre), f(h.ich_hcr), f(h.sp);
   }
 
+  if (cpu.model >= CpuModel::kMax) {
+    auto& p = cpu.pmu;
+    f(p.cycles), f(p.cycle_filter), f(p.control), f(p.enabled), f(p.interrupts), f(p.overflows);
+    f(p.user), f(p.selected);
+    for (unsigned i = 0; i < Pmu::kEventCounters; ++i) f(p.counters[i]), f(p.types[i]);
+  }
+
   auto& m = cpu.monitor;
   f(m.valid), f(m.device), f(m.bytes), f(m.ipa), f(m.value[0]), f(m.value[1]), f(m.version);
   uint64_t retired = cpu.retired;
@@ -74,6 +83,7 @@ void make_legal(Cpu& cpu) {
   if (!cpu.has_vhe) cpu.sys.el2.hcr &= ~uint64_t{kHcrE2h};
   update_regime(cpu);
   if (cpu.monitor.bytes > 16) cpu.monitor.valid = false;
+  pmu_restarted(cpu);
 }
 
 }  // namespace
@@ -86,6 +96,9 @@ void SoftVcpu::reset(uint64_t pc, uint64_t x0) {
   for (Vreg& v : cpu_.v) v = {};
   cpu_.ps = {};
   cpu_.sys = {};
+  IrqLine* const pmu_line = cpu_.pmu.line;
+  cpu_.pmu = {};
+  cpu_.pmu.line = pmu_line;
   cpu_.sys.el1.sctlr = id::kSctlrReset;
   cpu_.sys.mpidr_el1 = uint64_t{1} << 31 | cpu_.index;
   if (cpu_.has_el2) {
@@ -97,6 +110,7 @@ void SoftVcpu::reset(uint64_t pc, uint64_t x0) {
     el2.vpidr = id::kMidr;
     el2.vmpidr = cpu_.sys.mpidr_el1;
     el2.icc_sre = 7;
+    el2.mdcr = id::with(cpu_.model, 0, Pmu::kEventCounters);  // HPMN
   }
   cpu_.monitor = {};
   cpu_.event = false;
@@ -150,6 +164,7 @@ void SoftVcpu::set_vector(unsigned index, Vreg value) { cpu_.v[index & 31] = val
 uint64_t SoftVcpu::retired() const { return cpu_.retired; }
 
 void SoftVcpu::save(StateWriter& out) {
+  pmu_sync(cpu_);
   out.put(kStateVersion);
   visit_state(cpu_, [&out](const auto& value) { out.put(value); });
   const uint32_t lines = cpu_.attention.load(std::memory_order_seq_cst) & kLines;

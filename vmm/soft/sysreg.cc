@@ -20,7 +20,7 @@ enum IchHcr : uint64_t {
 };
 
 // EL0's gates. False: the access traps, to EL1 or to EL2 whose EL0 it is.
-bool gate_open(const Cpu& cpu, SysregGate gate) {
+bool gate_open(const Cpu& cpu, SysregGate gate, bool read) {
   const uint64_t sctlr = cpu.sys.mmu.sctlr;
   const uint64_t cntkctl = host_el0(cpu) ? cpu.sys.el2.cnthctl : cpu.sys.cntkctl_el1;
   switch (gate) {
@@ -43,6 +43,16 @@ bool gate_open(const Cpu& cpu, SysregGate gate) {
       return (cntkctl & kEl0pten) != 0;
     case SysregGate::kVtimer:
       return (cntkctl & kEl0vten) != 0;
+    case SysregGate::kPmuEn:
+      return (cpu.pmu.user & kPmuUserEn) != 0;
+    case SysregGate::kPmuSw:
+      return (cpu.pmu.user & (kPmuUserEn | kPmuUserSw)) != 0;
+    case SysregGate::kPmuCr:
+      return (cpu.pmu.user & (kPmuUserEn | (read ? kPmuUserCr : 0u))) != 0;
+    case SysregGate::kPmuEr:
+      return (cpu.pmu.user & (kPmuUserEn | (read ? kPmuUserEr : 0u))) != 0;
+    case SysregGate::kPmuErBoth:
+      return (cpu.pmu.user & (kPmuUserEn | kPmuUserEr)) != 0;
   }
   return true;
 }
@@ -80,6 +90,10 @@ bool is_trapped(const Cpu& cpu, SysregTrap trap, bool read) {
       return debug(kMdcrTdra);
     case SysregTrap::kDebugOs:
       return debug(kMdcrTdosa);
+    case SysregTrap::kPmu:
+      return (el2.mdcr & kMdcrTpm) != 0;
+    case SysregTrap::kPmcr:
+      return (el2.mdcr & (kMdcrTpm | kMdcrTpmcr)) != 0;
     case SysregTrap::kCounter:
       return !counter_allowed(cpu);
     case SysregTrap::kTimer:
@@ -165,7 +179,8 @@ bool row_allows(const Cpu& cpu, const SysregRow& row, bool read) {
       needed = read ? kEl1Read | kEl2Read : kEl1Write | kEl2Write;
       break;
   }
-  return (row.access & needed) != 0 && (cpu.has_vhe || (row.access & kNeedsVhe) == 0);
+  return (row.access & needed) != 0 && (cpu.has_vhe || (row.access & kNeedsVhe) == 0) &&
+         (cpu.model >= CpuModel::kMax || (row.access & kNeedsMax) == 0);
 }
 
 // No row: the identification space reads as zero, the implementation-defined one traps by TIDCP.
@@ -197,7 +212,7 @@ Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
   if (row == nullptr) return execute_unknown(cpu, word, w, id);
   const bool el0 = cpu.ps.el == 0;
   if (!row_allows(cpu, *row, w.read)) return undefined(cpu);
-  if (el0 && !gate_open(cpu, row->gate)) return trap_system(cpu, word);
+  if (el0 && !gate_open(cpu, row->gate, w.read)) return trap_system(cpu, word);
   if (row->gate == SysregGate::kFpen && fp_trap_el(cpu) != 0) {
     take_fp_trap(cpu);
     return Next::kJump;
@@ -205,8 +220,10 @@ Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
   if (under_hypervisor(cpu)) [[unlikely]] {
     if (is_trapped(cpu, row->trap, w.read)) return trap_to_el2(cpu, word);
     if (is_virtual(cpu, row->trap)) return exit_to_device(cpu, word, w, icv_id(id));
-  } else if (row->trap == SysregTrap::kDebug && cpu.ps.el == 0 && host_el0(cpu)) {
-    return trap_to_el2(cpu, word);
+  } else if (cpu.ps.el == 0 && host_el0(cpu)) {  // MDCR_EL2's are in force there, too
+    const bool by_mdcr = row->trap == SysregTrap::kDebug || row->trap == SysregTrap::kPmu ||
+                         row->trap == SysregTrap::kPmcr;
+    if (by_mdcr && is_trapped(cpu, row->trap, w.read)) return trap_to_el2(cpu, word);
   }
   // Of the two registers that have storage here as well, ICH_HCR_EL2 counts on its own.
   constexpr SysregId kIchHcr = sysreg_id(3, 4, 12, 11, 0);
@@ -217,6 +234,7 @@ Next execute_register(Cpu& cpu, uint32_t word, const SystemWord& w) {
   // SP_EL0 is UNDEFINED while it is the current stack pointer.
   if (row->id == sysreg_id(3, 0, 4, 1, 0) && cpu.ps.sp_sel == 0) return undefined(cpu);
 
+  if (row->trap == SysregTrap::kPmu || row->trap == SysregTrap::kPmcr) pmu_sync(cpu);
   if (w.read) {
     const uint64_t value = sysreg_value(cpu, *row);
     const bool counter = row->gate == SysregGate::kPct || row->gate == SysregGate::kVct;
@@ -236,7 +254,7 @@ Next execute_op0_zero(Cpu& cpu, uint32_t word, const SystemWord& w) {
   if (w.op1 == 3 && w.crn == 2) return Next::kContinue;  // hints: the engine does those that act
   if (w.op1 == 3 && w.crn == 3) {
     if (w.op2 == 2) cpu.monitor.valid = false;  // CLREX
-    // DSB, DMB, ISB; op2 7 is SB, which is not shown.
+    // DSB, DMB, ISB; SB is the engine's.
     return w.op2 == 2 || (w.op2 >= 4 && w.op2 <= 6) ? Next::kContinue : undefined(cpu);
   }
   if (w.crn != 4) return undefined(cpu);
@@ -250,9 +268,13 @@ Next execute_op0_zero(Cpu& cpu, uint32_t word, const SystemWord& w) {
       cpu.ps.pan = cpu.sys.mmu.pan = (w.crm & 1) != 0;
       translation_context_changed(cpu);
       return Next::kResync;
+    case 3 << 3 | 2:  // DIT
+      if (cpu.model < CpuModel::kMax) return undefined(cpu);
+      cpu.ps.dit = (w.crm & 1) != 0;
+      return Next::kContinue;
     case 3 << 3 | 6:  // DAIFSet
     case 3 << 3 | 7:  // DAIFClr
-      if (cpu.ps.el == 0 && !gate_open(cpu, SysregGate::kUma)) return trap_system(cpu, word);
+      if (cpu.ps.el == 0 && !gate_open(cpu, SysregGate::kUma, false)) return trap_system(cpu, word);
       if (w.op2 == 6) {
         cpu.ps.daif |= w.crm;
       } else {

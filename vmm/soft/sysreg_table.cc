@@ -3,9 +3,11 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "vmm/memory/walk_inl.h"
 #include "vmm/soft/el2.h"
+#include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
 
 namespace trapline::soft {
@@ -21,6 +23,7 @@ constexpr uint8_t kRw2 = kEl2Read | kEl2Write;
 constexpr uint8_t kRw2Vhe = kRw2 | kNeedsVhe;
 constexpr uint8_t kRoAll = kEl1Read | kEl0Read;
 constexpr uint8_t kRwAll = kRw1 | kEl0Read | kEl0Write;
+constexpr uint8_t kRwAllMax = kRwAll | kNeedsMax;
 constexpr uint64_t kAll = ~uint64_t{0};
 constexpr uint64_t kLow32 = 0xffff'ffff;
 
@@ -29,8 +32,8 @@ constexpr uint64_t kSctlrWritable = 0x1f | 1 << 9 | 1 << 12 | 1 << 14 | 1 << 15 
                                     1 << 18 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
 // TCR_EL1 without HA, HD, HPDn, HWU, TBIDn, E0PDn (D17.2.131); bits 6 and 35 are RES0.
 constexpr uint64_t kTcrWritable = 0x77'ffff'ffbf;
-// SPSR_EL1: NZCV, PAN, SS, IL, DAIF, M.
-constexpr uint64_t kSpsrWritable = 0xf070'03df;
+// SPSR_ELx: NZCV, DIT, PAN, SS, IL, DAIF, M.
+uint64_t spsr_writable(const Cpu& cpu) { return id::with(cpu.model, 0xf070'03df, kPstateDit); }
 // FPCR: AHP, DN, FZ, RMode; the trap enables read as zero. FPSR: QC and the cumulative flags.
 constexpr uint64_t kFpcrWritable = 0x07c0'0000;
 constexpr uint64_t kFpsrWritable = 0x0800'009f;
@@ -166,9 +169,37 @@ uint64_t read_cptr(const Cpu& cpu) {
   return (cptr & (kCptrTcpac | 1 << 20 | 1 << 10)) | 0x33ff;              // TTA, TFP
 }
 
+// MDCR_EL2, D17.3.17: the traps of debug registers; HPMN, TPMCR, TPM and HPME of a PMU.
+void write_mdcr(Cpu& cpu, uint64_t value) {
+  pmu_sync(cpu);
+  cpu.sys.el2.mdcr = value & id::with(cpu.model, 0xf00, 0xff);
+  pmu_changed(cpu);
+}
+
 void write_pan(Cpu& cpu, uint64_t value) {
   cpu.ps.pan = (value >> 22 & 1) != 0;
   cpu.sys.mmu.pan = cpu.ps.pan;
+}
+
+// Reading either of a pair gives the bits; writing sets, or clears, those that are ones.
+struct PmuBitsAccess {
+  uint64_t (*get)(const Cpu&);
+  void (*set)(Cpu&, uint64_t);
+};
+template <PmuBits kWhich>
+uint64_t read_pmu_bits(const Cpu& cpu) {
+  return pmu_bits(cpu, kWhich);
+}
+template <PmuBits kWhich, bool kTo>
+void write_pmu_bits(Cpu& cpu, uint64_t value) {
+  set_pmu_bits(cpu, kWhich, value, kTo);
+}
+template <PmuBits kWhich>
+constexpr PmuBitsAccess kPmuSet{read_pmu_bits<kWhich>, write_pmu_bits<kWhich, true>};
+template <PmuBits kWhich>
+constexpr PmuBitsAccess kPmuClear{read_pmu_bits<kWhich>, write_pmu_bits<kWhich, false>};
+constexpr SysregRow pmu_bits_row(SysregId id, const char* name, uint8_t access, PmuBitsAccess how) {
+  return computed(id, name, access, how.get, how.set, Gate::kPmuEn, Effect::kNewBlock);
 }
 
 // clang-format off
@@ -179,13 +210,21 @@ constexpr SysregRow kFixedRows[] = {
     computed(sysreg_id(3, 0, 0, 0, 5), "MPIDR_EL1", kRo1, read_mpidr),
     constant(sysreg_id(3, 0, 0, 0, 6), "REVIDR_EL1", kRo1, 0),
     computed(sysreg_id(3, 0, 0, 4, 0), "ID_AA64PFR0_EL1", kRo1,
-             [](const Cpu& cpu) { return id::kAa64Pfr0 | (cpu.has_el2 ? id::kAa64Pfr0El2 : 0); }),
+             [](const Cpu& cpu) {
+               return id::with(cpu.model, id::kAa64Pfr0, id::kAa64Pfr0Max) |
+                      (cpu.has_el2 ? id::kAa64Pfr0El2 : 0);
+             }),
     constant(sysreg_id(3, 0, 0, 4, 1), "ID_AA64PFR1_EL1", kRo1, 0),
     computed(sysreg_id(3, 0, 0, 5, 0), "ID_AA64DFR0_EL1", kRo1,
-             [](const Cpu& cpu) { return id::kAa64Dfr0 + (cpu.has_vhe ? id::kAa64Dfr0Vhe : 0); }),
+             [](const Cpu& cpu) {
+               return id::with(cpu.model, id::kAa64Dfr0, id::kAa64Dfr0Max) +
+                      (cpu.has_vhe ? id::kAa64Dfr0Vhe : 0);
+             }),
     constant(sysreg_id(3, 0, 0, 5, 1), "ID_AA64DFR1_EL1", kRo1, 0),
-    constant(sysreg_id(3, 0, 0, 6, 0), "ID_AA64ISAR0_EL1", kRo1, id::kAa64Isar0),
-    constant(sysreg_id(3, 0, 0, 6, 1), "ID_AA64ISAR1_EL1", kRo1, 0),
+    computed(sysreg_id(3, 0, 0, 6, 0), "ID_AA64ISAR0_EL1", kRo1,
+             [](const Cpu& cpu) { return id::with(cpu.model, id::kAa64Isar0, id::kAa64Isar0Max); }),
+    computed(sysreg_id(3, 0, 0, 6, 1), "ID_AA64ISAR1_EL1", kRo1,
+             [](const Cpu& cpu) { return id::with(cpu.model, 0, id::kAa64Isar1Max); }),
     constant(sysreg_id(3, 0, 0, 6, 2), "ID_AA64ISAR2_EL1", kRo1, 0),
     constant(sysreg_id(3, 0, 0, 7, 0), "ID_AA64MMFR0_EL1", kRo1, id::kAa64Mmfr0),
     computed(sysreg_id(3, 0, 0, 7, 1), "ID_AA64MMFR1_EL1", kRo1,
@@ -216,7 +255,9 @@ constexpr SysregRow kFixedRows[] = {
     stored(sysreg_id(3, 0, 13, 0, 1), "CONTEXTIDR_EL1", kRw1, SYS(contextidr_el1), kLow32),
 
     // --- exceptions ---
-    stored(sysreg_id(3, 0, 4, 0, 0), "SPSR_EL1", kRw1, SYS(spsr_el1), kSpsrWritable),
+    computed(sysreg_id(3, 0, 4, 0, 0), "SPSR_EL1", kRw1,
+             [](const Cpu& cpu) { return cpu.sys.spsr_el1; },
+             [](Cpu& cpu, uint64_t value) { cpu.sys.spsr_el1 = value & spsr_writable(cpu); }),
     stored(sysreg_id(3, 0, 4, 0, 1), "ELR_EL1", kRw1, SYS(elr_el1), kAll),
     stored(sysreg_id(3, 0, 5, 1, 0), "AFSR0_EL1", kRw1, SYS(afsr0_el1), kAll),
     stored(sysreg_id(3, 0, 5, 1, 1), "AFSR1_EL1", kRw1, SYS(afsr1_el1), kAll),
@@ -245,6 +286,9 @@ constexpr SysregRow kFixedRows[] = {
              [](const Cpu& cpu) { return uint64_t{cpu.ps.daif} << 6; },
              [](Cpu& cpu, uint64_t value) { cpu.ps.daif = value >> 6 & 15; }, Gate::kUma,
              Effect::kNewBlock),
+    computed(sysreg_id(3, 3, 4, 2, 5), "DIT", kRwAll | kNeedsMax,
+             [](const Cpu& cpu) { return cpu.ps.dit ? kPstateDit : 0; },
+             [](Cpu& cpu, uint64_t value) { cpu.ps.dit = (value & kPstateDit) != 0; }),
     computed(sysreg_id(3, 3, 4, 4, 0), "FPCR", kRwAll,
              [](const Cpu& cpu) { return uint64_t{cpu.fpcr}; },
              [](Cpu& cpu, uint64_t value) { cpu.fpcr = value & kFpcrWritable; }, Gate::kFpen),
@@ -271,6 +315,40 @@ constexpr SysregRow kFixedRows[] = {
     device(sysreg_id(3, 3, 14, 3, 0), "CNTV_TVAL_EL0", kRwAll, Gate::kVtimer),
     device(sysreg_id(3, 3, 14, 3, 1), "CNTV_CTL_EL0", kRwAll, Gate::kVtimer),
     device(sysreg_id(3, 3, 14, 3, 2), "CNTV_CVAL_EL0", kRwAll, Gate::kVtimer),
+
+    // --- the PMU; its event counters follow below ---
+    computed(sysreg_id(3, 3, 9, 12, 0), "PMCR_EL0", kRwAllMax, pmu_control, set_pmu_control,
+             Gate::kPmuEn, Effect::kNewBlock),
+    pmu_bits_row(sysreg_id(3, 3, 9, 12, 1), "PMCNTENSET_EL0", kRwAllMax, kPmuSet<PmuBits::kEnabled>),
+    pmu_bits_row(sysreg_id(3, 3, 9, 12, 2), "PMCNTENCLR_EL0", kRwAllMax, kPmuClear<PmuBits::kEnabled>),
+    pmu_bits_row(sysreg_id(3, 3, 9, 12, 3), "PMOVSCLR_EL0", kRwAllMax, kPmuClear<PmuBits::kOverflows>),
+    computed(sysreg_id(3, 3, 9, 12, 4), "PMSWINC_EL0", kEl1Write | kEl0Write | kNeedsMax, nullptr,
+             pmu_software_increment, Gate::kPmuSw, Effect::kNewBlock),
+    computed(sysreg_id(3, 3, 9, 12, 5), "PMSELR_EL0", kRwAllMax,
+             [](const Cpu& cpu) { return uint64_t{cpu.pmu.selected}; },
+             [](Cpu& cpu, uint64_t value) { cpu.pmu.selected = value & 31; }, Gate::kPmuErBoth),
+    constant(sysreg_id(3, 3, 9, 12, 6), "PMCEID0_EL0", kRoAll | kNeedsMax, kPmuEvents, Gate::kPmuEn),
+    constant(sysreg_id(3, 3, 9, 12, 7), "PMCEID1_EL0", kRoAll | kNeedsMax, 0, Gate::kPmuEn),
+    computed(sysreg_id(3, 3, 9, 13, 0), "PMCCNTR_EL0", kRwAllMax, pmu_cycles, set_pmu_cycles,
+             Gate::kPmuCr, Effect::kNewBlock),
+    computed(sysreg_id(3, 3, 9, 13, 1), "PMXEVTYPER_EL0", kRwAllMax,
+             [](const Cpu& cpu) { return pmu_type(cpu, cpu.pmu.selected); },
+             [](Cpu& cpu, uint64_t value) { set_pmu_type(cpu, cpu.pmu.selected, value); },
+             Gate::kPmuEn, Effect::kNewBlock),
+    computed(sysreg_id(3, 3, 9, 13, 2), "PMXEVCNTR_EL0", kRwAllMax,
+             [](const Cpu& cpu) { return pmu_counter(cpu, cpu.pmu.selected); },
+             [](Cpu& cpu, uint64_t value) { set_pmu_counter(cpu, cpu.pmu.selected, value); },
+             Gate::kPmuEr, Effect::kNewBlock),
+    computed(sysreg_id(3, 3, 9, 14, 0), "PMUSERENR_EL0", kRw1 | kEl0Read | kNeedsMax,
+             [](const Cpu& cpu) { return uint64_t{cpu.pmu.user}; },
+             [](Cpu& cpu, uint64_t value) { cpu.pmu.user = value & 15; }),
+    pmu_bits_row(sysreg_id(3, 0, 9, 14, 1), "PMINTENSET_EL1", kRw1 | kNeedsMax, kPmuSet<PmuBits::kInterrupts>),
+    pmu_bits_row(sysreg_id(3, 0, 9, 14, 2), "PMINTENCLR_EL1", kRw1 | kNeedsMax, kPmuClear<PmuBits::kInterrupts>),
+    pmu_bits_row(sysreg_id(3, 3, 9, 14, 3), "PMOVSSET_EL0", kRwAllMax, kPmuSet<PmuBits::kOverflows>),
+    computed(sysreg_id(3, 3, 14, 15, 7), "PMCCFILTR_EL0", kRwAllMax,
+             [](const Cpu& cpu) { return pmu_type(cpu, Pmu::kCycles); },
+             [](Cpu& cpu, uint64_t value) { set_pmu_type(cpu, Pmu::kCycles, value); },
+             Gate::kPmuEn, Effect::kNewBlock),
 
     // --- the GIC's CPU interface: direction and side effects are the device's business ---
     device(sysreg_id(3, 0, 4, 6, 0), "ICC_PMR_EL1", kRw1),
@@ -309,7 +387,9 @@ constexpr SysregRow kFixedRows[] = {
     computed(sysreg_id(3, 4, 1, 1, 0), "HCR_EL2", kRw2,
              [](const Cpu& cpu) { return cpu.sys.el2.hcr; }, write_hcr, Gate::kNone,
              Effect::kTranslation),
-    stored(sysreg_id(3, 4, 1, 1, 1), "MDCR_EL2", kRw2, SYS(el2.mdcr), 0xf00, Effect::kDebug),
+    computed(sysreg_id(3, 4, 1, 1, 1), "MDCR_EL2", kRw2,
+             [](const Cpu& cpu) { return cpu.sys.el2.mdcr; }, write_mdcr, Gate::kNone,
+             Effect::kDebug),
     computed(sysreg_id(3, 4, 1, 1, 2), "CPTR_EL2", kRw2, read_cptr,
              [](Cpu& cpu, uint64_t value) { cpu.sys.el2.cptr = value & kLow32; }, Gate::kNone,
              Effect::kTranslation),
@@ -323,7 +403,9 @@ constexpr SysregRow kFixedRows[] = {
     stored(sysreg_id(3, 4, 2, 1, 0), "VTTBR_EL2", kRw2, SYS(el2.vttbr), kAll, Effect::kTranslation),
     stored(sysreg_id(3, 4, 2, 1, 2), "VTCR_EL2", kRw2, SYS(el2.vtcr), 0xfffff,
            Effect::kTranslation, uint64_t{1} << 31),
-    stored(sysreg_id(3, 4, 4, 0, 0), "SPSR_EL2", kRw2, SYS(el2.spsr), kSpsrWritable),
+    computed(sysreg_id(3, 4, 4, 0, 0), "SPSR_EL2", kRw2,
+             [](const Cpu& cpu) { return cpu.sys.el2.spsr; },
+             [](Cpu& cpu, uint64_t value) { cpu.sys.el2.spsr = value & spsr_writable(cpu); }),
     stored(sysreg_id(3, 4, 4, 0, 1), "ELR_EL2", kRw2, SYS(el2.elr), kAll),
     stored(sysreg_id(3, 4, 4, 1, 0), "SP_EL1", kRw2, SYS(sp_el1), kAll),
     // Of an EL1 with AArch32: RES0.
@@ -440,6 +522,10 @@ constexpr TrapRange kTraps[] = {
     one(sysreg_id(3, 0, 6, 0, 0), SysregTrap::kVm),                              // FAR
     {sysreg_id(3, 0, 10, 2, 0), sysreg_id(3, 0, 10, 3, 0), SysregTrap::kVm},     // MAIR, AMAIR
     one(sysreg_id(3, 0, 13, 0, 1), SysregTrap::kVm),                             // CONTEXTIDR
+    one(sysreg_id(3, 3, 9, 12, 0), SysregTrap::kPmcr),                           // PMCR
+    {sysreg_id(3, 3, 9, 12, 1), sysreg_id(3, 3, 9, 14, 7), SysregTrap::kPmu},    // the others
+    {sysreg_id(3, 0, 9, 14, 1), sysreg_id(3, 0, 9, 14, 2), SysregTrap::kPmu},    // PMINTEN*
+    {sysreg_id(3, 3, 14, 8, 0), sysreg_id(3, 3, 14, 15, 7), SysregTrap::kPmu},   // PMEV*, PMCCFILTR
     one(sysreg_id(3, 3, 14, 0, 1), SysregTrap::kCounter),                        // CNTPCT
     {sysreg_id(3, 3, 14, 2, 0), sysreg_id(3, 3, 14, 2, 2), SysregTrap::kTimer},  // CNTP_*
     one(sysreg_id(3, 0, 4, 6, 0), SysregTrap::kEither),                          // ICC_PMR
@@ -474,6 +560,33 @@ constexpr const char* kWatchpointNames[id::kWatchpoints][2] = {{"DBGWVR0_EL1", "
                                                                {"DBGWVR2_EL1", "DBGWCR2_EL1"},
                                                                {"DBGWVR3_EL1", "DBGWCR3_EL1"}};
 
+constexpr const char* kPmuNames[Pmu::kEventCounters][2] = {
+    {"PMEVCNTR0_EL0", "PMEVTYPER0_EL0"}, {"PMEVCNTR1_EL0", "PMEVTYPER1_EL0"},
+    {"PMEVCNTR2_EL0", "PMEVTYPER2_EL0"}, {"PMEVCNTR3_EL0", "PMEVTYPER3_EL0"},
+    {"PMEVCNTR4_EL0", "PMEVTYPER4_EL0"}, {"PMEVCNTR5_EL0", "PMEVTYPER5_EL0"}};
+template <unsigned kN>
+constexpr SysregRow pmu_counter_row() {
+  return computed(
+      sysreg_id(3, 3, 14, 8 + kN / 8, kN % 8), kPmuNames[kN][0], kRwAllMax,
+      [](const Cpu& cpu) { return pmu_counter(cpu, kN); },
+      [](Cpu& cpu, uint64_t value) { set_pmu_counter(cpu, kN, value); }, Gate::kPmuEr,
+      Effect::kNewBlock);
+}
+template <unsigned kN>
+constexpr SysregRow pmu_type_row() {
+  return computed(
+      sysreg_id(3, 3, 14, 12 + kN / 8, kN % 8), kPmuNames[kN][1], kRwAllMax,
+      [](const Cpu& cpu) { return pmu_type(cpu, kN); },
+      [](Cpu& cpu, uint64_t value) { set_pmu_type(cpu, kN, value); }, Gate::kPmuEn,
+      Effect::kNewBlock);
+}
+template <unsigned... kN>
+constexpr std::array<SysregRow, 2 * sizeof...(kN)> pmu_rows(
+    std::integer_sequence<unsigned, kN...>) {
+  return {pmu_counter_row<kN>()..., pmu_type_row<kN>()...};
+}
+constexpr auto kPmuRows = pmu_rows(std::make_integer_sequence<unsigned, Pmu::kEventCounters>{});
+
 constexpr SysregId kCpacr = sysreg_id(3, 0, 1, 0, 2), kCptr = sysreg_id(3, 4, 1, 1, 2);
 // EL1's registers whose names E2H lends to EL2's (D8.1.6).
 constexpr bool renamed_by_e2h(SysregId id) {
@@ -500,12 +613,14 @@ constexpr bool renamed_by_e2h(SysregId id) {
   }
 }
 
-constexpr size_t kRowCount = std::size(kFixedRows) + 2 * id::kBreakpoints + 2 * id::kWatchpoints;
+constexpr size_t kRowCount =
+    std::size(kFixedRows) + 2 * id::kBreakpoints + 2 * id::kWatchpoints + kPmuRows.size();
 
 constexpr std::array<SysregRow, kRowCount> make_rows() {
   std::array<SysregRow, kRowCount> rows{};
   size_t n = 0;
   for (const SysregRow& row : kFixedRows) rows[n++] = row;
+  for (const SysregRow& row : kPmuRows) rows[n++] = row;
   // DBGBCR: BAS is RES1 without AArch32 (D17.3.2). DBGWCR: D17.3.10.
   constexpr uint64_t kBcrWritable = 0x00ff'e007, kBcrRes1 = 0x1e0, kWcrWritable = 0x1f1f'ffff;
   constexpr uint64_t kAddressWritable = ~uint64_t{3};

@@ -18,7 +18,8 @@ enum SysregAccess : uint8_t {
   kEl0Write = 8,
   kEl2Read = 16,
   kEl2Write = 32,
-  kNeedsVhe = 64,  // there only with FEAT_VHE
+  kNeedsVhe = 64,   // there only with FEAT_VHE
+  kNeedsMax = 128,  // and of CpuModel::kMax
 };
 
 // The control of EL2 that traps an access from below (EC 0x18).
@@ -37,6 +38,8 @@ enum class SysregTrap : uint8_t {
   kTimer,     // CNTHCTL_EL2.EL1PTEN, or EL1PCEN
   kSre,       // ICC_SRE_EL2.Enable
   kSgi,       // HCR_EL2.IMO or FMO: SGIs are not virtualised by hardware; ICH_HCR_EL2.TC
+  kPmu,       // MDCR_EL2.TPM
+  kPmcr,      // TPM or TPMCR
   // By ICH_HCR_EL2; else made virtual, ICV_*.
   kGroup0,  // TALL0; HCR_EL2.FMO
   kGroup1,  // TALL1; HCR_EL2.IMO
@@ -56,6 +59,12 @@ enum class SysregGate : uint8_t {
   kPtimer,  // CNTKCTL_EL1.EL0PTEN, EL0
   kVtimer,  // CNTKCTL_EL1.EL0VTEN, EL0
   kFpen,    // CPACR_EL1.FPEN, both ELs
+  // PMUSERENR_EL0, EL0: EN or
+  kPmuEn,
+  kPmuSw,  // SW
+  kPmuCr,  // CR, reads
+  kPmuEr,  // ER, reads
+  kPmuErBoth,
 };
 
 // What a write means for the rest of the CPU.

@@ -27,7 +27,11 @@ class ExitTarget {
     if (record.exit->kind == ExitKind::kSysreg) {
       reach(record.exit->sysreg);
     } else if (record.region != nullptr) {
-      reach(record.region->index, record.region->size, record.offset);
+      uint16_t index = record.region->index;
+      const uint64_t offset = record.region->size <= kLargestFile
+                                  ? record.offset
+                                  : register_in_window(*record.region, record.offset, index);
+      reach(index, 0, offset);
     }
   }
   // Of nothing yet.

@@ -135,6 +135,7 @@ class Recording final {
     unsigned cpus = 1;
     bool icount = false;
     std::string icache, decoder, isv;
+    std::string cpu;  // CpuModel; "host" where it is the host's
     const Bus* bus = nullptr;
     Backend* backend = nullptr;
   };

@@ -34,6 +34,7 @@ Result<std::unique_ptr<Recording>> Recording::create(const std::string& path, co
   }
   nlohmann::json regions = nlohmann::json::array();
   for (const Bus::Region& region : setup.bus->regions()) {
+    if (Bus::is_part(region)) break;  // the last: what the trace names is what has an address
     regions.push_back({{"base", region.base},
                        {"size", region.size},
                        {"device_offset", region.device_offset},
@@ -45,6 +46,7 @@ Result<std::unique_ptr<Recording>> Recording::create(const std::string& path, co
                                      {"icache", setup.icache},
                                      {"decoder", setup.decoder},
                                      {"isv", setup.isv},
+                                     {"cpu", setup.cpu},
                                      {"backend", setup.backend->name()},
                                      {"ns_per_cycle", ns_per_cycle()},
                                      {"regions", regions}};

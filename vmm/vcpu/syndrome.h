@@ -81,7 +81,7 @@ inline constexpr uint32_t kWnr = 1 << 6;
 // A load or store of one element of one general register.
 constexpr bool is_of_one_register(const Access& access) {
   return (access.op == Op::kLoad || access.op == Op::kStore) && access.count == 1 &&
-         !access.vector && access.size_log2 <= 3 && !access.acquire_pc;
+         !access.vector && access.size_log2 <= 3;
 }
 
 // ISS[24:14] of a stage-2 data abort by this access: what hardware reports of loads and stores of
@@ -97,7 +97,7 @@ constexpr uint32_t iss_of(const Access& access) {
                           (access.sign == SignExtend::kNone && access.size_log2 == 3);
   return iss::kIsv | uint32_t{access.size_log2} << 22 | uint32_t{access.rt} << 16 |
          (access.sign != SignExtend::kNone ? iss::kSse : 0) | (sixty_four ? iss::kSf : 0) |
-         (access.acquire || access.release ? iss::kAr : 0);
+         (access.acquire || access.acquire_pc || access.release ? iss::kAr : 0);
 }
 
 }  // namespace trapline

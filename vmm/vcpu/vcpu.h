@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "decode/access.h"
@@ -174,16 +175,35 @@ class Backend {
   // After it returns true no vCPU can write the 4 KiB page without GuestMemory's observers hearing
   // of it. False: this backend cannot (KVM).
   virtual bool watch(uint64_t ipa_page) = 0;
+  // Pages got GuestMemory::kTrackDirty or kShown: when it returns, no vCPU writes to one of them
+  // any more without GuestMemory's hearing of it. Any thread but a vCPU's, while they run or not.
+  virtual void track_writes() {}
+  // Empty: the state of vCPUs and interrupt controller can be saved and loaded, and writes tracked.
+  // Else one line that says why not.
+  virtual std::string why_no_state() const { return {}; }
   // True: interrupt controller, per-CPU timers and PSCI are those of the host's kernel. Their
   // registers and calls do not exit, and a vCPU that is off waits in run().
   virtual bool in_kernel() const { return false; }
   // Of such a backend, once, when all vCPUs are there.
   virtual std::unique_ptr<Irqchip> make_irqchip() { return nullptr; }
+  // A store of 32 bits at `ipa` is no exit any more: the host's kernel adds to the eventfd `fd`.
+  // False: it is one.
+  virtual bool signal_on_store(uint64_t /*ipa*/, int /*fd*/) { return false; }
   // What the backend counts of itself, for statistics. While no vCPU runs.
   virtual void counters(CounterVisitor /*visit*/, void* /*context*/) const {}
   // What the guest's own guests cost it, summed over the vCPUs; none if nobody asked, or can say.
   // While no vCPU runs.
   virtual std::optional<NestedLedger> nested_ledger() const { return std::nullopt; }
+};
+
+// Hears, on the vCPU's thread and outside run(), of sleep that only an interrupt ends.
+class SleepWatch {
+ public:
+  virtual ~SleepWatch() = default;
+  // Returns how long it may last, in host ns: who watches then sees to it that there is an
+  // interrupt.
+  virtual uint64_t falls_asleep() = 0;
+  virtual void wakes() = 0;
 };
 
 class Vcpu {
@@ -232,6 +252,10 @@ class Vcpu {
   // before it is raised. Null: it has no use for them.
   virtual std::atomic<uint64_t>* timers_due() { return nullptr; }
 
+  // At assembly: where the PMU's overflow interrupt goes, which the backend drives from run().
+  // False: it has no PMU of its own.
+  virtual bool connect_pmu(IrqLine* /*line*/) { return false; }
+
   // --- interrupts and control: any thread ------------------------------------------------------
   virtual void set_irq(bool level) = 0;
   virtual void set_fiq(bool level) = 0;
@@ -252,6 +276,9 @@ class Vcpu {
   // event_pending(), which it then clears), a kick(), or the timeout (host ns). Never consumes a
   // kick.
   virtual void wait_for_event(uint64_t timeout_ns, bool wfe = false) = 0;
+  // At assembly: who hears of each sleep in there. A backend that waits elsewhere has no use for
+  // it.
+  virtual void watch_sleep(SleepWatch* /*watch*/) {}
 
   // --- state -----------------------------------------------------------------------------------
   // Power-on reset: EL1h, or EL2h where there is EL2; DAIF masked, MMU off, then PC and x0 as

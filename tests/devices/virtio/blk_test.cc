@@ -582,7 +582,10 @@ TEST(Blk, WorksWithoutDescriptorsForAnEngine) {
       b.start(kFeatures, 1, 16);
     }
     for (int fd : all) close(fd);
-    EXPECT_GE(b.device.errors(), 1u);
+    // A ring was made with the device; threads are, when the guest starts it.
+    if (way == Way::kThreads) {
+      EXPECT_GE(b.device.errors(), 1u);
+    }
     EXPECT_EQ(b.request(0, 3, 512, true), kOk);
     EXPECT_EQ(b.dma.get<uint8_t>(kPayload + 5), disk_bytes()[3 * 512 + 5]);
     b.dma.put(kPayload, uint64_t{0x1122334455667788});

@@ -18,6 +18,7 @@ TEST(DiskOptions, Parses) {
            {"disk.img,ro", "disk.img", true, ImageFormat::kProbe, false},
            {"a,format=raw", "a", false, ImageFormat::kRaw, false},
            {"a,format=qcow2,ro", "a", true, ImageFormat::kQcow2, false},
+           {"a,cd", "a", true, ImageFormat::kProbe, false},
            {"a,ro,backing=yes", "a", true, ImageFormat::kProbe, true},
            {"a,ro,backing=no", "a", true, ImageFormat::kProbe, false},
            {"a,,b", "a,b", false, ImageFormat::kProbe, false},
@@ -40,16 +41,18 @@ TEST(DiskOptions, RefusesWhatItDoesNotKnowByName) {
     const char* says;
   };
   for (const Row& r : {
-           Row{"disk.img,rw", "unknown option `rw`; there are ro, format=raw|qcow2"},
+           Row{"disk.img,rw", "unknown option `rw`; there are ro, cd, format=raw|qcow2"},
            {"disk.img,", "unknown option ``"},
            {"disk.img,ro,", "unknown option ``"},
            {"disk.img,readonly=on", "unknown option `readonly=on`"},
            {"disk.img, ro", "unknown option ` ro`"},
            {"disk.img,RO", "unknown option `RO`"},
            {"disk.img,ro=yes", "`ro=yes`: give ro"},
+           {"disk.img,cd=yes", "`cd=yes`: give cd"},
            {"disk.img,format", "`format`: give format=raw|qcow2"},
            {"disk.img,format=", "`format=`: give format=raw|qcow2"},
-           {"disk.img,format=vmdk", "`format=vmdk`: give format=raw|qcow2"},
+           {"disk.img,format=qed", "`format=qed`: give format=raw|qcow2|vmdk|vpc|vhdx|vdi"},
+           {"disk.img,on-server-loss=wait", "give on-server-loss=wait|error"},
            {"disk.img,backing=maybe", "`backing=maybe`: give backing=yes|no"},
            {"disk.img,backing", "`backing`: give backing=yes|no"},
        }) {

@@ -20,7 +20,9 @@ struct Machine {
   Machine() {
     EXPECT_EQ(fw.add_file("opt/b", bytes("second file")), "");
     EXPECT_EQ(fw.add_file("etc/a", bytes("first")), "");
-    EXPECT_EQ(fw.add_file("etc/w", bytes("----"), true), "");
+    EXPECT_EQ(fw.add_writable_file("etc/w", 4,
+                                   [this](auto now) { written.assign(now.begin(), now.end()); }),
+              "");
     fw.add_item32(FwCfgKey::kCpus, 4);
   }
   void select(uint16_t key) { fw.write(8, 2, __builtin_bswap16(key), 0); }
@@ -46,6 +48,7 @@ struct Machine {
   }
   std::string target(size_t n) { return {reinterpret_cast<char*>(dma.host(kTarget, n)), n}; }
   TestDma dma{1 << 20};
+  std::vector<uint8_t> written;  // of etc/w, as told
   FwCfg fw{"fw-cfg", &dma};
 };
 
@@ -116,6 +119,7 @@ TEST(FwCfg, DmaTransfers) {
     m.dma.put(kTarget, uint32_t{0x64636261});
     EXPECT_EQ(m.transfer(0x220000 | kSelect | kWrite, 4, kTarget, halves), 0u);
     EXPECT_EQ(*m.fw.file("etc/w"), bytes("abcd"));
+    EXPECT_EQ(m.written, bytes("abcd"));
     EXPECT_EQ(m.transfer(0x220000 | kSelect | kWrite, 5, kTarget), kError);
     EXPECT_EQ(m.transfer(0x210000 | kSelect | kWrite, 4, kTarget), kError);  // read-only
     EXPECT_EQ(*m.fw.file("etc/a"), bytes("first"));

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "devices/virtio/transport.h"
+#include "devices/virtio/transport_mmio.h"
 
 namespace trapline::virtio::test {
 
@@ -286,7 +286,7 @@ class Bench {
   TestClock clock;
   TestDma dma;
   TestIrq irq;
-  Transport device;
+  MmioTransport device;
   std::vector<DriverQueue> queue;
 
  private:

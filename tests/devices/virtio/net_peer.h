@@ -2,7 +2,11 @@
 #ifndef TRAPLINE_TESTS_DEVICES_VIRTIO_NET_PEER_H_
 #define TRAPLINE_TESTS_DEVICES_VIRTIO_NET_PEER_H_
 
+#include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -13,6 +17,19 @@
 #include "devices/virtio/net_backend.h"
 
 namespace trapline::virtio::test {
+
+// A UDP port of the loopback that is free: briefly ours to find its number.
+inline sockaddr_in free_udp_port() {
+  const int probe = socket(AF_INET, SOCK_DGRAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  EXPECT_EQ(bind(probe, reinterpret_cast<sockaddr*>(&address), length), 0);
+  getsockname(probe, reinterpret_cast<sockaddr*>(&address), &length);
+  close(probe);
+  return address;
+}
 
 inline constexpr MacAddress kMac = {0x52, 0x54, 0x00, 1, 2, 3};
 

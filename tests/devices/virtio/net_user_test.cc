@@ -1,4 +1,4 @@
-// The user-mode network: libslirp, and what it may reach.
+// The user-mode networks, libslirp's and passt's, and what they may reach.
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <gtest/gtest.h>
@@ -19,11 +19,8 @@
 namespace trapline::virtio::test {
 namespace {
 
-TEST(UserNet, HandsOutAnAddressByDhcp) {
-  NetOptions options;
-  auto made = make_user_backend(options);
-  ASSERT_NE(made.backend, nullptr) << made.error;
-  Peer peer(*made.backend);
+// By DHCP: 10.x.x.15 of the network.
+void expect_our_address(Peer& peer) {
   std::vector<uint8_t> discover(300);
   discover[0] = 1, discover[1] = 1, discover[2] = 6;
   discover[4] = 0x12, discover[7] = 0x34;
@@ -37,17 +34,16 @@ TEST(UserNet, HandsOutAnAddressByDhcp) {
   EXPECT_EQ(offer[42 + 19], 15);
 }
 
-TEST(UserNet, ForwardsUdpBothWays) {
-  // A free port, briefly ours to find its number.
-  const int probe = socket(AF_INET, SOCK_DGRAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  ASSERT_EQ(bind(probe, reinterpret_cast<sockaddr*>(&address), length), 0);
-  getsockname(probe, reinterpret_cast<sockaddr*>(&address), &length);
-  close(probe);
+TEST(UserNet, HandsOutAnAddressByDhcp) {
+  NetOptions options;
+  auto made = make_user_backend(options);
+  ASSERT_NE(made.backend, nullptr) << made.error;
+  Peer peer(*made.backend);
+  expect_our_address(peer);
+}
 
+TEST(UserNet, ForwardsUdpBothWays) {
+  const sockaddr_in address = free_udp_port();
   NetOptions options;
   ASSERT_EQ(
       parse_net("user,hostfwd=udp::" + std::to_string(ntohs(address.sin_port)) + "-:7", options),
@@ -62,7 +58,7 @@ TEST(UserNet, ForwardsUdpBothWays) {
   const int client = socket(AF_INET, SOCK_DGRAM, 0);
   timeval patience = {.tv_sec = 3, .tv_usec = 0};
   setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  sendto(client, "hello", 5, 0, reinterpret_cast<sockaddr*>(&address), sizeof address);
+  sendto(client, "hello", 5, 0, reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const auto frame = peer.wait([](const auto& f) { return is_udp_to(f, 7); });
   ASSERT_EQ(frame.size(), 47u);
   EXPECT_EQ(std::memcmp(&frame[42], "hello", 5), 0);
@@ -96,7 +92,8 @@ constexpr uint8_t kSyn = 2, kAck = 16;
 std::unique_ptr<NetBackend> make(const std::string& options) {
   NetOptions o;
   EXPECT_EQ(parse_net(options, o), "");
-  auto made = make_user_backend(o);
+  o.mac = kMac;
+  auto made = make_net_backend(o);
   EXPECT_NE(made.backend, nullptr) << made.error;
   return std::move(made.backend);
 }
@@ -397,6 +394,118 @@ TEST_F(UserNetReach, OutOfDescriptorsIsNoEnd) {
   for (int fd : all) close(fd);
   peer.send(Peer::udp(kGuest, 1001, kLoopback, servers.port, {'x'}), Peer::kPartial);
   EXPECT_EQ(servers.datagrams(), 1u);
+}
+
+// --- passt
+// -------------------------------------------------------------------------------------------------
+
+class PasstNet : public UserNetReach {
+ protected:
+  void SetUp() override {
+    if (system("command -v passt >/dev/null") != 0) GTEST_SKIP() << "no passt on this machine";
+    UserNetReach::SetUp();
+  }
+  // It works while we wait.
+  template <typename Done>
+  static void until(Peer& peer, Done done) {
+    for (int i = 0; i < 300 && !done(); ++i) {
+      peer.wait([n = 0](const auto&) mutable { return ++n == 1; });
+    }
+  }
+};
+
+TEST_F(PasstNet, TheHostIsClosed) {
+  auto backend = make("passt");
+  Peer peer(*backend);
+  Servers servers;
+  const auto closed = closed_addresses();
+  uint16_t from = 2000;
+  for (uint32_t to : closed) {
+    peer.send(Peer::tcp(kGuest, ++from, to, servers.port, kSyn));
+    EXPECT_FALSE(peer.wait(is_reset).empty()) << std::hex << to;
+    peer.send(Peer::udp(kGuest, from, to, servers.port, {'x'}), Peer::kPartial);
+    EXPECT_FALSE(peer.wait(is_prohibited).empty()) << std::hex << to;
+  }
+  EXPECT_EQ(servers.calls(), 0u);
+  EXPECT_EQ(servers.datagrams(), 0u);
+  EXPECT_EQ(counters(*backend)["closed_refused"], 2 * closed.size());
+}
+
+TEST_F(PasstNet, HostAccessOpensIt) {
+  auto backend = make("passt,host-access");
+  Peer peer(*backend);
+  Servers servers;
+  unsigned calls = 0, datagrams = 0;
+  peer.send(Peer::tcp(kGuest, 2000, kGateway, servers.port, kSyn));
+  peer.send(Peer::udp(kGuest, 3000, kGateway, servers.port, {'x'}), Peer::kPartial);
+  until(peer,
+        [&] { return (calls += servers.calls()) != 0 && (datagrams += servers.datagrams()) != 0; });
+  EXPECT_EQ(calls, 1u);
+  EXPECT_EQ(datagrams, 1u);
+}
+
+TEST_F(PasstNet, HandsOutTheSameAddress) {
+  auto backend = make("passt,restrict");
+  Peer peer(*backend);
+  expect_our_address(peer);
+}
+
+TEST_F(PasstNet, ForwardsAndSaysWhyNot) {
+  Servers taken;
+  NetOptions o;
+  ASSERT_EQ(parse_net("passt,hostfwd=tcp::" + std::to_string(taken.port) + "-:22", o), "");
+  const std::string error = make_net_backend(o).error;
+  EXPECT_NE(error.find("Failed to bind"), std::string::npos) << error;
+  ASSERT_EQ(parse_net("passt,hostfwd=tcp::1-10.0.2.99:22", o), "");
+  EXPECT_NE(make_net_backend(o).error.find("the guest's own address only"), std::string::npos);
+  EXPECT_NE(parse_net("passt,flows=3", o).find("unknown option"), std::string::npos);
+
+  uint16_t port = 0;
+  {
+    Servers free_port;
+    port = free_port.port;
+  }
+  auto backend = make("passt,restrict,hostfwd=tcp::" + std::to_string(port) + "-:22");
+  Peer peer(*backend);
+  const int client = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const auto syn = peer.wait([](const std::vector<uint8_t>& f) {
+    return f.size() >= 54 && f[12] == 8 && f[13] == 0 && f[23] == 6;
+  });
+  ASSERT_FALSE(syn.empty());
+  EXPECT_EQ(syn[36] << 8 | syn[37], 22);
+  close(client);
+}
+
+TEST_F(PasstNet, ANetworkWithoutPasst) {
+  const std::string path = getenv("PATH");
+  setenv("PATH", "/nowhere", 1);
+  NetOptions o;
+  ASSERT_EQ(parse_net("passt", o), "");
+  const std::string error = make_net_backend(o).error;
+  setenv("PATH", path.c_str(), 1);
+  // An emulator says that the program ended, not that there is none.
+  EXPECT_TRUE(error.find("cannot start passt") != std::string::npos ||
+              error.find("passt does not start") != std::string::npos)
+      << error;
+}
+
+// Frames of 64 KiB, many at once: what the socket has no room for waits.
+TEST_F(PasstNet, TakesAFlood) {
+  auto backend = make("passt");
+  Peer peer(*backend);
+  for (int i = 0; i < 200; ++i) {
+    peer.send(Peer::ip(17, kGuest, 0xc0000201, std::vector<uint8_t>(60'000)));
+  }
+  peer.wait([](const auto&) { return false; });
+  peer.send(Peer::tcp(kGuest, 2000, kLoopback, 80, kSyn));
+  EXPECT_FALSE(peer.wait(is_reset).empty());
+  const auto counted = counters(*backend);
+  EXPECT_LT(counted.at("frames_lost"), 200u);
 }
 
 TEST(HostRoutes, KnowsTheHost) {

@@ -1,6 +1,7 @@
 #include "devices/virtio/transport.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/devices/virtio/echo_function.h"
 #include "tests/devices/virtio/harness.h"
@@ -476,6 +477,29 @@ TEST(ThreadedTransport, CompletesOnItsThread) {
     ASSERT_TRUE(b.run(0, 0, {{kData, 4, false}, {kData + 16, 4, true}}));
   }
   EXPECT_EQ(b.echo.chains, 1000u);
+}
+
+// As a host's kernel notifies: by the event alone, which does not say for which queue.
+TEST(ThreadedTransport, AnEventIsANotificationOfAnyQueue) {
+  EchoBench b(true);
+  const int event = b.device.notify_event();
+  ASSERT_GE(event, 0);
+  b.device.hear_events();
+  const auto signal = [event] {
+    const uint64_t one = 1;
+    EXPECT_EQ(::write(event, &one, sizeof one), ssize_t{sizeof one});
+  };
+  signal();  // before there is a driver
+  b.start(kVersion1, 2, 8);
+  for (unsigned n = 0; n < 100; ++n) {
+    const unsigned index = n % 2;
+    b.queue[index].add(0, {{kData, 4, false}, {kData + 64, 4, true}});
+    if (n % 10 == 0) b.device.quiesce();
+    signal();
+    if (n % 10 == 0) b.device.resume();
+    ASSERT_TRUE(b.complete(index)) << n;
+  }
+  EXPECT_EQ(b.device.notifies(), 0u);
 }
 
 TEST(ThreadedTransport, ResetsAndQueueChangesRaceWithWork) {

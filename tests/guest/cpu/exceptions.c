@@ -20,7 +20,7 @@ SNIPPET(mrs_el, "mrs x0, currentel");
 SNIPPET(mrs_sp_el0, "mrs x0, sp_el0");
 SNIPPET(tlbi, "tlbi vmalle1");
 SNIPPET(dc_isw, "dc isw, x0");
-SNIPPET(mrs_dit, "mrs x0, s3_3_c4_c2_5");
+SNIPPET(mrs_tco, "mrs x0, s3_3_c4_c2_7");
 SNIPPET(mrs_sp_el2, "mrs x0, s3_4_c4_c1_0");
 SNIPPET(msr_hcr, "msr s3_4_c1_c1_0, x0");
 SNIPPET(msr_midr, "msr s3_0_c0_c0_0, x0");
@@ -105,7 +105,7 @@ static void generation(void) {
       {"mrs sp_el0 at EL1t", mrs_sp_el0, EL1T, UNDEFINED, 0},
       {"tlbi at EL0", tlbi, EL0, UNDEFINED, 0},
       {"dc isw at EL0", dc_isw, EL0, UNDEFINED, 0},
-      {"mrs dit, which is not shown", mrs_dit, EL1H, UNDEFINED, 0},
+      {"mrs tco, which is not shown", mrs_tco, EL1H, UNDEFINED, 0},
       {"mrs sp_el2", mrs_sp_el2, EL1H, UNDEFINED, 0},
       {"msr hcr_el2", msr_hcr, EL1H, UNDEFINED, 0},
       {"msr midr_el1", msr_midr, EL1H, UNDEFINED, 0},

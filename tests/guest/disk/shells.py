@@ -1,5 +1,6 @@
 """Shells at the end of a guest's console: type a command, get its output and status."""
 import contextlib
+import glob
 import os
 import re
 import subprocess
@@ -81,8 +82,8 @@ def debian(terminal, seconds=1500):
     return Shell(terminal)
 
 
-def linux(trapline, directory, *options, initrd="initrd.gz", append=guest.CMDLINE):
-    return [trapline, "run", "--kernel", os.path.join(directory, "Image"), "--initrd",
+def linux(trapline, directory, *options, initrd="initrd.gz", append=guest.CMDLINE, image="Image"):
+    return [trapline, "run", "--kernel", os.path.join(directory, image), "--initrd",
             os.path.join(directory, initrd), "--append", append, *options]  # initrd: or absolute
 
 
@@ -103,6 +104,38 @@ def initrd_with(path, initrd, script, programs=None):
     data += cpio_entry("TRAILER!!!", 0, b"")
     with open(path, "wb") as file:
         file.write(data)
+
+
+def initrd_with_drivers(path, directory, initrd, *names, modules="work/kernel/lib/modules"):
+    """Writes an initramfs as `initrd` that knows these drivers as well. The guest's own has no use for
+    them; modules are in the package that it was made from, or in that of the generic kernel."""
+    folder = os.path.join(directory, modules)
+    found = {os.path.basename(file)[:-3].replace("-", "_"): file
+             for file in glob.glob(os.path.join(folder, "**", "*.ko"), recursive=True)}
+    files, order = {}, []
+
+    def add(name):
+        if name not in found or name in order:
+            return  # built into the kernel, or there
+        with open(found[name], "rb") as file:
+            files[f"lib/modules/{name}.ko"] = content = file.read()
+        needed = re.search(rb"\0depends=([^\0]*)\0", content).group(1).decode()
+        for other in filter(None, needed.split(",")):
+            add(other.replace("-", "_"))
+        order.append(name)
+
+    for name in names:
+        if name not in found:
+            print(f"SKIPPED: no {name}.ko below {folder}")
+            sys.exit(guest.SKIPPED)
+    for name in [*names, "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console"]:
+        add(name)
+    files["etc/modules"] = "".join(f"{name}\n" for name in order).encode()
+    initrd_with(path, os.path.join(directory, initrd), "", files)
+
+
+def initrd_for_pci(path, directory, initrd):
+    initrd_with_drivers(path, directory, initrd, "virtio_pci")
 
 
 def need_tools(*names):

@@ -1,56 +1,15 @@
 #!/usr/bin/env python3
 """Debian's virtio drivers at work: disk, network, entropy and, if asked for, console.
 
-virtio_test.py TRAPLINE GUEST_DIR [TRAPLINE OPTIONS]
+virtio_test.py TRAPLINE GUEST_DIR [pci] [TRAPLINE OPTIONS]
 """
 import hashlib
-import http.server
 import os
-import socket
 import sys
-import threading
-import time
-import urllib.request
 
 import shells
+from network import free_port, network
 from shells import guest
-
-SIZE = 3_000_000
-
-
-class Files(http.server.BaseHTTPRequestHandler):
-    """Serves one file to the guest."""
-
-    data = os.urandom(SIZE)
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.data)))
-        self.end_headers()
-        self.wfile.write(self.data)
-
-    def log_message(self, format, *args):
-        pass
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def fetch(url, seconds):
-    """The guest's server may need a moment to listen."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=30) as reply:
-                return reply.read()
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise guest.Failure(f"{url}: {error}") from error
-            time.sleep(0.5)
-
 
 def disk_written(shell):
     shell.run("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt")
@@ -62,28 +21,26 @@ def disk_written(shell):
     shell.run("cd /mnt && sha256sum a b d/text > sums && sync && cd /")
 
 
-def network(shell, hostfwd):
-    shell.run("ip link set lo up && ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up && "
-              "ip route add default via 10.0.2.2")
-    # One by one: of several, busybox gives the last a second only, and a busy host takes longer.
-    for _ in range(3):
-        said = shell.run("ping -c 1 10.0.2.2")
-        guest.require("1 packets received" in said, f"ping:\n{said}")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        said = shell.run(f"wget -q -O - http://10.0.2.2:{server.server_address[1]}/ | sha256sum")
-    finally:
-        server.shutdown()
-    guest.require(hashlib.sha256(Files.data).hexdigest() in said, f"wget got other bytes: {said}")
-    shell.run("mkdir -p /tmp/www && dd if=/dev/urandom of=/tmp/www/f bs=1000 count=1500 2>/dev/null")
-    said = shell.run("httpd -p 80 -h /tmp/www && sha256sum /tmp/www/f")
-    body = fetch(f"http://127.0.0.1:{hostfwd}/f", shells.COMMAND_S)
-    guest.require(hashlib.sha256(body).hexdigest() in said, "hostfwd brought other bytes")
+def on_pci(shell):
+    """The functions are there, and each queue has its own message by the ITS."""
+    found = shell.run("cd /sys/bus/pci/devices; for d in *; do echo $d $(cat $d/vendor $d/device "
+                      "$d/class); done; cd /")
+    for line in ("0000:00:00.0 0x1b36 0x0008 0x060000", "0000:00:01.0 0x1af4 0x1042 0x010000",
+                 "0000:00:02.0 0x1af4 0x1042 0x010000", "0000:00:03.0 0x1af4 0x1041 0x020000",
+                 "0000:00:04.0 0x1af4 0x1044 0x00ff00"):
+        guest.require(line in found, f"no {line} in\n{found}")
+    interrupts = shell.run("cat /proc/interrupts")
+    for name in ("virtio0-req.0", "virtio2-input.0", "virtio2-output.0", "virtio3-input"):
+        guest.require(any("ITS-MSI" in row and name in row for row in interrupts.splitlines()),
+                      f"no message for {name}:\n{interrupts}")
 
 
 def test():
     trapline, directory, *options = sys.argv[1:]
+    pci = options[:1] == ["pci"]
+    bus = ",bus=pci" if pci else ""
+    if pci:
+        del options[0]
     guest.need_guest(directory, "Image", "initrd.gz")
     shells.need_tools("mke2fs", "e2fsck", "debugfs")
     cpus = options[options.index("--cpus") + 1] if "--cpus" in options else "1"
@@ -94,14 +51,21 @@ def test():
         with open(second, "wb") as file:
             file.write(b"read me" + bytes((1 << 20) - 7))
         port = free_port()
+        initrd = "initrd.gz"
+        if pci:
+            initrd = os.path.join(folder, "initrd")
+            shells.initrd_for_pci(initrd, directory, "initrd.gz")
         command = shells.linux(
-            trapline, directory, "--disk", disk, "--disk", second + ",ro", "--net",
-            f"user,host-access,hostfwd=tcp:127.0.0.1:{port}-:80", "--rng", "--stats", stats, *options)
+            trapline, directory, "--disk", disk + bus, "--disk", second + ",ro" + bus, "--net",
+            f"user,host-access,hostfwd=tcp:127.0.0.1:{port}-:80{bus}",
+            "--rng=bus=pci" if pci else "--rng", "--stats", stats, *options, initrd=initrd)
         with shells.running(command) as terminal:
             shell = shells.busybox(terminal)
             guest.require(shell.run("nproc").strip() == cpus, "not all CPUs are there")
             if "--virtio-console" in options:
                 guest.require("hvc0" in shell.run("tty"), "this shell is not on hvc0")
+            if pci:
+                on_pci(shell)
             disk_written(shell)
             said = shell.run("head -c 7 /dev/vdb; cat /sys/block/vdb/ro")
             guest.require(said.strip() == "read me1", f"the read-only disk: {said}")

@@ -12,36 +12,28 @@
         .equ    C_PAN, 336
         .equ    STACK, 16384
 
+        .macro  enter stack, main
+        adrp    x1, \stack
+        add     x1, x1, :lo12:\stack
+        mov     sp, x1
+        adrp    x1, ctx
+        add     x1, x1, :lo12:ctx
+        msr     tpidr_el2, x1
+        adr     x1, el2_vectors
+        msr     vbar_el2, x1
+        isb
+        bl      \main
+1:      wfi
+        b       1b
+        .endm
+
         .section .text.start, "ax"
         .global start, second_start, el1_vectors, el1_vectors_smc, el2_vectors, run
         .weak   second
-start:
-        adrp    x1, stack_top
-        add     x1, x1, :lo12:stack_top
-        mov     sp, x1
-        adrp    x1, ctx
-        add     x1, x1, :lo12:ctx
-        msr     tpidr_el2, x1
-        adr     x1, el2_vectors
-        msr     vbar_el2, x1
-        isb
-        bl      primary
-1:      wfi
-        b       1b
+start:  enter   stack_top, primary
 
 second_start:                           // CPU 1, by start_second()
-        adrp    x1, second_stack_top
-        add     x1, x1, :lo12:second_stack_top
-        mov     sp, x1
-        adrp    x1, ctx
-        add     x1, x1, :lo12:ctx
-        msr     tpidr_el2, x1
-        adr     x1, el2_vectors
-        msr     vbar_el2, x1
-        isb
-        bl      second
-1:      wfi
-        b       1b
+        enter   second_stack_top, second
 
         .macro  vector offset
         .balign 128

@@ -35,6 +35,22 @@ static const struct Instruction kInstructions[] = {
     BOTH("MAIR_EL1", 0, 3, 0, 10, 2, 0),
     BOTH("AMAIR_EL1", 0, 3, 0, 10, 3, 0),
     BOTH("CONTEXTIDR_EL1", 0, 3, 0, 13, 0, 1),
+    // TPM, TPMCR
+    BOTH("PMCR_EL0", 0x40, 3, 3, 9, 12, 0),
+    BOTH("PMCNTENSET_EL0", 0, 3, 3, 9, 12, 1),
+    BOTH("PMOVSCLR_EL0", 0, 3, 3, 9, 12, 3),
+    WRITE("PMSWINC_EL0", 0, 3, 3, 9, 12, 4),
+    BOTH("PMSELR_EL0", 0, 3, 3, 9, 12, 5),
+    READ("PMCEID0_EL0", 3, 3, 9, 12, 6),
+    BOTH("PMCCNTR_EL0", 0, 3, 3, 9, 13, 0),
+    BOTH("PMXEVTYPER_EL0", 0, 3, 3, 9, 13, 1),
+    BOTH("PMXEVCNTR_EL0", 0, 3, 3, 9, 13, 2),
+    BOTH("PMUSERENR_EL0", 0, 3, 3, 9, 14, 0),
+    BOTH("PMINTENSET_EL1", 0, 3, 0, 9, 14, 1),
+    BOTH("PMOVSSET_EL0", 0, 3, 3, 9, 14, 3),
+    BOTH("PMEVCNTR0_EL0", 0, 3, 3, 14, 8, 0),
+    BOTH("PMEVTYPER0_EL0", 0, 3, 3, 14, 12, 0),
+    BOTH("PMCCFILTR_EL0", 0, 3, 3, 14, 15, 7),
     // TACR
     BOTH("ACTLR_EL1", 0, 3, 0, 1, 0, 1),
     // TID1, TID2, TID3, and VPIDR, VMPIDR which do not trap
@@ -255,11 +271,10 @@ static const struct Register kCptrE2h[] = {{"CPTR_EL2.FPEN 0", 0},
                                            {"CPTR_EL2.FPEN 2", 2 << 20},
                                            {"CPTR_EL2.TTA", 3 << 20 | 1 << 28},
                                            {"CPTR_EL2.TCPAC", 3 << 20 | BIT(31)}};
-static const struct Register kMdcr[] = {{"MDCR_EL2.TDE", 1 << 8},
-                                        {"MDCR_EL2.TDA", 1 << 9},
-                                        {"MDCR_EL2.TDOSA", 1 << 10},
-                                        {"MDCR_EL2.TDRA", 1 << 11},
-                                        {"MDCR_EL2.TDE, TDA", 3 << 8}};
+static const struct Register kMdcr[] = {
+    {"MDCR_EL2.TPMCR", 6 | 1 << 5}, {"MDCR_EL2.TPM", 6 | 1 << 6}, {"MDCR_EL2.TDE", 1 << 8},
+    {"MDCR_EL2.TDA", 1 << 9},       {"MDCR_EL2.TDOSA", 1 << 10},  {"MDCR_EL2.TDRA", 1 << 11},
+    {"MDCR_EL2.TDE, TDA", 3 << 8}};
 static const struct Register kCnthctl[] = {
     {"CNTHCTL_EL2 = 0", 0}, {"CNTHCTL_EL2.EL1PCTEN", 1}, {"CNTHCTL_EL2.EL1PCEN", 2}};
 static const struct Register kCnthctlE2h[] = {

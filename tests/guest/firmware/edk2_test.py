@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """EDK2 to the UEFI shell: commands, and a variable that a second run finds in the --vars file.
 
-edk2_test.py TRAPLINE GUEST_DIR [TRAPLINE OPTIONS]
+edk2_test.py TRAPLINE GUEST_DIR [pci] [TRAPLINE OPTIONS]
 """
 import os
 import re
@@ -51,6 +51,9 @@ def one_run(run, first):
 
 def test():
     trapline, directory, *options = sys.argv[1:]
+    bus = ",bus=pci" if options[:1] == ["pci"] else ""
+    if bus:
+        del options[0]
     code, store = (os.path.join("firmware", f"AAVMF_{n}.fd") for n in ("CODE", "VARS"))
     guest.need_guest(directory, code, store)
     shells.need_tools("mke2fs")
@@ -60,7 +63,7 @@ def test():
         shells.make_ext4(disk, 16)
         shutil.copyfile(os.path.join(directory, store), kept)
         run = [trapline, "run", "--firmware", os.path.join(directory, code), "--vars", kept,
-               "--disk", disk, "--rng", "--stats", stats]
+               "--disk", disk + bus, "--rng=bus=pci" if bus else "--rng", "--stats", stats]
         run += options
         one_run(run, True)
         one_run(run, False)

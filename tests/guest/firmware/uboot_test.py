@@ -2,7 +2,7 @@
 """U-Boot to its prompt: commands, a virtio disk, reset, power off; its environment, saved in flash,
 is there after a reset and, by --vars, in the next run.
 
-uboot_test.py TRAPLINE GUEST_DIR [TRAPLINE OPTIONS]
+uboot_test.py TRAPLINE GUEST_DIR [pci] [TRAPLINE OPTIONS]
 """
 import os
 import sys
@@ -29,6 +29,9 @@ def command(terminal, line):
 
 def test():
     trapline, directory, *options = sys.argv[1:]
+    bus = ",bus=pci" if options[:1] == ["pci"] else ""
+    if bus:
+        del options[0]
     firmware = os.path.join("firmware", "u-boot.bin")
     guest.need_guest(directory, firmware)
     shells.need_tools("mke2fs", "debugfs")
@@ -39,7 +42,8 @@ def test():
             file.write("0123456789abcdef" * 1000)
         shells.host("debugfs", "-w", "-R", f"write {text} text", disk)
         run = [trapline, "run", "--firmware", os.path.join(directory, firmware), "--vars", kept,
-               "--disk", disk, "--net", "user", "--rng", *options]
+               "--disk", disk + bus, "--net", "user" + bus,
+               "--rng=bus=pci" if bus else "--rng", *options]
         with shells.running(run) as terminal:
             prompt(terminal)
             said = command(terminal, "version")

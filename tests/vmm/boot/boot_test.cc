@@ -60,7 +60,7 @@ class BootTest : public testing::Test {
   }
 
   // What the plan puts at its entry point, up to the image's end.
-  std::vector<uint8_t> loaded(const BootPlan& plan) {
+  std::vector<uint8_t> loaded(BootPlan& plan) {
     GuestMemory memory;
     EXPECT_EQ(memory.add(platform::kRamBase, options_.memory, true), "");
     plan.load(memory);
@@ -241,7 +241,7 @@ TEST_F(BootTest, OnlyRegularFiles) {
       ASSERT_FALSE(plan) << path;
       EXPECT_EQ(plan.error(), path + ": not a regular file");
     }
-    EXPECT_EQ(read_file(path, kMiB, "the flash").error(), path + ": not a regular file");
+    EXPECT_EQ(open_limited(path, kMiB, "the flash").error(), path + ": not a regular file");
   }
 }
 
@@ -272,21 +272,47 @@ TEST_F(BootTest, SizeBeforeContent) {
     EXPECT_NE(plan.error().find("of memory, but the guest has 6"), std::string::npos)
         << plan.error();
   }
-  auto firmware = read_file(sparse, 64 * kMiB, "the flash");
+  auto firmware = open_limited(sparse, 64 * kMiB, "the flash");
   ASSERT_FALSE(firmware);
   EXPECT_NE(firmware.error().find("the flash holds"), std::string::npos);
 }
 
-// A guest that starts again finds what it found at first, whatever became of the file.
-TEST_F(BootTest, TheFileIsReadOnce) {
+// A guest that starts again finds the same file, whatever became of its name; and is told of a
+// change of what is in it.
+TEST_F(BootTest, TheFileStaysOpen) {
   std::vector<uint8_t> bytes = image(300'000, 0, 300'000);
   bytes[200'000] = 0x5a;
   options_.kernel = file("Image", bytes);
+  BootFiles files;
+  auto plan = plan_boot(options_, files);
+  ASSERT_TRUE(plan) << plan.error();
+  EXPECT_FALSE(plan->loaded);
+  EXPECT_EQ(loaded(*plan), bytes);
+  EXPECT_TRUE(plan->loaded);
+  std::filesystem::rename(options_.kernel, options_.kernel + ".old");
+  file("Image", std::vector<uint8_t>(300'000, 7));
+  plan = plan_boot(options_, files);
+  ASSERT_TRUE(plan) << plan.error();
+  EXPECT_EQ(loaded(*plan), bytes);
+  EXPECT_EQ(files.changed(), "");
+
+  std::filesystem::resize_file(options_.kernel + ".old", 290'000);
+  plan = plan_boot(options_, files);
+  ASSERT_TRUE(plan) << plan.error();
+  bytes.resize(290'000);
+  bytes.resize(300'000);
+  EXPECT_EQ(loaded(*plan), bytes);
+  EXPECT_EQ(files.changed(), options_.kernel);
+}
+
+// What is moved rather than copied: nothing behind it appears in the guest.
+TEST_F(BootTest, LargeImagesAreMoved) {
+  std::vector<uint8_t> bytes = image(5 * kMiB + 12345, 0, 7 * kMiB);
+  for (size_t i = 4096; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7 >> 9);
+  options_.kernel = file("Image", bytes);
   auto plan = plan_boot(options_);
   ASSERT_TRUE(plan) << plan.error();
-  std::filesystem::resize_file(options_.kernel, 0);
-  EXPECT_EQ(loaded(*plan), bytes);
-  file("Image", std::vector<uint8_t>(300'000, 7));
+  bytes.resize(7 * kMiB);
   EXPECT_EQ(loaded(*plan), bytes);
 }
 

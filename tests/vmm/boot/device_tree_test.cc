@@ -132,6 +132,35 @@ TEST_F(DeviceTreeTest, OptionalNodes) {
   EXPECT_EQ(fdt_num_mem_rsv(tree.data()), 0);
 }
 
+// Only with something on it; without an ITS there are its lines.
+TEST_F(DeviceTreeTest, Pcie) {
+  constexpr const char* kBridge = "/pcie@10000000";
+  std::vector<uint8_t> tree = build();
+  EXPECT_LT(node(tree, kBridge), 0);
+  EXPECT_LT(node(tree, "/intc@8000000/its@8080000"), 0);
+  in_.pcie = true;
+  tree = build();
+  ASSERT_EQ(fdt_check_full(tree.data(), tree.size()), 0);
+  EXPECT_EQ(u64(tree, kBridge, "reg"), platform::kPcieEcam.base);
+  EXPECT_EQ(fdt_getprop(tree.data(), node(tree, kBridge), "msi-map", nullptr), nullptr);
+  int size = 0;
+  const auto* map = static_cast<const fdt32_t*>(
+      fdt_getprop(tree.data(), node(tree, kBridge), "interrupt-map", &size));
+  constexpr int kCells = 10;
+  ASSERT_EQ(size, 16 * kCells * 4);
+  for (int i = 0; i < 16; ++i) {
+    const fdt32_t* row = map + i * kCells;
+    const auto device = static_cast<uint32_t>(i / 4), pin = static_cast<uint32_t>(i % 4);
+    EXPECT_EQ(fdt32_ld(row), device << 11);
+    EXPECT_EQ(fdt32_ld(row + 3), pin + 1);
+    EXPECT_EQ(fdt32_ld(row + 8), 3 + (device + pin) % 4);
+  }
+  in_.its = true;
+  tree = build();
+  EXPECT_EQ(u64(tree, "/intc@8000000/its@8080000", "reg"), platform::kIts.base);
+  EXPECT_NE(fdt_getprop(tree.data(), node(tree, kBridge), "msi-map", nullptr), nullptr);
+}
+
 // Systems name devices in the order of the nodes: those of the command line come first, in its
 // order, wherever they are; then the empty slots from the top down.
 TEST_F(DeviceTreeTest, VirtioNodesInTheOrderOfTheCommandLine) {

@@ -25,10 +25,18 @@ class FakeMachine final : public Controlled {
     out.vcpus = live_report.vcpus;
     return out;
   }
+  Result<Picture> picture() override {
+    if (screen.width == 0) return Error{"nothing there"};
+    return screen;
+  }
   std::string profile_start() override { return called("start"); }
   std::string profile_stop() override { return called("stop"); }
   std::string profile_reset() override { return called("reset"); }
   std::optional<RunReport> report_now() override { return std::nullopt; }
+  std::optional<virtio::Balloon::Shown> balloon() override { return lent; }
+  std::string set_balloon(uint64_t bytes) override {
+    return called("balloon " + std::to_string(bytes));
+  }
   std::string pause_guest() override { return called("pause"); }
   std::string resume_guest() override { return called("resume"); }
   std::string reset_guest() override { return called("reset_guest"); }
@@ -37,6 +45,8 @@ class FakeMachine final : public Controlled {
   }
 
   MachineStatus state;
+  Picture screen;
+  std::optional<virtio::Balloon::Shown> lent;
   LiveReport live_report;
   std::string calls;   // what was called
   std::string answer;  // to that

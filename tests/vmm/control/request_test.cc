@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/vmm/control/fake_machine.h"
 #include "vmm/control/events.h"
@@ -30,6 +34,8 @@ TEST(Request, Refused) {
       {"{\"verb\": \"status\", \"action\": \"x\"}", "has no \"action\""},
       {"{\"verb\": \"profile\"}", "start, stop, reset or report"},
       {"{\"verb\": \"profile\", \"action\": []}", "is no text"},
+      {"{\"verb\": \"balloon\"}", "no \"bytes\""},
+      {"{\"verb\": \"balloon\", \"bytes\": -1}", "no \"bytes\""},
       {std::string(5000, ' '), "at most 4096"},
       {std::string(4000, '['), "no JSON object"},
   };
@@ -55,6 +61,7 @@ TEST(Verbs, AnswerWithOneLine) {
       {R"({"verb": "reset"})", "reset_guest;"},
       {R"({"verb": "power-off"})", "end 0;"},
       {R"({"verb": "stop"})", "end 143;"},
+      {R"({"verb": "balloon", "bytes": 4096})", "balloon 4096;"},
   };
   for (const auto& row : kRows) {
     machine.calls.clear();
@@ -72,6 +79,42 @@ TEST(Verbs, AnswerWithOneLine) {
   EXPECT_EQ(
       nlohmann::json::parse(verbs.answer(R"({"verb": "profile", "action": "report"})").line)["ok"],
       false);
+}
+
+TEST(Verbs, ScreenshotsGoIntoAFile) {
+  FakeMachine machine;
+  Verbs verbs(machine, "vm", "1.0");
+  const std::string line = R"({"verb": "screenshot"})";
+  const auto ask = [&](FILE* file) {
+    std::vector<Descriptor> passed;
+    if (file != nullptr) passed.emplace_back(dup(fileno(file)));
+    return nlohmann::json::parse(verbs.answer(line, std::move(passed)).line);
+  };
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(tmpfile(), fclose);
+  EXPECT_FALSE(ask(nullptr)["ok"]);
+  EXPECT_EQ(ask(file.get())["error"], "nothing there");
+  machine.screen = {2, 1, {0, 0xffffff}};
+  const auto reply = ask(file.get());
+  EXPECT_TRUE(reply["ok"]);
+  EXPECT_EQ(reply["width"], 2);
+  EXPECT_EQ(std::fseek(file.get(), 0, SEEK_END), 0);
+  EXPECT_EQ(static_cast<size_t>(std::ftell(file.get())), png(machine.screen).size());
+}
+
+TEST(Verbs, StatusHasTheBalloon) {
+  FakeMachine machine;
+  Verbs verbs(machine, "vm", "1.0");
+  const auto ask = [&] {
+    return nlohmann::json::parse(verbs.answer(R"({"verb": "status"})").line);
+  };
+  EXPECT_FALSE(ask().contains("balloon"));
+  machine.lent.emplace();
+  machine.lent->actual_bytes = 8192;
+  machine.lent->stats[4] = 77;
+  const auto balloon = ask()["balloon"];
+  EXPECT_EQ(balloon["actual_bytes"], 8192);
+  EXPECT_EQ(balloon["guest"]["free_bytes"], 77);
+  EXPECT_FALSE(balloon["guest"].contains("total_bytes"));
 }
 
 TEST(Events, TheLastOnesAreKept) {

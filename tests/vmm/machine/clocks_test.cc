@@ -78,5 +78,37 @@ TEST(HostClock, CancelWaitsForARunningCallback) {
   EXPECT_TRUE(done);
 }
 
+TEST(HostClock, PostponesWithoutLosingTheRest) {
+  HostClock clock;
+  std::atomic<int> fired{0};
+  const uint64_t ms = Clock::kFrequency / 1000, start = clock.now();
+  const Clock::Handle moved = clock.at(start + 500 * ms, [&] { fired += 1; });
+  clock.at(start + 503 * ms, [&] { fired += 10; });
+  EXPECT_TRUE(clock.postpone(moved, start + 10'000 * ms));
+  while (fired == 0) std::this_thread::yield();
+  EXPECT_EQ(fired, 10);
+  EXPECT_GE(clock.now(), start + 503 * ms);
+  EXPECT_TRUE(clock.postpone(moved, 0));  // earlier, too: at once
+  while (fired != 11) std::this_thread::yield();
+  EXPECT_FALSE(clock.postpone(moved, 0)) << "it has fired";
+}
+
+// Deadlines set while the thread sleeps, is about to, or runs callbacks.
+TEST(HostClock, NoDeadlineIsMissed) {
+  HostClock clock;
+  std::atomic<int> fired{0};
+  for (int n = 0; n < 2000; ++n) {
+    clock.at(clock.now() + static_cast<uint64_t>(n * 37 % 500), [&] { fired += 1; });
+    if (n % 3 == 0) {
+      while (fired != n + 1) std::this_thread::yield();
+    }
+    if (n % 100 == 0) {
+      clock.freeze();
+      clock.go(n % 200 == 0);
+    }
+  }
+  while (fired != 2000) std::this_thread::yield();
+}
+
 }  // namespace
 }  // namespace trapline

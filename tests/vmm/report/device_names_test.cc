@@ -6,7 +6,7 @@
 #include "devices/gicv3/gicv3.h"
 #include "devices/pl011.h"
 #include "devices/pl031.h"
-#include "devices/virtio/transport.h"
+#include "devices/virtio/transport_mmio.h"
 #include "tests/devices/fake_clock.h"
 #include "tests/devices/fake_sink.h"
 #include "vmm/report/devices_map.h"

@@ -315,7 +315,7 @@ TEST(EngineFault, ExceptionGeneration) {
       {"dc zva, x0", 0xd50b7420, 0, 0x400, esr(0x18, 0x12dc08), 0},
   };
   for (const ExceptionRow& row : rows) {
-    Bench bench;
+    Bench bench(1, false, CpuModel::kBase);
     bench.cpu().sys.el1.sctlr &= ~uint64_t{1 << 16 | 1 << 18 | 1 << 14};
     bench.cpu().sys.cpacr_el1 = row.el == 0 ? 1 << 20 : 3 << 20;
     set_el_and_spsel(bench.cpu(), row.el, row.el);

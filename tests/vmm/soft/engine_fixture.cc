@@ -11,13 +11,13 @@ uint16_t translate_after_from_environment() {
 }
 }  // namespace
 
-Bench::Bench(unsigned cpus, bool isv_never)
-    : Bench(cpus, isv_never, translate_after_from_environment()) {}
+Bench::Bench(unsigned cpus, bool isv_never, CpuModel model)
+    : Bench(cpus, isv_never, translate_after_from_environment(), model) {}
 
-Bench::Bench(unsigned cpus, bool isv_never, uint16_t translate_after) {
+Bench::Bench(unsigned cpus, bool isv_never, uint16_t translate_after, CpuModel model) {
   memory.add(kRam, kRamSize, true);
   stage2.map(kRam, kRamSize, memory.host(kRam, kRamSize), kS2Read | kS2Write | kS2Exec);
-  machine = make_soft_machine(memory, stage2, clock, cpus, isv_never, translate_after);
+  machine = make_soft_machine(memory, stage2, clock, cpus, isv_never, translate_after, {}, model);
   for (unsigned i = 0; i < cpus; ++i) {
     clock.cpus.push_back(&cpu(i));
     cpu(i).sys.vbar_el1 = kVectors;

@@ -64,8 +64,8 @@ inline Exit step(Vcpu& vcpu) {
 class Bench {
  public:
   // TRAPLINE_TRANSLATE_AFTER in the environment sets how often a block is interpreted first.
-  explicit Bench(unsigned cpus = 1, bool isv_never = false);
-  Bench(unsigned cpus, bool isv_never, uint16_t translate_after);
+  explicit Bench(unsigned cpus = 1, bool isv_never = false, CpuModel model = CpuModel::kMax);
+  Bench(unsigned cpus, bool isv_never, uint16_t translate_after, CpuModel model = CpuModel::kMax);
 
   // Identity map of the first 4 GiB by 1 GiB blocks (RAM Normal, the first GiB Device), except for
   // what map_page() says. EL0 may not touch it.

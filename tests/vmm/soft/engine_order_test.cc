@@ -157,8 +157,12 @@ class AtDevice final : public ExitSink {
 TEST(OrderOfTwo, NothingIsServedInsideADevice) {
   Bench bench(2);
   bench.enable_mmu();
-  bench.put(kCode, {0xb9400001, kHvc0});   // ldr w1, [x0]
-  bench.put(kCode + 0x100, {0x14000000});  // b .
+  bench.put(kCode, {0xb9400001, kHvc0});  // ldr w1, [x0]
+  // CPU 1's code is on a page of its own and has been met: marking a page as code asks CPU 0, too.
+  constexpr uint64_t kLoop = kCode + 0x1000;
+  bench.put(kLoop, {0x14000000});  // b .
+  bench.cpu(1).pc = kLoop;
+  go(bench.vcpu(1), 1000);
   AtDevice sink;
   bench.cpu(0).r.x[0] = kDevice;
   std::atomic<bool> stop{false};
@@ -171,7 +175,6 @@ TEST(OrderOfTwo, NothingIsServedInsideADevice) {
     EXPECT_LT(bench.cpu(0).engine->done.load(), bench.cpu(0).engine->queued.load());
   };
   std::thread other([&] {
-    bench.cpu(1).pc = kCode + 0x100;
     while (!stop) go(bench.vcpu(1), 1000);
   });
   EXPECT_EQ(sink.run(bench), ExitKind::kHvc);

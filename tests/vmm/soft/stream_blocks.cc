@@ -27,7 +27,7 @@ uint32_t add_immediate(bool sub, bool shift, unsigned d, unsigned n, uint32_t im
 unsigned alignment(const Access& a) {
   const bool whole = a.op == Op::kLoadExclusive || a.op == Op::kStoreExclusive ||
                      (a.op >= Op::kCompareAndSwap && a.op <= Op::kAtomicUmin);
-  if (whole || a.acquire || a.release) return a.bytes();
+  if (whole || a.acquire || a.acquire_pc || a.release) return a.bytes();
   return 1;
 }
 // General registers besides the base; XZR's bit may be set, too.
@@ -46,10 +46,15 @@ bool has_immediate(const Access& a) {
 
 void Generator::forget_all() { std::fill(std::begin(known_), std::end(known_), std::nullopt); }
 
+// QEMU's user-mode -cpu max has another DC ZVA block size.
+bool Generator::drawable(const Class& c) const {
+  return c.model <= model_ && (model_ == CpuModel::kBase || c.name != "DC ZVA");
+}
+
 const Class& Generator::pick(Kind kind) {
   for (;;) {
     const Class& c = classes()[random_.below(static_cast<unsigned>(classes().size()))];
-    if (c.kind == kind) return c;
+    if (c.kind == kind && drawable(c)) return c;
   }
 }
 
@@ -83,6 +88,8 @@ void Generator::unit() {
   if (r < 37) return data(Kind::kFp);
   if (r < 53) return memory();
   if (r < 55) return system();
+  if (r == 55 && model_ >= CpuModel::kMax) return emit(draw(pick(Kind::kFlags)));
+  if (r == 56 && model_ >= CpuModel::kMax) return crypto_run();
   if (r < 58) return common_run();
   if (avoid_ != kNone) return data(Kind::kInteger);
   if (r < 63) return branch();
@@ -95,6 +102,9 @@ void Generator::data(Kind kind) {
     word = draw(pick(kind));
   } while (avoided(word & 31));
   forget(word & 31);
+  if ((word & 0xfffffc00) == 0x1e7e0000) {  // FJCVTZS: of QEMU's denormals see fp_qemu_test.cc
+    emit(0x9e620000 | random_.below(32) << 5 | (word >> 5 & 31));  // SCVTF
+  }
   emit(word);
 }
 
@@ -168,6 +178,7 @@ bool Generator::try_memory(uint32_t word, bool may_set_up) {
   const int64_t before = has_immediate(a) ? a.imm : 0;
   const bool by_register = a.mode == AddressMode::kRegister;
   const bool lone_store_exclusive = a.op == Op::kStoreExclusive;
+  if (a.rn == kSp && before % std::min(align, 16u) != 0) return false;
   auto fits = [&](int64_t base) {
     const int64_t at = base + before;
     return at >= 0 && at + bytes <= kMemoryBytes && at % align == 0 &&
@@ -297,6 +308,47 @@ void Generator::common_run() {
       }
       ++drawn[static_cast<size_t>(&c - classes().data())];
       break;
+    }
+  }
+}
+
+// Rounds as programs have them, of few registers, so that each goes on with the results of the
+// last: the translator makes one of two.
+void Generator::crypto_run() {
+  struct Common {
+    uint32_t fixed, second;  // second: follows the first mostly, with the registers that fit
+    unsigned registers;
+  };
+  static constexpr Common kCommon[] = {
+      {0x4e284800, 0x4e286800, 2},  // AESE, AESMC
+      {0x4e285800, 0x4e287800, 2},  // AESD, AESIMC
+      {0x4e284800, 0x4e287800, 2},  // AESE, AESIMC
+      {0x0ee0e000, 0x4ee0e000, 3},  // PMULL, PMULL2
+      {0x5e000000, 0x5e280800, 3},  // SHA1C, SHA1H
+      {0x5e001000, 0x5e280800, 3},  // SHA1P
+      {0x5e002000, 0x5e281800, 3},  // SHA1M, SHA1SU1
+      {0x5e003000, 0x5e281800, 3},  // SHA1SU0
+      {0x5e004000, 0x5e005000, 3},  // SHA256H, SHA256H2
+      {0x5e282800, 0x5e006000, 2},  // SHA256SU0, SHA256SU1
+      {0xce608c00, 0xce800000, 3},  // RAX1, XAR
+  };
+  constexpr unsigned kFew = 5;
+  const auto any = [this] { return random_.below(kFew); };
+  for (unsigned i = 4 + random_.below(8); i > 0; --i) {
+    const Common& common = kCommon[random_.below(std::size(kCommon))];
+    const unsigned d = any(), n = any(), m = common.registers == 3 ? any() : 0;
+    const unsigned copy = any();
+    if (random_.below(2) != 0) emit(0x4ea01c00 | d << 16 | d << 5 | copy);  // MOV
+    emit(common.fixed | m << 16 | n << 5 | d);
+    if (random_.below(8) == 0) continue;
+    if (common.fixed == 0x5e004000) {
+      emit(common.second | m << 16 | copy << 5 | n);
+    } else if ((common.second & 0xfff80000) == 0x4e280000 && random_.below(8) != 0) {
+      emit(common.second | d << 5 | d);
+    } else if ((common.second & 0x00280000) == 0x00280000) {  // two registers
+      emit(common.second | any() << 5 | d);
+    } else {
+      emit(common.second | any() << 16 | d << 5 | any());
     }
   }
 }

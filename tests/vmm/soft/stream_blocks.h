@@ -20,8 +20,8 @@ struct Block {
 class Generator {
  public:
   // Literals are read from `code_begin` on.
-  Generator(Random& random, uint64_t code_begin)
-      : random_(random), code_begin_(code_begin), drawn(classes().size()) {}
+  Generator(Random& random, uint64_t code_begin, CpuModel model)
+      : random_(random), code_begin_(code_begin), model_(model), drawn(classes().size()) {}
   // A block of `draws` random instructions and what they need around them.
   Block block(uint64_t address, unsigned draws);
 
@@ -47,6 +47,8 @@ class Generator {
   void system();
   void memory();
   void common_run();
+  void crypto_run();
+  bool drawable(const Class& c) const;
   void loop();
   void branch();
   void land(bool all);
@@ -60,6 +62,7 @@ class Generator {
 
   Random& random_;
   uint64_t code_begin_;
+  CpuModel model_;
   Block block_;
   Known known_[32];
   std::vector<Pending> pending_;

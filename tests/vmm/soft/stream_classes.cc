@@ -43,6 +43,10 @@ bool valid_one_source(uint32_t w) {
 // WFE, WFI: user mode may do as it likes.
 bool valid_hint(uint32_t w) { return field(w, 11, 5) != 2 && field(w, 11, 5) != 3; }
 
+// Of these QEMU knows CRm = 0 alone.
+bool valid_flags(uint32_t w) { return field(w, 7, 5) != 3 && field(w, 11, 8) == 0; }
+bool valid_sb(uint32_t w) { return field(w, 11, 8) == 0; }
+
 bool structure(Op op) {
   return op >= trapline::Op::kLoadMultiple && op <= trapline::Op::kLoadReplicate;
 }
@@ -75,11 +79,17 @@ bool valid_memory(uint32_t word) {
   return !(a.op == Op::kLoadExclusive && a.count == 2 && a.rt == a.rt2);
 }
 
+bool valid_rcpc(uint32_t word) {
+  Access a;
+  return decode(word, a) == DecodeStatus::kAccess && a.op <= Op::kStore;
+}
+
 struct Pattern {
   const char* name;
   const char* bits;  // bit 31 first, x random
   Kind kind;
   bool (*valid)(uint32_t);
+  CpuModel model = CpuModel::kBase;
 };
 
 constexpr Pattern kPatterns[] = {
@@ -102,6 +112,9 @@ constexpr Pattern kPatterns[] = {
     {"add/subtract (extended register)", "xxx01011001 xxxxx xxxxxx xxxxx xxxxx", Kind::kInteger,
      valid_add_extended},
     {"add/subtract (with carry)", "xxx11010000 xxxxx 000000 xxxxx xxxxx", Kind::kInteger, nullptr},
+    {"RMIF", "10111010000 xxxxxx 00001 xxxxx 0xxxx", Kind::kFlags, nullptr, CpuModel::kMax},
+    {"SETF8, SETF16", "0011101000000000 0x 0010 xxxxx 01101", Kind::kFlags, nullptr,
+     CpuModel::kMax},
     {"conditional compare", "xx111010010 xxxxx xxxxx0 xxxxx 0xxxx", Kind::kInteger, nullptr},
     {"conditional select", "xx011010100 xxxxx xxxx0x xxxxx xxxxx", Kind::kInteger, nullptr},
     {"3 source", "x0011011000 xxxxx xxxxxx xxxxx xxxxx", Kind::kInteger, nullptr},
@@ -129,6 +142,9 @@ constexpr Pattern kPatterns[] = {
     {"unprivileged", "xx111000xx0 xxxxxxxxx 10 xxxxx xxxxx", Kind::kMemory, valid_memory},
     {"immediate pre-indexed", "xx111x00xx0 xxxxxxxxx 11 xxxxx xxxxx", Kind::kMemory, valid_memory},
     {"atomic", "xx111000xx1 xxxxx xxxx00 xxxxx xxxxx", Kind::kMemory, valid_memory},
+    {"LDAPR", "xx111000101 11111 110000 xxxxx xxxxx", Kind::kMemory, valid_rcpc, CpuModel::kMax},
+    {"LDAPUR, STLUR", "xx011001xx0 xxxxxxxxx 00 xxxxx xxxxx", Kind::kMemory, valid_rcpc,
+     CpuModel::kMax},
     {"register offset", "xx111x00xx1 xxxxx x1xx10 xxxxx xxxxx", Kind::kMemory, valid_memory},
     {"unsigned immediate", "xx111x01xx xxxxxxxxxxxx xxxxx xxxxx", Kind::kMemory, valid_memory},
     // --- C4.1.93, Branches, Exception Generating and System instructions
@@ -143,6 +159,11 @@ constexpr Pattern kPatterns[] = {
     {"CLREX", "11010101000000110011 xxxx 01011111", Kind::kSystem, nullptr},
     {"DSB, DMB", "11010101000000110011 xxxx 10x 11111", Kind::kSystem, nullptr},
     {"ISB", "11010101000000110011 xxxx 11011111", Kind::kSystem, nullptr},
+    {"CFINV, XAFLAG, AXFLAG", "11010101000000000100 xxxx 0xx 11111", Kind::kFlags, valid_flags,
+     CpuModel::kMax},
+    {"SB", "11010101000000110011 xxxx 11111111", Kind::kSystem, valid_sb, CpuModel::kMax},
+    {"MSR DIT", "11010101000000110100 xxxx 01011111", Kind::kFlags, nullptr, CpuModel::kMax},
+    {"MRS DIT", "1101010100 11 1 011 0100 0010 101 xxxxx", Kind::kSystem, nullptr, CpuModel::kMax},
     {"NZCV", "1101010100 x1 1 011 0100 0010 000 xxxxx", Kind::kSystem, nullptr},
     {"MRS FPCR", "1101010100 11 1 011 0100 0100 000 xxxxx", Kind::kSystem, nullptr},
     {"MRS FPSR", "1101010100 11 1 011 0100 0100 001 xxxxx", Kind::kSystem, nullptr},
@@ -156,8 +177,9 @@ constexpr Pattern kPatterns[] = {
     {"IC IVAU", "1101010100 00 1 011 0111 0101 001 xxxxx", Kind::kVa, nullptr},
 };
 
-Class make_class(std::string name, const char* pattern, Kind kind, bool (*valid)(uint32_t)) {
-  Class c{std::move(name), 0, 0, kind, valid};
+Class make_class(std::string name, const char* pattern, Kind kind, bool (*valid)(uint32_t),
+                 CpuModel model) {
+  Class c{std::move(name), 0, 0, kind, valid, model};
   unsigned bit = 32;
   for (const char* p = pattern; *p != 0; ++p) {
     if (*p == ' ') continue;
@@ -186,13 +208,22 @@ uint32_t Class::draw(Random& source) const {
 const std::vector<Class>& classes() {
   static const std::vector<Class> list = [] {
     std::vector<Class> r;
-    for (const Pattern& p : kPatterns) r.push_back(make_class(p.name, p.bits, p.kind, p.valid));
-    std::vector<std::string> rows = fp::encoding_patterns();
-    std::sort(rows.begin(), rows.end());
-    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-    for (const std::string& row : rows) {
-      r.push_back(
-          make_class(row, row.c_str(), Kind::kFp, [](uint32_t w) { return fp_lookup(w) != 0; }));
+    for (const Pattern& p : kPatterns) {
+      r.push_back(make_class(p.name, p.bits, p.kind, p.valid, p.model));
+    }
+    for (const CpuModel model : {CpuModel::kBase, CpuModel::kMax}) {
+      std::vector<std::string> rows = fp::encoding_patterns(model);
+      std::sort(rows.begin(), rows.end());
+      rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+      const auto valid =
+          model == CpuModel::kBase
+              ? [](uint32_t w) { return fp_lookup(w, CpuModel::kBase) != 0; }
+              : [](uint32_t w) {
+                  return fp_lookup(w, CpuModel::kMax) != 0 && fp_lookup(w, CpuModel::kBase) == 0;
+                };
+      for (const std::string& row : rows) {
+        r.push_back(make_class(row, row.c_str(), Kind::kFp, valid, model));
+      }
     }
     return r;
   }();

@@ -21,7 +21,8 @@ enum class Kind : uint8_t {
   kLiteral,
   kVa,  // DC, IC: the address is Xt
   kSystem,
-  kFpcr,  // MSR: reserved bits of the value must be zero
+  kFlags,  // writes no register, whatever bits 4:0 say
+  kFpcr,   // MSR: reserved bits of the value must be zero
   kFpsr,
   kBranch,
   kIndirect,
@@ -32,6 +33,7 @@ struct Class {
   uint32_t fixed = 0, random = 0;  // bits
   Kind kind = Kind::kInteger;
   bool (*valid)(uint32_t) = nullptr;  // allocated, and nothing CONSTRAINED UNPREDICTABLE
+  CpuModel model = CpuModel::kBase;   // the first that has it
 
   bool contains(uint32_t word) const { return (word & ~random) == fixed; }
   bool defines(uint32_t word) const { return contains(word) && (valid == nullptr || valid(word)); }

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "vmm/soft/exception.h"
+#include "vmm/soft/jit/translate.h"
 
 namespace trapline::soft::stream {
 namespace {
@@ -205,7 +206,7 @@ Program make_program(const std::vector<Block>& blocks, const std::vector<uint32_
   return p;
 }
 
-Reference::Reference(const Program& program) : count_(program.records) {
+Reference::Reference(const Program& program, CpuModel model) : count_(program.records) {
   path_ = (std::filesystem::temp_directory_path() / "trapline-XXXXXX").string();
   const int fd = mkstemp(path_.data());
   if (fd < 0) return;
@@ -213,8 +214,10 @@ Reference::Reference(const Program& program) : count_(program.records) {
   const bool written = write(fd, elf.data(), elf.size()) == static_cast<ssize_t>(elf.size());
   fchmod(fd, 0700);
   close(fd);
-  // neoverse-n1: all that this CPU shows, 64-byte DC ZVA, and neither FPCR.AH nor FEAT_LSE2.
-  if (written) pipe_ = popen(("qemu-aarch64 -cpu neoverse-n1 " + path_).c_str(), "r");
+  // neoverse-n1: all of CpuModel::kBase, 64-byte DC ZVA, and neither FPCR.AH nor FEAT_LSE2. Of max
+  // the hints of FEAT_PAuth would act.
+  const char* const cpu = model == CpuModel::kBase ? "neoverse-n1 " : "max,pauth=off ";
+  if (written) pipe_ = popen((std::string("qemu-aarch64 -cpu ") + cpu + path_).c_str(), "r");
 }
 
 Reference::~Reference() {
@@ -228,9 +231,11 @@ std::vector<Record> Reference::records() {
   return out;
 }
 
-Result run_here(const Program& program, const Way& way) {
+Result run_here(const Program& program, const Way& way, CpuModel model) {
   Result result;
-  Bench bench(1, false, way.translate_after);
+  use_baseline_host(way.baseline_host);
+  Bench bench(1, false, way.translate_after, model);
+  use_baseline_host(false);
   bench.poke<uint64_t>(kTables + 8, kRam | kBlock | kAf | kUser);
   bench.enable_mmu();
   bench.map_page(kVectors, kVectors, kAf);  // what EL0 may write EL1 may not execute

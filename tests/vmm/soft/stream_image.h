@@ -45,7 +45,7 @@ Program make_program(const std::vector<Block>& blocks, const std::vector<uint32_
 // qemu-aarch64 in a child: starts it, and reads all records. An empty result: it did not end well.
 class Reference {
  public:
-  explicit Reference(const Program& program);
+  Reference(const Program& program, CpuModel model);
   ~Reference();
   std::vector<Record> records();
 
@@ -64,9 +64,10 @@ struct Way {
   uint64_t budget = ~uint64_t{0};  // instructions at a time
   bool slow_data = false;          // all pages watched: every access goes through mmio::emulate()
   uint16_t translate_after = 1;    // a block runs four times
+  bool baseline_host = false;      // use_baseline_host()
 };
 // At EL0.
-Result run_here(const Program& program, const Way& way);
+Result run_here(const Program& program, const Way& way, CpuModel model);
 
 }  // namespace trapline::soft::stream
 

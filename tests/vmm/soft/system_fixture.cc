@@ -50,6 +50,7 @@ void tlb_invalidate_ipa(SharedState&, Cpu* issuer, uint64_t ipa, uint64_t size) 
   record("stage2 %#llx %#llx%s", static_cast<unsigned long long>(ipa),
          static_cast<unsigned long long>(size), issuer != nullptr ? " by cpu" : "");
 }
+void tlb_demote_tracked_writes(SharedState& /*shared*/) {}
 void tlb_demote_writes(SharedState&, Cpu*, uint64_t ipa_page) {
   record("demote %#llx", static_cast<unsigned long long>(ipa_page));
 }
@@ -70,14 +71,14 @@ void engine_set_watchpoints(Cpu&, const Watchpoint*, unsigned) {}
 
 // --- the fixture -------------------------------------------------------------------------------
 
-SystemTest::SystemTest() {
+SystemTest::SystemTest(CpuModel model) {
   EXPECT_EQ(memory.add(kRam, kRamSize, true), "");
   EXPECT_EQ(memory.add(kFlash, 0x1'0000, false), "");
   EXPECT_EQ(memory.add(kWalkOnly, 0x1'0000, false), "");
   stage2.map(kRam, kRamSize, memory.host(kRam, kRamSize), kS2Read | kS2Write | kS2Exec);
   stage2.map(kFlash, 0x1'0000, memory.host(kFlash, 1), kS2Read | kS2Exec);
   stage2.map(kWalkOnly, 0x1'0000, memory.host(kWalkOnly, 1), kS2Exec | kS2Walk);
-  machine = make_soft_machine(memory, stage2, clock, 1, false);
+  machine = make_soft_machine(memory, stage2, clock, 1, false, kTranslateAfter, {}, model);
   vcpu = &machine->vcpu(0);
   vcpu->reset(kRam, 0);
   g_engine_calls.clear();

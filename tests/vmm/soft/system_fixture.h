@@ -32,7 +32,7 @@ class SystemTest : public ::testing::Test {
   static constexpr uint64_t kFlash = 0;
   static constexpr uint64_t kWalkOnly = 0x10'0000;
 
-  SystemTest();
+  explicit SystemTest(CpuModel model = CpuModel::kBase);
 
   uint64_t ram(uint64_t ipa) const;
   void set_ram(uint64_t ipa, uint64_t value);

@@ -28,6 +28,8 @@ constexpr SysregId kSpEl0Id = sysreg_id(3, 0, 4, 1, 0);
 
 class SysregTest : public SystemTest {
  protected:
+  using SystemTest::SystemTest;
+
   // "ok", "resync", "exit", "undef", "trap", "fp", or "ec NN".
   std::string run(uint32_t word, unsigned el) {
     const uint64_t sctlr = cpu().sys.el1.sctlr, cntkctl = cpu().sys.cntkctl_el1;
@@ -118,6 +120,24 @@ TEST_F(SysregTest, AccessByLevel) {
       vcpu->reset(0, 0);
       EXPECT_EQ(run(msr(row.id, 3), el), el == 1 ? row.write1 : row.write0) << row.name << el;
     }
+  }
+}
+
+// What `base` has not.
+class SysregOfMaxTest : public SysregTest {
+ protected:
+  SysregOfMaxTest() : SysregTest(CpuModel::kMax) {}
+};
+
+TEST_F(SysregOfMaxTest, AccessByLevel) {
+  constexpr SysregId kPmcr = sysreg_id(3, 3, 9, 12, 0), kDit = sysreg_id(3, 3, 4, 2, 5);
+  EXPECT_EQ(run(mrs(kPmcr, 3), 1), "ok");
+  EXPECT_EQ(run(msr(kPmcr, 3), 1), "resync");
+  EXPECT_EQ(run(mrs(kPmcr, 3), 0), "trap");
+  EXPECT_EQ(run(msr(kPmcr, 3), 0), "trap");
+  for (const unsigned el : {1u, 0u}) {
+    EXPECT_EQ(run(mrs(kDit, 3), el), "ok");
+    EXPECT_EQ(run(msr(kDit, 3), el), "ok");
   }
 }
 

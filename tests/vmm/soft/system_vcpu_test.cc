@@ -6,6 +6,7 @@
 #include "vmm/memory/walk_inl.h"
 #include "vmm/soft/engine/soft_view.h"
 #include "vmm/soft/exception.h"
+#include "vmm/soft/pmu.h"
 
 namespace trapline::soft {
 namespace {
@@ -31,6 +32,18 @@ TEST_F(SystemTest, Deliveries) {
     EXPECT_EQ(cpu().sys.far_el1, row.far) << row.name;
     EXPECT_EQ(cpu().sys.elr_el1, 0x4000'0100u) << row.name;
   }
+}
+
+// What a debugger reads is as new as the last instruction.
+TEST_F(SystemTest, CountersThatADebuggerReads) {
+  constexpr SysregId kPmccntr = sysreg_id(3, 3, 9, 13, 0), kPmevcntr1 = sysreg_id(3, 3, 14, 8, 1);
+  set_pmu_type(cpu(), 1, kPmuInstRetired);
+  set_pmu_bits(cpu(), PmuBits::kEnabled, 1u << Pmu::kCycles | 1u << 1, true);
+  set_pmu_control(cpu(), 1);
+  cpu().retired = cpu().retired + 1000;
+  EXPECT_EQ(vcpu->get_sysreg(kPmccntr), 1000u);
+  cpu().retired = cpu().retired + 1;
+  EXPECT_EQ(vcpu->get_sysreg(kPmevcntr1), 1001u);
 }
 
 TEST_F(SystemTest, LevelOfTheTableThatStage2Refuses) {
@@ -159,6 +172,35 @@ TEST_F(SystemTest, WaitingWakes) {
   vcpu->kick();
   vcpu->wait_for_event(60'000'000'000);  // already there
   EXPECT_EQ(cpu().attention.load(), uint32_t{Cpu::kKick}) << "a kick is run()'s to consume";
+}
+
+TEST_F(SystemTest, WhoWatchesSleepSaysHowLong) {
+  struct Watch final : SleepWatch {
+    uint64_t falls_asleep() override {
+      ++sleeps;
+      return most;
+    }
+    void wakes() override {
+      ++wakings;
+      if (vcpu != nullptr) vcpu->set_irq(true);
+    }
+    uint64_t most = 2'000'000;
+    unsigned sleeps = 0, wakings = 0;
+    SoftVcpu* vcpu = nullptr;
+  } watch;
+  watch.vcpu = vcpu;
+  vcpu->watch_sleep(&watch);
+  cpu().attention = 0;
+  vcpu->wait_for_event(60'000'000'000);
+  EXPECT_TRUE(vcpu->wakeup_pending());
+  EXPECT_EQ(watch.sleeps, 1u);
+  EXPECT_EQ(watch.wakings, 1u);
+  vcpu->wait_for_event(60'000'000'000);  // already there: no sleep
+  EXPECT_EQ(watch.sleeps, 1u);
+  vcpu->set_irq(false);
+  vcpu->wait_for_event(1'000'000, true);  // WFE is woken otherwise
+  EXPECT_EQ(watch.sleeps, 1u);
+  vcpu->watch_sleep(nullptr);
 }
 
 TEST_F(SystemTest, WhatEndsWfe) {

@@ -18,15 +18,18 @@ namespace {
 
 constexpr size_t kArenaSize = size_t{32} << 20;  // reserved; touched as it fills
 constexpr size_t kCodeSize = size_t{32} << 20;   // behind it, within reach of each other
+constexpr size_t kJumpCacheSize = sizeof(uint32_t) << EngineState::kJumpCacheLog2;
+constexpr size_t kBlockTableSize = sizeof(void*) << EngineState::kBlockTableLog2;  // of Block*
+constexpr size_t kTablesSize = kJumpCacheSize + kBlockTableSize;
+constexpr size_t kCodePages = 256;               // at first
 constexpr size_t kFewBlocks = size_t{64} << 10;  // of arena: taken out of the tables one by one
 constexpr size_t kLargestBlock = sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op);
 
-// What an empty jump-cache entry holds: no lookup ever matches it.
-Block kNoBlock = [] {
-  Block none{};
-  none.pc = 1;
-  return none;
-}();
+// At offset 0 of the arena, where an empty entry of the jump cache leads: no lookup ever matches
+// it.
+constexpr uint64_t kNoPc = 1;
+constexpr size_t kFirstBlock = kBlockPhase + kBlockAlign;
+static_assert(kFirstBlock >= sizeof(Block));
 
 size_t arena_bytes(const Block& b) {
   return (sizeof(Block) + b.slots * sizeof(Op) + kBlockAlign - 1) & ~(kBlockAlign - 1);
@@ -42,9 +45,8 @@ const uint8_t* page_of(const uint8_t* host) {
 }
 
 void clear_tables(EngineState& e) {
-  for (Block*& b : e.jump_cache) b = &kNoBlock;
-  std::memset(static_cast<void*>(e.block_table), 0, sizeof e.block_table);
-  e.code_pages.assign(1024, CodePage{nullptr, nullptr});
+  std::memset(e.reserved, 0, kTablesSize);
+  e.code_pages.assign(kCodePages, CodePage{nullptr, nullptr});
 }
 
 // Open addressing; the table is never more than half full.
@@ -203,6 +205,7 @@ void predecode_block(const Cpu& cpu, const EngineState& e, uint64_t pc, const ui
   const auto page_left = static_cast<unsigned>((kPageSize - (pc & kPageMask)) / 4);
   const unsigned most = std::min(page_left, limit);
   PredecodeContext context{};
+  context.model = cpu.model;
   context.mode = e.mode;
   unsigned n = 0;
   source.last = Predecoded::kNext;
@@ -233,7 +236,7 @@ std::atomic<uint8_t>* flags_of_host(const GuestMemory& memory, const uint8_t* ho
 
 Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit) {
   const uint64_t pc = cpu.pc;
-  Block* b = e.jump_cache[jump_hash(pc)];
+  Block* b = jump_target(e, pc);
   if (b->pc != pc || b->token != e.token) {
     ++e.stats.block_lookups;
     MmuResult fault;
@@ -250,7 +253,8 @@ Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit) {
     while (b != nullptr && (b->pc != pc || b->host != host || b->mode != e.mode)) b = b->hash_next;
     if (b == nullptr) b = build_block(cpu, e, pc, host);
     b->token = e.token;
-    e.jump_cache[jump_hash(pc)] = b;
+    e.jump_cache[jump_hash(pc)] =
+        static_cast<uint32_t>(reinterpret_cast<const uint8_t*>(b) - e.arena);
   }
   if (b->len > limit) return build_scratch(cpu, e, pc, b->host, static_cast<unsigned>(limit));
   return b;
@@ -259,36 +263,44 @@ Block* find_block(Cpu& cpu, EngineState& e, uint64_t limit) {
 void blocks_flush(EngineState& e) {
   if (e.arena_used > kFewBlocks) {
     clear_tables(e);
-  } else if (e.arena_used != kBlockPhase) {
-    for (size_t at = kBlockPhase; at < e.arena_used;) {
+  } else if (e.arena_used != kFirstBlock) {
+    for (size_t at = kFirstBlock; at < e.arena_used;) {
       const auto* b = reinterpret_cast<const Block*>(e.arena + at);
-      e.jump_cache[jump_hash(b->pc)] = &kNoBlock;
+      e.jump_cache[jump_hash(b->pc)] = 0;
       e.block_table[table_index(b->pc, b->host, b->mode)] = nullptr;
       at += arena_bytes(*b);
     }
     std::fill(e.code_pages.begin(), e.code_pages.end(), CodePage{nullptr, nullptr});
   }
   e.code_pages_used = 0;
-  e.arena_used = kBlockPhase;
+  e.arena_used = kFirstBlock;
   e.pending_link = nullptr;
   if (e.translator != nullptr) e.translator->reset();
 }
 
 void blocks_init(EngineState& e) {
-  void* raw = mmap(nullptr, kArenaSize + kCodeSize, PROT_READ | PROT_WRITE,
+  e.reserved_size = kTablesSize + kArenaSize + kCodeSize;
+  void* raw = mmap(nullptr, e.reserved_size, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) {
     throw std::system_error(errno, std::generic_category(), "no address space for a vCPU's code");
   }
-  e.arena = static_cast<uint8_t*>(raw);
+  e.reserved = static_cast<uint8_t*>(raw);
+  e.block_table = reinterpret_cast<Block**>(e.reserved);
+  e.jump_cache = reinterpret_cast<uint32_t*>(e.reserved + kTablesSize - kJumpCacheSize);
+  e.arena = e.reserved + kTablesSize;
   e.arena_size = kArenaSize;
-  e.arena_used = kBlockPhase;
+  e.arena_used = kFirstBlock;
+  reinterpret_cast<Block*>(e.arena)->pc = kNoPc;
   e.code = e.arena + kArenaSize;
   e.code_size = kCodeSize;
-  clear_tables(e);
+  e.code_pages.resize(kCodePages);
 }
 
-void blocks_free(EngineState& e) { munmap(e.arena, e.arena_size + e.code_size); }
+void blocks_free(EngineState& e) {
+  if (e.code_written != nullptr) munmap(e.code_written, e.code_size);
+  munmap(e.reserved, e.reserved_size);
+}
 
 void blocks_drop_page(EngineState& e, const uint8_t* host_page) {
   CodePage* page = find_code_page(e, host_page, false);

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "vmm/config/cpu_model.h"
+
 namespace trapline::soft {
 
 struct Cpu;
@@ -88,6 +90,7 @@ enum class Predecoded : uint8_t {
   kLinks,  // ends the block; the next op slot holds Links
 };
 struct PredecodeContext {
+  CpuModel model;
   uint8_t mode;
   unsigned index;     // of the op in the block
   uint64_t pc;        // of the instruction
@@ -109,6 +112,8 @@ Predecoded predecode_branch(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_system(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op);
 bool predecode_ordered(uint32_t word, PredecodeContext& context, Op& op);
+bool predecode_unscaled_ordered(uint32_t word, PredecodeContext& context, Op& op);
+Predecoded predecode_flag_register(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_fp(uint32_t word, PredecodeContext& context, Op& op);
 Predecoded predecode_undefined(uint32_t word, Op& op);
 // Gives pairs of adjacent ops one handler, where there is one; ops_fused.cc.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "vmm/soft/el2.h"
 #include "vmm/soft/engine/engine_state.h"
@@ -10,10 +11,36 @@
 #include "vmm/soft/machine.h"
 #include "vmm/soft/mmu.h"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 namespace trapline::soft {
 namespace {
 
 constexpr uint64_t kLongestRun = uint64_t{1} << 62;
+
+// The guest's arithmetic is the host's: to nearest, with denormals, whatever the thread that calls
+// has set, or a library that was linked with -ffast-math for it. The thread's own mode and flags
+// are back afterwards.
+class HostArithmetic {
+ public:
+  HostArithmetic(const HostArithmetic&) = delete;
+  HostArithmetic& operator=(const HostArithmetic&) = delete;
+#if defined(__x86_64__)
+  HostArithmetic() : was_(_mm_getcsr()) {
+    constexpr unsigned kAllMasked = 0x1f80;
+    _mm_setcsr(kAllMasked);
+  }
+  ~HostArithmetic() { _mm_setcsr(was_); }
+
+ private:
+  const unsigned was_;
+#else
+  HostArithmetic() {}
+  ~HostArithmetic() {}
+#endif
+};
 
 // What has no instruction: the sink hears of it, and run() returns.
 void tell(Cpu& cpu, EngineState& e, ExitKind kind) {
@@ -126,6 +153,8 @@ void run_loop(Cpu& cpu, EngineState& e) {
   const ExitKind used_up = e.stop_after_exception ? ExitKind::kDebug : ExitKind::kBudget;
   for (;;) {
     if (cpu.futile_exceptions >= kCrashThreshold) return tell(cpu, e, ExitKind::kCrashed);
+    if (cpu.retired >= cpu.pmu.deadline) [[unlikely]]
+      pmu_sync(cpu);
     update_attention_mask(cpu, e);  // an exception's return may have changed PSTATE
     // Exceptions and ERET synchronise and come by here; see op_isb().
     std::atomic_thread_fence(std::memory_order_acquire);
@@ -135,7 +164,8 @@ void run_loop(Cpu& cpu, EngineState& e) {
     }
     if (e.context_dirty) tlb_update_context(cpu);
     if (e.icount <= 0) return tell(cpu, e, used_up);
-    uint64_t limit = static_cast<uint64_t>(e.icount);
+    // Not beyond the instruction with which a counter of the PMU interrupts.
+    uint64_t limit = std::min(static_cast<uint64_t>(e.icount), cpu.pmu.deadline - cpu.retired);
 
     const bool stepping = step_enabled(cpu);
     if (stepping && step_pending(cpu)) {
@@ -166,7 +196,7 @@ void run_loop(Cpu& cpu, EngineState& e) {
       e.flags.unpack(cpu.nzcv);
       e.block = b;
       // A step ends after one instruction, though it may be a jump to a known block.
-      const int64_t withheld = stepping ? e.icount - 1 : 0;
+      const int64_t withheld = e.icount - static_cast<int64_t>(limit);
       e.icount -= withheld;
       e.retire_base -= static_cast<uint64_t>(withheld);
       b->ops[0].fn(&cpu, b->ops, e.icount - b->len, &e);
@@ -248,9 +278,14 @@ void engine_create(Cpu& cpu) {
   e->world_count = cpu.has_el2 ? kWorlds : 1;
   e->worlds = std::make_unique<World[]>(e->world_count);
   e->world = &e->worlds[0];
-  for (unsigned i = 0; i < e->world_count; ++i) {  // as they were made: not valid yet
-    for (TlbTable& table : e->worlds[i].user) table.used = true;
-    e->worlds[i].privileged.used = true;
+  constexpr size_t kTables = 1 + kTlbContexts;
+  e->tlb_entries = zero_array<TlbEntry>(e->world_count * kTables * kTlbEntries);
+  TlbEntry* entries = e->tlb_entries.get();
+  for (unsigned i = 0; i < e->world_count; ++i) {
+    tlb_make(e->worlds[i].privileged, std::exchange(entries, entries + kTlbEntries));
+    for (TlbTable& table : e->worlds[i].user) {
+      tlb_make(table, std::exchange(entries, entries + kTlbEntries));
+    }
   }
   engine_reset(cpu);
   cpu.shared->cpus.push_back(&cpu);
@@ -284,6 +319,7 @@ void engine_run(Cpu& cpu, uint64_t budget, ExitSink& sink) {
   update_attention_mask(cpu, e);
   // From here on other CPUs wait for us; what they asked for before is in the queue.
   enter_guest(e);
+  const HostArithmetic arithmetic;
   run_loop(cpu, e);
   leave_guest_for(e, Presence::kOutside);
 }

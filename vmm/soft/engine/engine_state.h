@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mmio/emulate.h"
+#include "mmio/zero_memory.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/engine/block.h"
 #include "vmm/soft/engine/engine.h"
@@ -74,6 +75,7 @@ struct Maintenance {
     kTlbVa,
     kTlbIpa,
     kDemote,
+    kDemoteTracked,
     kCodePage,
     kCodeLine,
     kCodeAll,
@@ -134,11 +136,13 @@ struct EngineState {
   bool pending_local = false;
   uint64_t pending_pc = 0;
 
+  // By jump_hash() of their pc, blocks by their offset from `arena`; 0: that of a block of no pc.
   static constexpr unsigned kJumpCacheLog2 = 15, kJumpFold = 16;
-  Block* jump_cache[1 << kJumpCacheLog2];
+  uint32_t* jump_cache = nullptr;
 
   // --- TLB ---
   std::unique_ptr<World[]> worlds;
+  ZeroArray<TlbEntry> tlb_entries;  // of all their tables
   unsigned world_count = 0;
   World* world = nullptr;  // the present one
   uint64_t last_token = 0;
@@ -156,9 +160,15 @@ struct EngineState {
   unsigned exec_large_count = 0;  // kExecLarge + 1: more than fit
 
   // --- blocks ---
+  // One reservation of the host's address space, all zero at first and no memory until it is
+  // touched: the block table and jump cache, the arena, and host code behind it, within reach of
+  // all of them.
+  uint8_t* reserved = nullptr;
+  size_t reserved_size = 0;
   uint8_t* arena = nullptr;
   size_t arena_size = 0, arena_used = 0;
-  uint8_t* code = nullptr;  // host code, behind the arena
+  const uint8_t* code = nullptr;    // host code, behind the arena: where it runs
+  uint8_t* code_written = nullptr;  // and where it is written; null: there is none
   size_t code_size = 0;
   std::unique_ptr<Translator> translator;  // null: blocks are interpreted
   uint16_t translate_after = 0;            // runs
@@ -168,7 +178,7 @@ struct EngineState {
   ReturnEntry returns[kReturns];
   uint32_t return_top = 0;
   static constexpr unsigned kBlockTableLog2 = 15;
-  Block* block_table[1 << kBlockTableLog2] = {};
+  Block** block_table = nullptr;
   std::vector<CodePage> code_pages;  // open addressing by host page
   size_t code_pages_used = 0;
   alignas(16) uint8_t scratch[sizeof(Block) + (kMaxBlockLen + 4) * sizeof(Op)];
@@ -208,6 +218,10 @@ struct EngineState {
 
 inline unsigned jump_hash(uint64_t pc) {
   return (pc >> 2 ^ pc >> EngineState::kJumpFold) & ((1u << EngineState::kJumpCacheLog2) - 1);
+}
+// The one block to which a jump to `pc` may lead without a lookup.
+inline Block* jump_target(const EngineState& e, uint64_t pc) {
+  return reinterpret_cast<Block*>(e.arena + e.jump_cache[jump_hash(pc)]);
 }
 
 // Makes pc, retired count and NZCV exact at `op`, which has not been executed.

@@ -70,6 +70,9 @@ void perform(EngineState& e, const Maintenance& work) {
     case Maintenance::kDemote:
       tlb_demote(e, reinterpret_cast<const uint8_t*>(work.a));
       return;
+    case Maintenance::kDemoteTracked:
+      tlb_demote_tracked(e, *reinterpret_cast<const GuestMemory*>(work.a));
+      return;
     case Maintenance::kCodePage:
       blocks_drop_page(e, reinterpret_cast<const uint8_t*>(work.a));
       return;
@@ -91,7 +94,7 @@ uint64_t enqueue(Cpu& target, const Maintenance& request) {
     std::lock_guard lock(e.queue_mutex);
     if (e.queue.size() >= kQueueLimit) {
       e.queue.clear();
-      e.queue.push_back({Maintenance::kTlbAll});
+      e.queue.push_back({Maintenance::kTlbAll});  // and with them the write tags
       e.queue.push_back({Maintenance::kCodeAll});
     } else {
       e.queue.push_back(request);
@@ -245,6 +248,11 @@ void tlb_demote_writes(SharedState& shared, Cpu* issuer, uint64_t ipa_page) {
   const uint8_t* host = shared.memory.host(ipa_page & ~kPageMask, kPageSize);
   if (host == nullptr) return;
   everywhere(shared, issuer, {Maintenance::kDemote, reinterpret_cast<uint64_t>(host)});
+}
+
+void tlb_demote_tracked_writes(SharedState& shared) {
+  everywhere(shared, nullptr,
+             {Maintenance::kDemoteTracked, reinterpret_cast<uint64_t>(&shared.memory)});
 }
 
 void engine_context_changed(Cpu& cpu) { cpu.engine->context_dirty = true; }

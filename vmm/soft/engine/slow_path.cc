@@ -110,7 +110,7 @@ unsigned required_alignment(const Access& access) {
   switch (access.op) {
     case trapline::Op::kLoad:
     case trapline::Op::kStore:
-      return access.acquire || access.release ? access.bytes() : 1;
+      return access.acquire || access.acquire_pc || access.release ? access.bytes() : 1;
     case trapline::Op::kLoadMultiple:
     case trapline::Op::kStoreMultiple:
     case trapline::Op::kLoadLane:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <span>
 
 #include "vmm/soft/el2.h"
 #include "vmm/soft/engine/engine_state.h"
@@ -14,15 +15,26 @@ namespace {
 constexpr uint64_t kAddressBits = (uint64_t{1} << 56) - 1;  // without an address tag
 
 void clear(TlbEntry& t) { t = {kTlbInvalid, kTlbInvalid, 0, 0}; }
-bool valid(const TlbEntry& t) { return (t.read_tag & t.write_tag & kTlbInvalid) == 0; }
+// What is filled in has a page size.
+bool valid(const TlbEntry& t) {
+  return t.meta != 0 && (t.read_tag & t.write_tag & kTlbInvalid) == 0;
+}
 // The VA page, of an entry of which at least one tag is valid.
 uint64_t page_of(const TlbEntry& t) {
   return ((t.read_tag & kTlbInvalid) == 0 ? t.read_tag : t.write_tag) & ~kPageMask;
 }
 
+void keep_page_0_out(TlbTable& table) {
+  clear(table.entries[0]);
+  clear(table.entries[kTlbEntries - 1]);
+}
+
+std::span<TlbEntry> all(const TlbTable& table) { return {table.entries, kTlbEntries}; }
+
 void flush(TlbTable& table) {
   if (!table.used) return;
-  for (TlbEntry& t : table.entries) clear(t);
+  std::memset(static_cast<void*>(table.entries), 0, kTlbEntries * sizeof(TlbEntry));
+  keep_page_0_out(table);
   table.used = table.nonglobal = table.user_no_pan = table.huge = false;
   std::fill(std::begin(table.large), std::end(table.large), 0);
 }
@@ -46,7 +58,7 @@ bool may_hold_large(const TlbTable& table, uint64_t va) {
 template <typename Predicate>
 void clear_if(TlbTable& table, Predicate&& drop) {
   if (!table.used) return;
-  for (TlbEntry& t : table.entries) {
+  for (TlbEntry& t : all(table)) {
     if (valid(t) && drop(t)) clear(t);
   }
 }
@@ -185,6 +197,11 @@ bool user_page(const Cpu& cpu, const Stage1Walk& walk) {
 
 }  // namespace
 
+void tlb_make(TlbTable& table, TlbEntry* zeroes) {
+  table.entries = zeroes;
+  keep_page_0_out(table);
+}
+
 bool tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& result) {
   EngineState& e = *cpu.engine;
   ++e.stats.tlb_fills;
@@ -313,9 +330,24 @@ void tlb_flush_ipa(EngineState& e, uint64_t ipa, uint64_t size) {
 void tlb_demote(EngineState& e, const uint8_t* host_page) {
   each_table(e, [&](TlbTable& table) {
     if (!table.used) return;
-    for (TlbEntry& t : table.entries) {
-      if ((t.write_tag & (kTlbInvalid | kTlbIo)) != 0) continue;
+    for (TlbEntry& t : all(table)) {
+      if (!valid(t) || (t.write_tag & (kTlbInvalid | kTlbIo)) != 0) continue;
       if ((t.write_tag & ~kPageMask) + t.addend == reinterpret_cast<uint64_t>(host_page)) {
+        t.write_tag |= kTlbSlow;
+      }
+    }
+  });
+}
+
+void tlb_demote_tracked(EngineState& e, const GuestMemory& memory) {
+  each_table(e, [&](TlbTable& table) {
+    if (!table.used) return;
+    for (TlbEntry& t : all(table)) {
+      if (!valid(t) || (t.write_tag & (kTlbInvalid | kTlbIo | kTlbSlow)) != 0) continue;
+      const std::atomic<uint8_t>* flags = flags_of_host(
+          memory, reinterpret_cast<const uint8_t*>((t.write_tag & ~kPageMask) + t.addend));
+      if (flags != nullptr && (flags->load(std::memory_order_seq_cst) &
+                               (GuestMemory::kTrackDirty | GuestMemory::kShown)) != 0) {
         t.write_tag |= kTlbSlow;
       }
     }

@@ -41,8 +41,11 @@ constexpr uint8_t tlb_fault_status(uint64_t meta) { return meta >> kTlbFscShift 
 inline constexpr unsigned kTlbEntries = 1024;
 inline constexpr unsigned kTlbContexts = 4;  // ASIDs at EL0
 
+// An entry of zeroes is an empty one, for its tags name page 0, which only accesses that begin in
+// the first or the last page may reach: those two entries say kTlbInvalid instead. So a table takes
+// memory where it was used.
 struct TlbTable {
-  TlbEntry entries[kTlbEntries];
+  TlbEntry* entries = nullptr;  // kTlbEntries
   uint16_t asid = 0;
   bool used = false;
   bool nonglobal = false;    // holds nG entries
@@ -76,6 +79,9 @@ inline TlbEntry* tlb_slot(TlbEntry* table, uint64_t va) {
   return &table[va >> kPageLog2 & (kTlbEntries - 1)];
 }
 
+// A table over `zeroes`, kTlbEntries of them, which outlive it.
+void tlb_make(TlbTable& table, TlbEntry* zeroes);
+
 // Walks for `va` and enters what was found into the table of `el0`. kFilled: the tag for `purpose`
 // is set, possibly with kTlbSlow or kTlbIo. False: `result` is the fault.
 bool tlb_fill(Cpu& cpu, uint64_t va, WalkFor purpose, bool el0, MmuResult& result);
@@ -92,6 +98,8 @@ void tlb_flush_va(EngineState& e, TlbiTarget target, uint64_t va);
 void tlb_flush_ipa(EngineState& e, uint64_t ipa, uint64_t size);
 // Sends writes to the host page to the slow path.
 void tlb_demote(EngineState& e, const uint8_t* host_page);
+// And of all pages that are flagged with kTrackDirty or kShown.
+void tlb_demote_tracked(EngineState& e, const GuestMemory& memory);
 // Selects tables, token and mode for the present EL and ASID; flushes what a change of the
 // translation registers made stale.
 void tlb_update_context(Cpu& cpu);

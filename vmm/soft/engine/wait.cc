@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <ctime>
 #include <thread>
+#include <utility>
 
 #include "mmio/side_work.h"
 #include "vmm/soft/soft_vcpu.h"
@@ -156,6 +157,7 @@ void SoftVcpu::wait_for_event(uint64_t timeout_ns, bool wfe) {
   };
   const uint64_t start = steady_ns();
   const bool polls = wfe && monitored(cpu_) != nullptr;
+  bool watched = false;
   const uint64_t spin_ns = last_wait_ns_ <= kShortWaitNs ? kSpinNs : polls ? kMonitorSpinNs : 0;
   while (!woken()) {
     for (unsigned i = 0; i < 16 && !woken(); ++i) pause_host();
@@ -166,12 +168,19 @@ void SoftVcpu::wait_for_event(uint64_t timeout_ns, bool wfe) {
       std::this_thread::yield();
       continue;
     }
+    if (!wfe && sleep_watch_ != nullptr && !std::exchange(watched, true)) {
+      // Counted from after the answer: whoever wakes too early has no interrupt yet.
+      const uint64_t most = sleep_watch_->falls_asleep(), asked = steady_ns() - start;
+      if (asked < timeout_ns && most < timeout_ns - asked) timeout_ns = asked + most;
+      continue;
+    }
     const uint64_t left = timeout_ns - waited;
     cpu_.sleeping.store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!woken()) futex_wait(cpu_.sleeping, 1, polls ? std::min(left, kNapNs) : left);
     cpu_.sleeping.store(0, std::memory_order_seq_cst);
   }
+  if (watched) sleep_watch_->wakes();
   last_wait_ns_ = steady_ns() - start;
   if (wfe) clear_event(cpu_);
 }

@@ -153,12 +153,22 @@ U soft_muladd(Cpu& cpu, U addend, U a, U b) {
 
 template <class U>
 U fp_recip_step(Cpu& cpu, U a, U b) {
+  if (host_rounding(cpu) && (cpu.fpsr & kIxc)) {
+    const U r = std::bit_cast<U>(
+        std::fma(-std::bit_cast<Host<U>>(a), std::bit_cast<Host<U>>(b), Host<U>{2}));
+    if (ordinary(r)) return r;
+  }
   return step<U>(cpu, a, b, {Unpacked::kFinite, false, 1, u64{1} << 63}, 0,
                  static_cast<U>(U{kBias<U> + 1} << kFrac<U>));
 }
 
 template <class U>
 U fp_rsqrt_step(Cpu& cpu, U a, U b) {
+  if (host_rounding(cpu) && (cpu.fpsr & kIxc)) {
+    const U r = std::bit_cast<U>(
+        std::fma(-std::bit_cast<Host<U>>(a), std::bit_cast<Host<U>>(b), Host<U>{3}) / 2);
+    if (ordinary(r)) return r;
+  }
   return step<U>(cpu, a, b, {Unpacked::kFinite, false, 1, u64{3} << 62}, -1,
                  static_cast<U>(U{kBias<U>} << kFrac<U> | kQuietBit<U>));
 }

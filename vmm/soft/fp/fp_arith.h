@@ -122,9 +122,6 @@ To soft_convert(Cpu& cpu, From a, Rounding rounding);
 template <class U>
 u32 soft_compare(Cpu& cpu, U a, U b, bool signal_all);
 
-// VFPExpandImm, for FMOV (scalar, immediate) and FMOV (vector, immediate).
-u64 expand_fp_imm(unsigned imm8, bool is_double);
-
 // --- host arithmetic ---
 // Taken under round to nearest when the result is normal and above the smallest normal number
 // (tininess is detected before rounding): then no operand was a NaN or an infinity that matters,

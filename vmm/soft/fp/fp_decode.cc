@@ -9,9 +9,18 @@
 namespace trapline::soft {
 namespace {
 
+constexpr unsigned kTableSize = 2048;
+
+}  // namespace
+
+// The handlers are templates instantiated in several files, so it is filled at run time: once there
+// is a word to look up, not at every start.
+FpFunction fp_functions[kTableSize];
+
+namespace {
+
 using fp::Row;
 
-constexpr unsigned kTableSize = 2048;
 // Buckets are keyed by bits 30:21, where nearly all rows are fixed.
 constexpr unsigned kBucketShift = 21, kBuckets = 1024;
 
@@ -19,11 +28,12 @@ struct Entry {
   uint32_t mask = 0, value = 0;  // word & mask == value
   uint32_t z = 0, h = 0, k = 0;  // selector bits
   bool q_rule = false;
+  CpuModel model = CpuModel::kBase;  // the first that has it
   uint16_t index[4] = {};
 };
 
 struct Table {
-  FpFunction functions[kTableSize] = {};
+  FpForm forms[kTableSize] = {};
   std::vector<Entry> buckets[kBuckets];
   unsigned count = 1;
 
@@ -31,12 +41,16 @@ struct Table {
     for (auto rows : {fp::scalar_rows(), fp::convert_rows(), fp::simd_int_rows(),
                       fp::simd_misc_rows(), fp::simd_wide_rows(), fp::simd_shift_rows(),
                       fp::simd_fp_rows(), fp::simd_permute_rows()}) {
-      for (const Row& row : rows) add(row);
+      for (const Row& row : rows) add(row, CpuModel::kBase);
+    }
+    for (auto rows : {fp::crypto_rows(), fp::complex_rows(), fp::bounded_rows()}) {
+      for (const Row& row : rows) add(row, CpuModel::kMax);
     }
   }
 
-  void add(const Row& row) {
+  void add(const Row& row, CpuModel model) {
     Entry e;
+    e.model = model;
     unsigned bit = 32;
     for (const char* p = row.pattern; *p; ++p) {
       if (*p == ' ') continue;
@@ -53,9 +67,10 @@ struct Table {
       std::abort();
     }
     for (unsigned i = 0; i < 4; ++i) {
-      if (row.f[i] == nullptr) continue;
+      if (row.f[i].run == nullptr) continue;
       e.index[i] = static_cast<uint16_t>(count);
-      functions[count++] = row.f[i];
+      forms[count] = {row.op, row.f[i].size_log2};
+      fp_functions[count++] = row.f[i].run;
     }
     const uint32_t key_mask = (kBuckets - 1) << kBucketShift;
     for (uint32_t b = 0; b < kBuckets; ++b) {
@@ -79,9 +94,9 @@ uint32_t extract(uint32_t word, uint32_t mask) {
 
 }  // namespace
 
-uint16_t fp_lookup(uint32_t word) {
+uint16_t fp_lookup(uint32_t word, CpuModel model) {
   for (const Entry& e : table().buckets[word >> kBucketShift & (kBuckets - 1)]) {
-    if ((word & e.mask) != e.value) continue;
+    if ((word & e.mask) != e.value || e.model > model) continue;
     unsigned selector = 0;
     bool is_64bit = false;
     if (e.z != 0) {
@@ -103,13 +118,6 @@ uint16_t fp_lookup(uint32_t word) {
   return 0;
 }
 
-// The handlers are templates instantiated in several files, so the table is filled at start-up.
-#define F1(i) table().functions[i]
-#define F4(i) F1(i), F1(i + 1), F1(i + 2), F1(i + 3)
-#define F16(i) F4(i), F4(i + 4), F4(i + 8), F4(i + 12)
-#define F64(i) F16(i), F16(i + 16), F16(i + 32), F16(i + 48)
-#define F256(i) F64(i), F64(i + 64), F64(i + 128), F64(i + 192)
-const FpFunction kFpFunctions[kTableSize] = {F256(0),    F256(256),  F256(512),  F256(768),
-                                             F256(1024), F256(1280), F256(1536), F256(1792)};
+FpForm fp_form(uint16_t index) { return table().forms[index]; }
 
 }  // namespace trapline::soft

@@ -17,28 +17,30 @@ constexpr unsigned rsqrt_of(unsigned a) {
   while (a * (b + 1) * (b + 1) < (1u << 28)) ++b;
   return (b + 1) / 2;
 }
-struct Tables {
-  u16 recip[512], rsqrt[512];
-};
-constexpr Tables kTables = [] {
-  Tables t{};
-  for (unsigned a = 128; a < 512; ++a) {
-    if (a >= 256) t.recip[a] = static_cast<u16>(recip_of(a));
-    t.rsqrt[a] = static_cast<u16>(rsqrt_of(a));
+constexpr Estimates make_estimates() {
+  Estimates t{};
+  for (unsigned i = 0; i < 256; ++i) {
+    t.recip[i] = static_cast<u8>(recip_of(256 | i));
+    t.rsqrt[i] = static_cast<u8>(rsqrt_of(256 | i));
+    t.rsqrt[256 | i] = static_cast<u8>(rsqrt_of((256 | i) >> 1));
   }
   return t;
-}();
+}
 
 // The estimate's 8 fraction bits on top of a 52-bit fraction.
-u64 estimate_fraction(unsigned estimate) { return static_cast<u64>(estimate & 0xff) << 44; }
+u64 estimate_fraction(u8 estimate) { return static_cast<u64>(estimate) << 44; }
 
 }  // namespace
 
+constexpr Estimates kEstimates = make_estimates();
+
 u32 recip_estimate(u32 a) {
-  return a >> 31 ? static_cast<u32>(kTables.recip[a >> 23]) << 23 : 0xffffffff;
+  return a >> 31 ? (256u | kEstimates.recip[a >> 23 & 0xff]) << 23 : 0xffffffff;
 }
 u32 rsqrt_estimate(u32 a) {
-  return a >> 30 ? static_cast<u32>(kTables.rsqrt[a >> 23]) << 23 : 0xffffffff;
+  if (a >> 30 == 0) return 0xffffffff;
+  const unsigned index = a >> 31 ? a >> 23 & 0xff : 256 | (a >> 22 & 0xff);
+  return (256u | kEstimates.rsqrt[index]) << 23;
 }
 
 template <class U>
@@ -59,7 +61,7 @@ U fp_recip_estimate(Cpu& cpu, U a) {
     cpu.fpsr |= kUfc;
     return signed_of<U>(x.sign, 0);
   }
-  u64 fraction = estimate_fraction(kTables.recip[x.sig >> 55]);
+  u64 fraction = estimate_fraction(kEstimates.recip[x.sig >> 55 & 0xff]);
   int exp = 2 * kBias<U> - 1 - (x.exp + kBias<U>);
   if (exp <= 0) {  // at most one position below the smallest normal exponent
     fraction = (fraction | u64{1} << 52) >> (1 - exp);
@@ -81,8 +83,8 @@ U fp_rsqrt_estimate(Cpu& cpu, U a) {
   if (x.inf()) return 0;
   const int biased = x.exp + kBias<U>;
   // An even exponent field takes the operand as 0.5 to 1, an odd one as 0.25 to 0.5.
-  const unsigned scaled = static_cast<unsigned>(x.sig >> (biased & 1 ? 56 : 55));
-  const u64 fraction = estimate_fraction(kTables.rsqrt[scaled]);
+  const unsigned index = static_cast<unsigned>(biased & 1) << 8 | (x.sig >> 55 & 0xff);
+  const u64 fraction = estimate_fraction(kEstimates.rsqrt[index]);
   const int exp = (3 * kBias<U> - 1 - biased) >> 1;
   return static_cast<U>(static_cast<U>(exp) << kFrac<U> |
                         static_cast<U>(fraction >> (52 - kFrac<U>)));

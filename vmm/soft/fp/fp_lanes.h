@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/fp/fp_form.h"
 
 namespace trapline::soft::fp {
 
@@ -28,19 +29,21 @@ using s64 = int64_t;
 using u128 = unsigned __int128;
 using s128 = __int128;
 
-// FPSR cumulative bits (C5.2.9) and FPCR controls (C5.2.8).
-enum : uint32_t { kIoc = 1, kDzc = 2, kOfc = 4, kUfc = 8, kIxc = 16, kIdc = 128, kQc = 1u << 27 };
-enum : uint32_t { kRModeMask = 3u << 22, kFz = 1u << 24, kDn = 1u << 25, kAhp = 1u << 26 };
-
 // One row of the decode tables. The pattern is the encoding as the manual prints it, bit 31 first:
 // '0' and '1' are fixed, blanks are ignored, any other letter is a field. Some letters select f[]:
 //   z  binary value of the bits            (size, sz)
 //   h  index of the highest set bit        (immh)
 //   k  index of the lowest set bit         (imm5)
 // 'Q' means: with Q=0 the 64-bit arrangement (every z bit set, else selector 3) is reserved.
+struct Function {
+  constexpr Function(FpFunction f = nullptr, uint8_t log2 = 0) : run(f), size_log2(log2) {}
+  FpFunction run;
+  uint8_t size_log2;  // of the element that it is over
+};
 struct Row {
   const char* pattern;
-  std::array<FpFunction, 4> f;
+  std::array<Function, 4> f;
+  FpOp op = FpOp::kNone;
 };
 std::span<const Row> scalar_rows();
 std::span<const Row> convert_rows();
@@ -50,6 +53,10 @@ std::span<const Row> simd_wide_rows();
 std::span<const Row> simd_shift_rows();
 std::span<const Row> simd_fp_rows();
 std::span<const Row> simd_permute_rows();
+// Of CpuModel::kMax.
+std::span<const Row> crypto_rows();
+std::span<const Row> complex_rows();
+std::span<const Row> bounded_rows();
 
 inline unsigned rd(uint32_t w) { return w & 31; }
 inline unsigned rn(uint32_t w) { return w >> 5 & 31; }
@@ -218,15 +225,15 @@ struct Pairwise {
 
 // f[] of a row: the handler H instantiated for each element type, null for void.
 template <class H, class T>
-constexpr FpFunction function_of() {
+constexpr Function function_of() {
   if constexpr (std::is_void_v<T>) {
-    return nullptr;
+    return {};
   } else {
-    return &H::template run<T>;
+    return {&H::template run<T>, static_cast<uint8_t>(std::countr_zero(sizeof(T)))};
   }
 }
 template <class H, class... T>
-constexpr std::array<FpFunction, 4> kOver = {function_of<H, T>()...};
+constexpr std::array<Function, 4> kOver = {function_of<H, T>()...};
 template <class H>
 constexpr auto kUnsignedBhsd = kOver<H, u8, u16, u32, u64>;
 template <class H>

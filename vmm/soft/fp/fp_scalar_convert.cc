@@ -59,35 +59,35 @@ struct FromInt {
 
 // clang-format off
 constexpr Row kRows[] = {
-    {"00011110 00 1 0001 01 10000 nnnnn ddddd", {convert<u64, u32>}},
+    {"00011110 00 1 0001 01 10000 nnnnn ddddd", {convert<u64, u32>}, FpOp::kFcvtToDouble},
     {"00011110 00 1 0001 11 10000 nnnnn ddddd", {convert<u16, u32>}},
-    {"00011110 01 1 0001 00 10000 nnnnn ddddd", {convert<u32, u64>}},
+    {"00011110 01 1 0001 00 10000 nnnnn ddddd", {convert<u32, u64>}, FpOp::kFcvtToSingle},
     {"00011110 01 1 0001 11 10000 nnnnn ddddd", {convert<u16, u64>}},
     {"00011110 11 1 0001 00 10000 nnnnn ddddd", {convert<u32, u16>}},
     {"00011110 11 1 0001 01 10000 nnnnn ddddd", {convert<u64, u16>}},
-    {"00011110 0z 1 001000 10000 nnnnn ddddd", kFloats<RoundInt<kNearest>>},
-    {"00011110 0z 1 001001 10000 nnnnn ddddd", kFloats<RoundInt<kUp>>},
-    {"00011110 0z 1 001010 10000 nnnnn ddddd", kFloats<RoundInt<kDown>>},
-    {"00011110 0z 1 001011 10000 nnnnn ddddd", kFloats<RoundInt<kZero>>},
+    {"00011110 0z 1 001000 10000 nnnnn ddddd", kFloats<RoundInt<kNearest>>, FpOp::kFrintn},
+    {"00011110 0z 1 001001 10000 nnnnn ddddd", kFloats<RoundInt<kUp>>, FpOp::kFrintp},
+    {"00011110 0z 1 001010 10000 nnnnn ddddd", kFloats<RoundInt<kDown>>, FpOp::kFrintm},
+    {"00011110 0z 1 001011 10000 nnnnn ddddd", kFloats<RoundInt<kZero>>, FpOp::kFrintz},
     {"00011110 0z 1 001100 10000 nnnnn ddddd", kFloats<RoundInt<kAway>>},
-    {"00011110 0z 1 001110 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr, true>>},
-    {"00011110 0z 1 001111 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr>>},
+    {"00011110 0z 1 001110 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr, true>>, FpOp::kFrintx},
+    {"00011110 0z 1 001111 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr>>, FpOp::kFrinti},
     // integer: sf, ptype, rmode, opcode
-#define BOTH(rmode_opcode, S, U, ...)                                                          \
-    {"00011110 0z 1 " rmode_opcode " 000000 nnnnn ddddd", kFloats<S<U##32 __VA_ARGS__>>},      \
-    {"10011110 0z 1 " rmode_opcode " 000000 nnnnn ddddd", kFloats<S<U##64 __VA_ARGS__>>}
-    BOTH("00 000", ToInt, s, , kNearest),
-    BOTH("00 001", ToInt, u, , kNearest),
-    BOTH("00 010", FromInt, s),
-    BOTH("00 011", FromInt, u),
-    BOTH("00 100", ToInt, s, , kAway),
-    BOTH("00 101", ToInt, u, , kAway),
-    BOTH("01 000", ToInt, s, , kUp),
-    BOTH("01 001", ToInt, u, , kUp),
-    BOTH("10 000", ToInt, s, , kDown),
-    BOTH("10 001", ToInt, u, , kDown),
-    BOTH("11 000", ToInt, s, , kZero),
-    BOTH("11 001", ToInt, u, , kZero),
+#define BOTH(rmode_opcode, op, S, U, ...)                                                          \
+    {"00011110 0z 1 " rmode_opcode " 000000 nnnnn ddddd", kFloats<S<U##32 __VA_ARGS__>>, FpOp::op}, \
+    {"10011110 0z 1 " rmode_opcode " 000000 nnnnn ddddd", kFloats<S<U##64 __VA_ARGS__>>, FpOp::op}
+    BOTH("00 000", kFcvtns, ToInt, s, , kNearest),
+    BOTH("00 001", kFcvtnu, ToInt, u, , kNearest),
+    BOTH("00 010", kScvtf, FromInt, s),
+    BOTH("00 011", kUcvtf, FromInt, u),
+    BOTH("00 100", kFcvtas, ToInt, s, , kAway),
+    BOTH("00 101", kFcvtau, ToInt, u, , kAway),
+    BOTH("01 000", kFcvtps, ToInt, s, , kUp),
+    BOTH("01 001", kFcvtpu, ToInt, u, , kUp),
+    BOTH("10 000", kFcvtms, ToInt, s, , kDown),
+    BOTH("10 001", kFcvtmu, ToInt, u, , kDown),
+    BOTH("11 000", kFcvtzs, ToInt, s, , kZero),
+    BOTH("11 001", kFcvtzu, ToInt, u, , kZero),
     // fixed point; with sf = 0, scale<5> = 0 is unallocated
 #define BOTH_FIXED(rmode_opcode, S, U, ...)                                                    \
     {"00011110 0z 0 " rmode_opcode " 1sssss nnnnn ddddd", kFloats<S<U##32 __VA_ARGS__, true>>}, \

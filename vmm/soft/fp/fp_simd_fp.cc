@@ -159,78 +159,78 @@ using R = Rounding;
 // clang-format off
 constexpr Row kRows[] = {
 // Encodings that exist as vector and as scalar: `u` is bit 29, `a` bit 23 (size<1>).
-#define THREE(u, a, opcode, F)                                                           \
-    {"0Q" u "01110" a "z 1 mmmmm" opcode "1 nnnnn ddddd", kFloats<Map3<F>>}
-#define THREE_BOTH(u, a, opcode, F)                                                      \
-    THREE(u, a, opcode, F),                                                              \
-    {"01" u "11110" a "z 1 mmmmm" opcode "1 nnnnn ddddd", kFloats<Map3<F, kScalar>>}
-#define PAIR(a, opcode, F)                                                               \
-    {"0Q1 01110" a "z 1 mmmmm" opcode "1 nnnnn ddddd", kFloats<Pairwise<F>>}
-    THREE("0", "0", "11000", kMaxnm),
-    THREE("0", "1", "11000", kMinnm),
-    THREE("0", "0", "11001", kMla),
-    THREE("0", "1", "11001", kMls),
-    {"0Q0 01110 0z 1 mmmmm 11010 1 nnnnn ddddd", kFloats<HostMap3<kAdd, kHostAdd, true>>},
-    {"0Q0 01110 1z 1 mmmmm 11010 1 nnnnn ddddd", kFloats<HostMap3<kSub, kHostSub, true>>},
-    THREE_BOTH("0", "0", "11011", kMulx),
-    THREE_BOTH("0", "0", "11100", kEq),
-    THREE("0", "0", "11110", kMax),
-    THREE("0", "1", "11110", kMin),
-    THREE_BOTH("0", "0", "11111", kRecps),
-    THREE_BOTH("0", "1", "11111", kRsqrts),
-    PAIR("0", "11000", kMaxnm),
-    PAIR("1", "11000", kMinnm),
-    PAIR("0", "11010", kAdd),
-    THREE_BOTH("1", "1", "11010", kAbd),
-    {"0Q1 01110 0z 1 mmmmm 11011 1 nnnnn ddddd", kFloats<HostMap3<kMul, kHostMul, false>>},
-    THREE_BOTH("1", "0", "11100", kGe),
-    THREE_BOTH("1", "1", "11100", kGt),
-    THREE_BOTH("1", "0", "11101", kAcge),
-    THREE_BOTH("1", "1", "11101", kAcgt),
-    PAIR("0", "11110", kMax),
-    PAIR("1", "11110", kMin),
-    {"0Q1 01110 0z 1 mmmmm 11111 1 nnnnn ddddd", kFloats<HostMap3<kDiv, kHostDiv, false>>},
+#define THREE(u, a, opcode, F, op)                                                           \
+    {"0Q" u "01110" a "z 1 mmmmm" opcode "1 nnnnn ddddd", kFloats<Map3<F>>, FpOp::op}
+#define THREE_BOTH(u, a, opcode, F, op)                                                      \
+    THREE(u, a, opcode, F, op),                                                           \
+    {"01" u "11110" a "z 1 mmmmm" opcode "1 nnnnn ddddd", kFloats<Map3<F, kScalar>>, FpOp::op}
+#define PAIR(a, opcode, F, op)                                                               \
+    {"0Q1 01110" a "z 1 mmmmm" opcode "1 nnnnn ddddd", kFloats<Pairwise<F>>, FpOp::op}
+    THREE("0", "0", "11000", kMaxnm, kFmaxnm),
+    THREE("0", "1", "11000", kMinnm, kFminnm),
+    THREE("0", "0", "11001", kMla, kFmla),
+    THREE("0", "1", "11001", kMls, kFmls),
+    {"0Q0 01110 0z 1 mmmmm 11010 1 nnnnn ddddd", kFloats<HostMap3<kAdd, kHostAdd, true>>, FpOp::kFadd},
+    {"0Q0 01110 1z 1 mmmmm 11010 1 nnnnn ddddd", kFloats<HostMap3<kSub, kHostSub, true>>, FpOp::kFsub},
+    THREE_BOTH("0", "0", "11011", kMulx, kNone),
+    THREE_BOTH("0", "0", "11100", kEq, kFcmeq),
+    THREE("0", "0", "11110", kMax, kFmax),
+    THREE("0", "1", "11110", kMin, kFmin),
+    THREE_BOTH("0", "0", "11111", kRecps, kFrecps),
+    THREE_BOTH("0", "1", "11111", kRsqrts, kFrsqrts),
+    PAIR("0", "11000", kMaxnm, kNone),
+    PAIR("1", "11000", kMinnm, kNone),
+    PAIR("0", "11010", kAdd, kFaddp),
+    THREE_BOTH("1", "1", "11010", kAbd, kFabd),
+    {"0Q1 01110 0z 1 mmmmm 11011 1 nnnnn ddddd", kFloats<HostMap3<kMul, kHostMul, false>>, FpOp::kFmul},
+    THREE_BOTH("1", "0", "11100", kGe, kFcmge),
+    THREE_BOTH("1", "1", "11100", kGt, kFcmgt),
+    THREE_BOTH("1", "0", "11101", kAcge, kFacge),
+    THREE_BOTH("1", "1", "11101", kAcgt, kFacgt),
+    PAIR("0", "11110", kMax, kNone),
+    PAIR("1", "11110", kMin, kNone),
+    {"0Q1 01110 0z 1 mmmmm 11111 1 nnnnn ddddd", kFloats<HostMap3<kDiv, kHostDiv, false>>, FpOp::kFdiv},
 
 // Two-register miscellaneous.
-#define TWO(u, a, opcode, F)                                                             \
-    {"0Q" u "01110" a "z 10000" opcode "10 nnnnn ddddd", kFloats<Map2<F>>}
-#define TWO_SCALAR(u, a, opcode, F)                                                      \
-    {"01" u "11110" a "z 10000" opcode "10 nnnnn ddddd", kFloats<Map2<F, kScalar>>}
-#define TWO_BOTH(u, a, opcode, F) TWO(u, a, opcode, F), TWO_SCALAR(u, a, opcode, F)
-    TWO_BOTH("0", "1", "01100", kGt0),
-    TWO_BOTH("0", "1", "01101", kEq0),
-    TWO_BOTH("0", "1", "01110", kLt0),
-    TWO_BOTH("1", "1", "01100", kGe0),
-    TWO_BOTH("1", "1", "01101", kLe0),
-    TWO("0", "1", "01111", kAbs),
-    TWO("1", "1", "01111", kNeg),
-    TWO("1", "1", "11111", kSqrt),
-    TWO("0", "0", "11000", kRint<R::kNearest>),
-    TWO("0", "0", "11001", kRint<R::kDown>),
-    TWO("0", "1", "11000", kRint<R::kUp>),
-    TWO("0", "1", "11001", kRint<R::kZero>),
-    TWO("1", "0", "11000", kRint<R::kAway>),
-    TWO("1", "0", "11001", kRintFpcr<true>),
-    TWO("1", "1", "11001", kRintFpcr<false>),
-#define TO_INT(a, opcode, rounding)                                                      \
-    TWO_BOTH("0", a, opcode, (kToInt<rounding, false>)),                                 \
-    TWO_BOTH("1", a, opcode, (kToInt<rounding, true>))
-    TO_INT("0", "11010", R::kNearest),
-    TO_INT("0", "11011", R::kDown),
-    TO_INT("0", "11100", R::kAway),
-    TO_INT("1", "11010", R::kUp),
-    TO_INT("1", "11011", R::kZero),
-    TWO_BOTH("0", "0", "11101", kFromInt<false>),
-    TWO_BOTH("1", "0", "11101", kFromInt<true>),
-    TWO_BOTH("0", "1", "11101", kRecpe),
-    TWO_BOTH("1", "1", "11101", kRsqrte),
-    TWO_SCALAR("0", "1", "11111", kRecpx),
+#define TWO(u, a, opcode, F, op)                                                             \
+    {"0Q" u "01110" a "z 10000" opcode "10 nnnnn ddddd", kFloats<Map2<F>>, FpOp::op}
+#define TWO_SCALAR(u, a, opcode, F, op)                                                      \
+    {"01" u "11110" a "z 10000" opcode "10 nnnnn ddddd", kFloats<Map2<F, kScalar>>, FpOp::op}
+#define TWO_BOTH(u, a, opcode, F, op) TWO(u, a, opcode, F, op), TWO_SCALAR(u, a, opcode, F, op)
+    TWO_BOTH("0", "1", "01100", kGt0, kFcmgtZero),
+    TWO_BOTH("0", "1", "01101", kEq0, kFcmeqZero),
+    TWO_BOTH("0", "1", "01110", kLt0, kFcmltZero),
+    TWO_BOTH("1", "1", "01100", kGe0, kFcmgeZero),
+    TWO_BOTH("1", "1", "01101", kLe0, kFcmleZero),
+    TWO("0", "1", "01111", kAbs, kFabs),
+    TWO("1", "1", "01111", kNeg, kFneg),
+    TWO("1", "1", "11111", kSqrt, kFsqrt),
+    TWO("0", "0", "11000", kRint<R::kNearest>, kFrintn),
+    TWO("0", "0", "11001", kRint<R::kDown>, kFrintm),
+    TWO("0", "1", "11000", kRint<R::kUp>, kFrintp),
+    TWO("0", "1", "11001", kRint<R::kZero>, kFrintz),
+    TWO("1", "0", "11000", kRint<R::kAway>, kNone),
+    TWO("1", "0", "11001", kRintFpcr<true>, kFrintx),
+    TWO("1", "1", "11001", kRintFpcr<false>, kFrinti),
+#define TO_INT(a, opcode, rounding, op)                                                      \
+    TWO_BOTH("0", a, opcode, (kToInt<rounding, false>), op##s),                                 \
+    TWO_BOTH("1", a, opcode, (kToInt<rounding, true>), op##u)
+    TO_INT("0", "11010", R::kNearest, kFcvtn),
+    TO_INT("0", "11011", R::kDown, kFcvtm),
+    TO_INT("0", "11100", R::kAway, kFcvta),
+    TO_INT("1", "11010", R::kUp, kFcvtp),
+    TO_INT("1", "11011", R::kZero, kFcvtz),
+    TWO_BOTH("0", "0", "11101", kFromInt<false>, kScvtf),
+    TWO_BOTH("1", "0", "11101", kFromInt<true>, kUcvtf),
+    TWO_BOTH("0", "1", "11101", kRecpe, kFrecpe),
+    TWO_BOTH("1", "1", "11101", kRsqrte, kFrsqrte),
+    TWO_SCALAR("0", "1", "11111", kRecpx, kNone),
     {"0q0 01110 00 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u32, false, kVector>, u16>},
-    {"0q0 01110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, false, kVector>, u32>},
+    {"0q0 01110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, false, kVector>, u32>, FpOp::kFcvtn},
     {"0q1 01110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, true, kVector>, u32>},
     {"011 11110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, true, kScalar>, u32>},
     {"0q0 01110 00 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u32>, u16>},
-    {"0q0 01110 01 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u64>, u32>},
+    {"0q0 01110 01 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u64>, u32>, FpOp::kFcvtl},
 
     // across lanes: 4S only; scalar pairwise
     {"011 01110 00 11000 01100 10 nnnnn ddddd", {across<kMaxnm>}},
@@ -239,20 +239,20 @@ constexpr Row kRows[] = {
     {"011 01110 10 11000 01111 10 nnnnn ddddd", {across<kMin>}},
     {"011 11110 0z 11000 01100 10 nnnnn ddddd", kFloats<ScalarPair<kMaxnm>>},
     {"011 11110 1z 11000 01100 10 nnnnn ddddd", kFloats<ScalarPair<kMinnm>>},
-    {"011 11110 0z 11000 01101 10 nnnnn ddddd", kFloats<ScalarPair<kAdd>>},
+    {"011 11110 0z 11000 01101 10 nnnnn ddddd", kFloats<ScalarPair<kAdd>>, FpOp::kFaddp},
     {"011 11110 0z 11000 01111 10 nnnnn ddddd", kFloats<ScalarPair<kMax>>},
     {"011 11110 1z 11000 01111 10 nnnnn ddddd", kFloats<ScalarPair<kMin>>},
 
 // By element: double precision has no L bit and no 1D arrangement.
-#define ELEMENT(u, opcode, F)                                                                  \
-    {"0q" u "01111 10 lmmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kVector, kElement>, u32>}, \
-    {"01" u "01111 11 0mmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kVector, kElement>, u64>}, \
-    {"01" u "11111 10 lmmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kScalar, kElement>, u32>}, \
-    {"01" u "11111 11 0mmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kScalar, kElement>, u64>}
-    ELEMENT("0", "0001", kMla),
-    ELEMENT("0", "0101", kMls),
-    ELEMENT("0", "1001", kMul),
-    ELEMENT("1", "1001", kMulx),
+#define ELEMENT(u, opcode, F, op)                                                                  \
+    {"0q" u "01111 10 lmmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kVector, kElement>, u32>, FpOp::op}, \
+    {"01" u "01111 11 0mmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kVector, kElement>, u64>, FpOp::op}, \
+    {"01" u "11111 10 lmmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kScalar, kElement>, u32>, FpOp::op}, \
+    {"01" u "11111 11 0mmmmm" opcode "H 0 nnnnn ddddd", kOver<Map3<F, kScalar, kElement>, u64>, FpOp::op}
+    ELEMENT("0", "0001", kMla, kFmla),
+    ELEMENT("0", "0101", kMls, kFmls),
+    ELEMENT("0", "1001", kMul, kFmul),
+    ELEMENT("1", "1001", kMulx, kNone),
 
 #define FIXED(u, opcode, is_unsigned, to_fixed)                                                \
     {"0Q" u "011110 hhhh bbb" opcode "1 nnnnn ddddd",                                          \

@@ -155,6 +155,20 @@ u64 expand_mask(uint32_t w) {  // each bit becomes a byte
 u64 expand_single(uint32_t w) { return expand_fp_imm(imm8(w), false) * 0x0000000100000001; }
 u64 expand_double(uint32_t w) { return expand_fp_imm(imm8(w), true); }
 
+}  // namespace
+
+u64 expand_simd_imm(uint32_t w) {
+  const unsigned cmode = bits(w, 12, 4);
+  if (cmode < 8) return expand_word(w);
+  if (cmode < 12) return expand_half(w);
+  if (cmode < 14) return expand_ones(w);
+  const bool op = (w >> 29 & 1) != 0;
+  if (cmode == 14) return op ? expand_mask(w) : expand_byte(w);
+  return op ? expand_double(w) : expand_single(w);
+}
+
+namespace {
+
 enum class Use : uint8_t { kMove, kMoveNot, kOrr, kBic };
 template <auto kExpand, Use kUse>
 void immediate(Cpu& cpu, uint32_t w) {
@@ -171,49 +185,49 @@ void immediate(Cpu& cpu, uint32_t w) {
 // clang-format off
 constexpr Row kRows[] = {
     // copy
-    {"010 11110000 kkkkk 0 0000 1 nnnnn ddddd", kUnsignedBhsd<DupScalar>},
-    {"0Q0 01110000 kkkkk 0 0000 1 nnnnn ddddd", kUnsignedBhsd<DupElement>},
-    {"0Q0 01110000 kkkkk 0 0001 1 nnnnn ddddd", kUnsignedBhsd<DupGeneral>},
-    {"000 01110000 kkkkk 0 0101 1 nnnnn ddddd", kOver<MoveElement<u32>, s8, s16>},
-    {"010 01110000 kkkkk 0 0101 1 nnnnn ddddd", kOver<MoveElement<u64>, s8, s16, s32>},
-    {"000 01110000 kkkkk 0 0111 1 nnnnn ddddd", kOver<MoveElement<u32>, u8, u16, u32>},
-    {"010 01110000 kkkkk 0 0111 1 nnnnn ddddd", kUnsignedD<MoveElement<u64>>},
-    {"010 01110000 kkkkk 0 0011 1 nnnnn ddddd", kUnsignedBhsd<InsGeneral>},
-    {"011 01110000 kkkkk 0 iiii 1 nnnnn ddddd", kUnsignedBhsd<InsElement>},
+    {"010 11110000 kkkkk 0 0000 1 nnnnn ddddd", kUnsignedBhsd<DupScalar>, FpOp::kDupScalar},
+    {"0Q0 01110000 kkkkk 0 0000 1 nnnnn ddddd", kUnsignedBhsd<DupElement>, FpOp::kDupElement},
+    {"0Q0 01110000 kkkkk 0 0001 1 nnnnn ddddd", kUnsignedBhsd<DupGeneral>, FpOp::kDupGeneral},
+    {"000 01110000 kkkkk 0 0101 1 nnnnn ddddd", kOver<MoveElement<u32>, s8, s16>, FpOp::kSmov},
+    {"010 01110000 kkkkk 0 0101 1 nnnnn ddddd", kOver<MoveElement<u64>, s8, s16, s32>, FpOp::kSmov},
+    {"000 01110000 kkkkk 0 0111 1 nnnnn ddddd", kOver<MoveElement<u32>, u8, u16, u32>, FpOp::kUmov},
+    {"010 01110000 kkkkk 0 0111 1 nnnnn ddddd", kUnsignedD<MoveElement<u64>>, FpOp::kUmov},
+    {"010 01110000 kkkkk 0 0011 1 nnnnn ddddd", kUnsignedBhsd<InsGeneral>, FpOp::kInsGeneral},
+    {"011 01110000 kkkkk 0 iiii 1 nnnnn ddddd", kUnsignedBhsd<InsElement>, FpOp::kInsElement},
     // permute
-    {"0Q0 01110 zz 0 mmmmm 0 001 10 nnnnn ddddd", kUnsignedBhsd<Unzip<0>>},
-    {"0Q0 01110 zz 0 mmmmm 0 010 10 nnnnn ddddd", kUnsignedBhsd<Transpose<0>>},
-    {"0Q0 01110 zz 0 mmmmm 0 011 10 nnnnn ddddd", kUnsignedBhsd<Zip<0>>},
-    {"0Q0 01110 zz 0 mmmmm 0 101 10 nnnnn ddddd", kUnsignedBhsd<Unzip<1>>},
-    {"0Q0 01110 zz 0 mmmmm 0 110 10 nnnnn ddddd", kUnsignedBhsd<Transpose<1>>},
-    {"0Q0 01110 zz 0 mmmmm 0 111 10 nnnnn ddddd", kUnsignedBhsd<Zip<1>>},
+    {"0Q0 01110 zz 0 mmmmm 0 001 10 nnnnn ddddd", kUnsignedBhsd<Unzip<0>>, FpOp::kUzp1},
+    {"0Q0 01110 zz 0 mmmmm 0 010 10 nnnnn ddddd", kUnsignedBhsd<Transpose<0>>, FpOp::kTrn1},
+    {"0Q0 01110 zz 0 mmmmm 0 011 10 nnnnn ddddd", kUnsignedBhsd<Zip<0>>, FpOp::kZip1},
+    {"0Q0 01110 zz 0 mmmmm 0 101 10 nnnnn ddddd", kUnsignedBhsd<Unzip<1>>, FpOp::kUzp2},
+    {"0Q0 01110 zz 0 mmmmm 0 110 10 nnnnn ddddd", kUnsignedBhsd<Transpose<1>>, FpOp::kTrn2},
+    {"0Q0 01110 zz 0 mmmmm 0 111 10 nnnnn ddddd", kUnsignedBhsd<Zip<1>>, FpOp::kZip2},
     // extract, table lookup
-    {"001 01110 00 0 mmmmm 0 0iii 0 nnnnn ddddd", {ext<false>}},
-    {"011 01110 00 0 mmmmm 0 iiii 0 nnnnn ddddd", {ext<true>}},
+    {"001 01110 00 0 mmmmm 0 0iii 0 nnnnn ddddd", {ext<false>}, FpOp::kExt},
+    {"011 01110 00 0 mmmmm 0 iiii 0 nnnnn ddddd", {ext<true>}, FpOp::kExt},
 #define TABLE(len, n)                                                                 \
-    {"0q0 01110 00 0 mmmmm 0" len "0 00 nnnnn ddddd", {table_lookup<n, false>}},      \
+    {"0q0 01110 00 0 mmmmm 0" len "0 00 nnnnn ddddd", {table_lookup<n, false>}, FpOp::kTbl},      \
     {"0q0 01110 00 0 mmmmm 0" len "1 00 nnnnn ddddd", {table_lookup<n, true>}}
     TABLE("00", 1),
     TABLE("01", 2),
     TABLE("10", 3),
     TABLE("11", 4),
     // modified immediate
-#define IMMEDIATE(q, op, cmode, F, use)                                               \
-    {"0" q op "0111100000 abc" cmode "01 iiiii ddddd", {immediate<F, Use::use>}}
-    IMMEDIATE("q", "0", "0ss0", expand_word, kMove),
-    IMMEDIATE("q", "1", "0ss0", expand_word, kMoveNot),
-    IMMEDIATE("q", "0", "0ss1", expand_word, kOrr),
-    IMMEDIATE("q", "1", "0ss1", expand_word, kBic),
-    IMMEDIATE("q", "0", "10s0", expand_half, kMove),
-    IMMEDIATE("q", "1", "10s0", expand_half, kMoveNot),
-    IMMEDIATE("q", "0", "10s1", expand_half, kOrr),
-    IMMEDIATE("q", "1", "10s1", expand_half, kBic),
-    IMMEDIATE("q", "0", "110s", expand_ones, kMove),
-    IMMEDIATE("q", "1", "110s", expand_ones, kMoveNot),
-    IMMEDIATE("q", "0", "1110", expand_byte, kMove),
-    IMMEDIATE("q", "1", "1110", expand_mask, kMove),
-    IMMEDIATE("q", "0", "1111", expand_single, kMove),
-    IMMEDIATE("1", "1", "1111", expand_double, kMove),
+#define IMMEDIATE(q, op, cmode, F, use, form)                                               \
+    {"0" q op "0111100000 abc" cmode "01 iiiii ddddd", {immediate<F, Use::use>}, FpOp::form}
+    IMMEDIATE("q", "0", "0ss0", expand_word, kMove, kImmediate),
+    IMMEDIATE("q", "1", "0ss0", expand_word, kMoveNot, kImmediateNot),
+    IMMEDIATE("q", "0", "0ss1", expand_word, kOrr, kOrrImmediate),
+    IMMEDIATE("q", "1", "0ss1", expand_word, kBic, kBicImmediate),
+    IMMEDIATE("q", "0", "10s0", expand_half, kMove, kImmediate),
+    IMMEDIATE("q", "1", "10s0", expand_half, kMoveNot, kImmediateNot),
+    IMMEDIATE("q", "0", "10s1", expand_half, kOrr, kOrrImmediate),
+    IMMEDIATE("q", "1", "10s1", expand_half, kBic, kBicImmediate),
+    IMMEDIATE("q", "0", "110s", expand_ones, kMove, kImmediate),
+    IMMEDIATE("q", "1", "110s", expand_ones, kMoveNot, kImmediateNot),
+    IMMEDIATE("q", "0", "1110", expand_byte, kMove, kImmediate),
+    IMMEDIATE("q", "1", "1110", expand_mask, kMove, kImmediate),
+    IMMEDIATE("q", "0", "1111", expand_single, kMove, kImmediate),
+    IMMEDIATE("1", "1", "1111", expand_double, kMove, kImmediate),
 };
 // clang-format on
 

@@ -32,6 +32,9 @@ class Translator {
 // is where the code goes.
 std::unique_ptr<Translator> make_translator(Cpu& cpu, EngineState& e);
 
+// Translators made from now on use only what every host of this processor's kind has: for tests.
+void use_baseline_host(bool on);
+
 // Handlers that host code jumps to at the end of a block, ops_branch.cc: a link is followed, and
 // the jump at EngineState::chain_site is chained if the next block has code.
 struct ChainHandlers {

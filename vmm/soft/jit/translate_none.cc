@@ -4,5 +4,6 @@
 namespace trapline::soft {
 
 std::unique_ptr<Translator> make_translator(Cpu&, EngineState&) { return nullptr; }
+void use_baseline_host(bool) {}
 
 }  // namespace trapline::soft

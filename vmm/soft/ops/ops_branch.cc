@@ -134,14 +134,14 @@ void leave_call_indirect(Cpu* cpu, const Op* op, int64_t icount, EngineState* e)
 }
 TL_OP(op_br) {
   uint64_t target = cpu->r.x[op->n];
-  Block* b = e->jump_cache[jump_hash(target)];
+  Block* b = jump_target(*e, target);
   if (TL_UNLIKELY(b->pc != target || b->token != e->token)) TL_GOTO(leave_indirect);
   op = b->ops;
   TL_GOTO(enter);
 }
 TL_OP(op_blr) {
   uint64_t target = cpu->r.x[op->n];
-  Block* b = e->jump_cache[jump_hash(target)];
+  Block* b = jump_target(*e, target);
   if (TL_UNLIKELY(b->pc != target || b->token != e->token)) TL_GOTO(leave_call_indirect);
   cpu->r.x[30] = e->block->pc + 4 * uint64_t{e->block->len};
   op = b->ops;

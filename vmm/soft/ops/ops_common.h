@@ -48,7 +48,12 @@ void op_undefined(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 // Any word of the "System" space through execute_system().
 void op_system(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 void op_fp_disabled(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
+// By fp_functions, whose index lies in d and n; the second also reads or sets NZCV.
+void op_fp(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
+void op_fp_flags(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
 void op_nop(Cpu* cpu, const Op* op, int64_t icount, EngineState* e);
+// CFINV, XAFLAG, AXFLAG, SB; null: none of them, or not of this model. ops_flags.cc.
+Handler flag_instruction(uint32_t word, CpuModel model);
 
 // The value of N:immr:imms (C6, DecodeBitMasks); 0: there is none.
 uint64_t bitmask_immediate(unsigned encoded);

@@ -7,13 +7,21 @@ namespace {
 
 // The op has no room for word, table index and handler apart: the index lies in d and n.
 [[gnu::always_inline]] inline FpFunction function_of(const Op* op) {
-  return kFpFunctions[op->d | op->n << 8];
+  return fp_functions[op->d | op->n << 8];
 }
+bool uses_flags(uint32_t word) {
+  if ((word & 0xff200000) != 0x1e200000) return false;  // floating-point, scalar
+  unsigned low = bits(word, 11, 10);
+  return low == 1 || low == 3 || bits(word, 15, 10) == 8 || (word & 0xfffffc00) == 0x1e7e0000;
+}
+
+}  // namespace
+
 TL_OP(op_fp) {
   function_of(op)(*cpu, op->word);
   TL_NEXT;
 }
-// FCMP and FCCMP set NZCV, FCCMP and FCSEL read it.
+// FCMP, FCCMP and FJCVTZS set NZCV, FCCMP and FCSEL read it.
 TL_OP(op_fp_flags) {
   cpu->nzcv = e->flags.pack();
   function_of(op)(*cpu, op->word);
@@ -21,16 +29,8 @@ TL_OP(op_fp_flags) {
   TL_NEXT;
 }
 
-bool uses_flags(uint32_t word) {
-  if ((word & 0xff200000) != 0x1e200000) return false;  // floating-point, scalar
-  unsigned low = bits(word, 11, 10);
-  return low == 1 || low == 3 || bits(word, 15, 10) == 8;
-}
-
-}  // namespace
-
 Predecoded predecode_fp(uint32_t word, PredecodeContext& context, Op& op) {
-  uint16_t index = fp_lookup(word);
+  uint16_t index = fp_lookup(word, context.model);
   if (index == 0) return predecode_undefined(word, op);
   if ((context.mode & kModeFp) == 0) {
     op.fn = op_fp_disabled;

@@ -22,23 +22,19 @@ TL_OP(op_subs_imm) {
 
 // decode_bitmask() of every N:immr:imms.
 struct BitmaskTable {
-  uint64_t value[8192];
-  BitmaskTable() {
+  uint64_t value[8192] = {};
+  constexpr BitmaskTable() {
     for (unsigned i = 0; i < 8192; ++i) value[i] = decode_bitmask(i);
   }
 };
-const BitmaskTable& bitmasks() {
-  static const BitmaskTable table;
-  return table;
-}
-const BitmaskTable* const kBitmasks = &bitmasks();
+constexpr BitmaskTable kBitmasks;
 
 enum LogicOp { kAnd, kOrr, kEor, kAnds };
 
 // kTable: imm is an index into the table, for values that are no sign-extended 32-bit number.
 template <typename T, int kOp, bool kTable>
 TL_OP(op_logic_imm) {
-  T mask = kTable ? static_cast<T>(kBitmasks->value[op->imm])
+  T mask = kTable ? static_cast<T>(kBitmasks.value[op->imm])
                   : static_cast<T>(static_cast<int64_t>(op->imm));
   T a = static_cast<T>(cpu->r.x[op->n]);
   T result = kOp == kOrr ? a | mask : kOp == kEor ? a ^ mask : a & mask;
@@ -159,7 +155,7 @@ Handler logic_handler(unsigned opc) {
 Predecoded logical(uint32_t word, Op& op) {
   bool sf = word >> 31;
   unsigned opc = bits(word, 30, 29), encoded = bits(word, 22, 10);
-  uint64_t mask = kBitmasks->value[encoded];
+  uint64_t mask = kBitmasks.value[encoded];
   if (mask == 0 || (!sf && (encoded & 0x1000) != 0)) return predecode_undefined(word, op);
   op.n = slot_zr(bits(word, 9, 5));
   op.d = opc == kAnds ? slot_zr_dest(bits(word, 4, 0)) : slot_sp(bits(word, 4, 0));
@@ -270,7 +266,7 @@ Predecoded extract(uint32_t word, Op& op) {
 
 }  // namespace
 
-uint64_t bitmask_immediate(unsigned encoded) { return kBitmasks->value[encoded]; }
+uint64_t bitmask_immediate(unsigned encoded) { return kBitmasks.value[encoded]; }
 
 Predecoded predecode_immediate(uint32_t word, PredecodeContext& context, Op& op) {
   switch (bits(word, 25, 23)) {

@@ -251,14 +251,19 @@ void predecode_pair(uint32_t word, PredecodeContext& context, Op& op) {
   });
 }
 
-// What this CPU shows in its ID registers: Armv8.0 and FEAT_LSE.
-bool implemented(uint32_t word, const Access& access) {
-  if (access.acquire_pc) return false;  // FEAT_LRCPC*
+// LDAPR, LDAPUR, STLUR: FEAT_LRCPC and 2.
+bool is_rcpc(uint32_t word) {
+  return (word & 0x3fe0fc00) == 0x38a0c000 || (word & 0x3f200c00) == 0x19000000;
+}
+
+// What this CPU shows in its ID registers: Armv8.0 and FEAT_LSE, and what its model has more.
+bool implemented(uint32_t word, const Access& access, CpuModel model) {
+  if (is_rcpc(word) && model >= CpuModel::kMax) return true;
+  if (access.acquire_pc) return false;  // FEAT_LRCPC3
   switch (access.op) {
     case trapline::Op::kLoad:
     case trapline::Op::kStore:
-      // Of the ordered ones LDAR and STLR; LDLAR and STLLR are FEAT_LOR, STLUR and STILP
-      // FEAT_LRCPC2 and 3.
+      // Of the ordered ones LDAR and STLR; LDLAR and STLLR are FEAT_LOR, STILP is FEAT_LRCPC3.
       return !(access.acquire || access.release) || (word & 0x3fa08000) == 0x08808000;
     case trapline::Op::kStoreLane:
       return !access.release;  // STL1: FEAT_LRCPC3
@@ -313,6 +318,8 @@ Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op) {
   if ((context.mode & kModeSlowData) == 0) {
     if ((word & 0x3f000000) == 0x08000000 || (word & 0x3f200c00) == 0x38200000) {
       if (!predecode_ordered(word, context, op)) op.fn = nullptr;
+    } else if ((word & 0x3f200c00) == 0x19000000) {
+      if (!predecode_unscaled_ordered(word, context, op)) op.fn = nullptr;
     } else if ((word & 0x3a000000) == 0x38000000) {
       predecode_single(word, context, op);
     } else if ((word & 0x3b000000) == 0x18000000) {
@@ -323,7 +330,7 @@ Predecoded predecode_memory(uint32_t word, PredecodeContext& context, Op& op) {
     if (op.fn != nullptr) return Predecoded::kNext;
   }
   Access access;
-  if (decode(word, access) != DecodeStatus::kAccess || !implemented(word, access)) {
+  if (decode(word, access) != DecodeStatus::kAccess || !implemented(word, access, context.model)) {
     return predecode_undefined(word, op);
   }
   if (is_vector(access) && (context.mode & kModeFp) == 0) {

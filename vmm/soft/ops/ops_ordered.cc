@@ -38,6 +38,27 @@ TL_OP(op_store_release) {
   TL_NEXT;
 }
 
+// LDAPR, LDAPUR, STLUR. M: signed if the load is sign-extended, to R. The order of LDAPR is weaker
+// than that of LDAR: C++'s acquire. STLUR is an STLR.
+template <typename M, typename R>
+TL_OP(op_load_acquire_pc) {
+  uint64_t va = cpu->r.x[op->n] + static_cast<int64_t>(op->imm);
+  TlbEntry* t = tlb_slot(e->tlb, va);
+  if (TL_UNLIKELY(misses<M>(t->read_tag, va, sizeof(M), op))) TL_GOTO(slow_access);
+  cpu->r.x[op->d] =
+      static_cast<R>(__atomic_load_n(reinterpret_cast<M*>(va + t->addend), __ATOMIC_ACQUIRE));
+  TL_NEXT;
+}
+template <typename M>
+TL_OP(op_store_release_offset) {
+  uint64_t va = cpu->r.x[op->n] + static_cast<int64_t>(op->imm);
+  TlbEntry* t = tlb_slot(e->tlb, va);
+  if (TL_UNLIKELY(misses<M>(t->write_tag, va, sizeof(M), op))) TL_GOTO(slow_access);
+  __atomic_store_n(reinterpret_cast<M*>(va + t->addend), static_cast<M>(cpu->r.x[op->d]),
+                   __ATOMIC_SEQ_CST);
+  TL_NEXT;
+}
+
 template <typename M>
 TL_OP(op_load_exclusive) {
   uint64_t va = cpu->r.x[op->n];
@@ -184,9 +205,20 @@ Handler atomic_handler(unsigned size, unsigned which) {
   });
 }
 
-bool atomics(uint32_t word, Op& op) {
+constexpr Handler kLoadAcquirePc[] = {
+    op_load_acquire_pc<uint8_t, uint64_t>, op_load_acquire_pc<uint16_t, uint64_t>,
+    op_load_acquire_pc<uint32_t, uint64_t>, op_load_acquire_pc<uint64_t, uint64_t>};
+
+bool atomics(uint32_t word, CpuModel model, Op& op) {
   unsigned size = bits(word, 31, 30), opc = bits(word, 14, 12), o3 = word >> 15 & 1;
-  if (o3 == 1 && opc != 0) return false;  // LDAPR, ST64B and unallocated
+  if ((word & 0x3ffffc00) == 0x38bfc000 && model >= CpuModel::kMax) {  // LDAPR
+    op.n = slot_sp(bits(word, 9, 5));
+    op.d = slot_zr_dest(bits(word, 4, 0));
+    op.imm = 0;
+    op.fn = kLoadAcquirePc[size];
+    return true;
+  }
+  if (o3 == 1 && opc != 0) return false;  // ST64B and unallocated
   op.n = slot_sp(bits(word, 9, 5));
   op.s = slot_zr(bits(word, 20, 16));
   op.d = slot_zr_dest(bits(word, 4, 0));
@@ -196,9 +228,28 @@ bool atomics(uint32_t word, Op& op) {
 
 }  // namespace
 
+// LDAPUR, STLUR (FEAT_LRCPC2). False: the slow path decides.
+bool predecode_unscaled_ordered(uint32_t word, PredecodeContext& context, Op& op) {
+  const unsigned size = bits(word, 31, 30), opc = bits(word, 23, 22), rt = bits(word, 4, 0);
+  if (context.model < CpuModel::kMax) return false;
+  constexpr Handler kToX[] = {op_load_acquire_pc<int8_t, uint64_t>,
+                              op_load_acquire_pc<int16_t, uint64_t>,
+                              op_load_acquire_pc<int32_t, uint64_t>, nullptr};
+  constexpr Handler kToW[] = {op_load_acquire_pc<int8_t, uint32_t>,
+                              op_load_acquire_pc<int16_t, uint32_t>, nullptr, nullptr};
+  op.n = slot_sp(bits(word, 9, 5));
+  op.imm = static_cast<int32_t>(sbits(word, 20, 12));
+  op.d = opc == 0 ? slot_zr(rt) : slot_zr_dest(rt);
+  op.fn = opc == 0   ? TL_BY_SIZE(op_store_release_offset)
+          : opc == 1 ? kLoadAcquirePc[size]
+          : opc == 2 ? kToX[size]
+                     : kToW[size];
+  return op.fn != nullptr;
+}
+
 // False: the slow path decides.
-bool predecode_ordered(uint32_t word, PredecodeContext&, Op& op) {
-  if ((word & 0x3f200c00) == 0x38200000) return atomics(word, op);
+bool predecode_ordered(uint32_t word, PredecodeContext& context, Op& op) {
+  if ((word & 0x3f200c00) == 0x38200000) return atomics(word, context.model, op);
   unsigned size = bits(word, 31, 30), rs = bits(word, 20, 16), rt2 = bits(word, 14, 10);
   unsigned rn = bits(word, 9, 5), rt = bits(word, 4, 0);
   bool o2 = word >> 23 & 1, load = word >> 22 & 1, o1 = word >> 21 & 1, o0 = word >> 15 & 1;

@@ -333,8 +333,8 @@ Handler adc_handler(unsigned op_s) {
   return kHandlers[op_s];
 }
 
-Predecoded add_sub_carry(uint32_t word, Op& op) {
-  if (bits(word, 15, 10) != 0) return predecode_undefined(word, op);  // RMIF, SETF: FEAT_FlagM
+Predecoded add_sub_carry(uint32_t word, PredecodeContext& context, Op& op) {
+  if (bits(word, 15, 10) != 0) return predecode_flag_register(word, context, op);
   set_dnm(word, op);
   unsigned op_s = bits(word, 30, 29);
   op.fn = word >> 31 ? adc_handler<uint64_t>(op_s) : adc_handler<uint32_t>(op_s);
@@ -477,7 +477,7 @@ Predecoded one_source(uint32_t word, Op& op) {
 
 }  // namespace
 
-Predecoded predecode_register(uint32_t word, PredecodeContext&, Op& op) {
+Predecoded predecode_register(uint32_t word, PredecodeContext& context, Op& op) {
   unsigned op2 = bits(word, 24, 21);
   if ((word >> 28 & 1) == 0) {
     if ((op2 & 8) == 0) return logical(word, op);
@@ -485,7 +485,7 @@ Predecoded predecode_register(uint32_t word, PredecodeContext&, Op& op) {
   }
   switch (op2) {
     case 0:
-      return add_sub_carry(word, op);
+      return add_sub_carry(word, context, op);
     case 2:
       return conditional_compare(word, op);
     case 4:

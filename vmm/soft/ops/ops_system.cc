@@ -290,7 +290,7 @@ Predecoded barrier(uint32_t word, Op& op) {
       op.fn = bits(word, 9, 8) == 1 ? op_dmb_ld : op_dmb;
       return Predecoded::kNext;
   }
-  return predecode_undefined(word, op);  // SB, DSB nXS: not shown
+  return predecode_undefined(word, op);  // DSB nXS: not shown
 }
 
 constexpr SysregId kNzcv = sysreg_id(3, 3, 4, 2, 0), kDaif = sysreg_id(3, 3, 4, 2, 1),
@@ -488,6 +488,10 @@ Predecoded predecode_system(uint32_t word, PredecodeContext& context, Op& op) {
     op.n = slot_zr(bits(word, 4, 0));
     op.fn = read ? read_handler(id, context.mode, op) : write_handler(id, context.mode);
     if (op.fn == op_system && reaches_device(id, read, context.mode)) op.fn = op_device_register;
+    return Predecoded::kNext;
+  }
+  if (const Handler handler = flag_instruction(word, context.model)) {
+    op.fn = handler;
     return Predecoded::kNext;
   }
   if (op0 == 0 && !read && op1 == 3 && bits(word, 4, 0) == 31) {

@@ -19,7 +19,7 @@ void run(fuzz::Input in) {
   const std::vector<uint8_t> fixed = {'f', 'i', 'x', 'e', 'd'};
   fw.add_file("etc/fixed", fixed);
   fw.add_file("etc/large", std::vector<uint8_t>(5000, 7));
-  fw.add_file("etc/writable", std::vector<uint8_t>(300), true);
+  fw.add_writable_file("etc/writable", 300, {});
   while (!in.empty()) {
     const auto op = in.take<uint8_t>();
     const unsigned size = 1u << (op >> 3 & 3);

@@ -1,18 +1,22 @@
 // Fuzzes a virtio device: its registers, and its virtqueues' memory, while it works. The device is
-// chosen when compiling: TRAPLINE_FUZZ_BLK, _NET, _CONSOLE or _RNG.
+// chosen when compiling: TRAPLINE_FUZZ_BLK, _SCSI, _NET, _CONSOLE, _INPUT, _BALLOON or _RNG.
 #include <cerrno>
 #include <cstring>
 #include <deque>
 #include <memory>
 #include <vector>
 
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/blk.h"
 #include "devices/virtio/console.h"
+#include "devices/virtio/input.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/net_features.h"
 #include "devices/virtio/rng.h"
+#include "devices/virtio/scsi.h"
 #include "tests/devices/virtio/fuzz/input.h"
 #include "tests/devices/virtio/harness.h"
+#include "tests/devices/virtio/memory_image.h"
 
 namespace trapline::virtio::test {
 namespace {
@@ -21,50 +25,23 @@ using fuzz::Input;
 
 constexpr uint64_t kRam = 64 * 1024;
 
-#if defined(TRAPLINE_FUZZ_BLK)
+#if defined(TRAPLINE_FUZZ_BLK) || defined(TRAPLINE_FUZZ_SCSI)
 
-// A disk of 32 KiB in memory; the last 4 KiB fail.
-class MemoryImage final : public Image {
- public:
-  explicit MemoryImage(bool read_only) : bytes(32 * 1024) {
-    bytes_ = bytes.size();
-    read_only_ = read_only;
-    path_ = "memory";
-  }
-  int readv(const iovec* iov, unsigned count, uint64_t offset) override {
-    for (unsigned i = 0; i < count; ++i) {
-      if (offset + iov[i].iov_len > bytes.size() - 4096) return -EIO;
-      std::memcpy(iov[i].iov_base, &bytes[offset], iov[i].iov_len);
-      offset += iov[i].iov_len;
-    }
-    return 0;
-  }
-  bool read_at_once(const iovec* iov, unsigned count, uint64_t offset, uint64_t) override {
-    return offset / 512 % 3 != 0 && readv(iov, count, offset) == 0;
-  }
-  int writev(const iovec* iov, unsigned count, uint64_t offset, bool) override {
-    for (unsigned i = 0; i < count; ++i) {
-      if (offset + iov[i].iov_len > bytes.size() - 4096) return -ENOSPC;
-      std::memcpy(&bytes[offset], iov[i].iov_base, iov[i].iov_len);
-      offset += iov[i].iov_len;
-    }
-    return 0;
-  }
-  int flush() override { return 0; }
-  int discard(uint64_t offset, uint64_t size) override { return write_zeroes(offset, size, true); }
-  int write_zeroes(uint64_t offset, uint64_t size, bool) override {
-    if (size > bytes.size() || offset > bytes.size() - size) std::abort();  // blk checks
-    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), size, 0);
-    return 0;
-  }
-  std::vector<uint8_t> bytes;
-};
-
+#if defined(TRAPLINE_FUZZ_SCSI)
+std::unique_ptr<Function> make_function(uint8_t variant) {
+  std::vector<scsi::Drive> targets;
+  targets.push_back({0, std::make_unique<MemoryImage>((variant & 2) != 0), scsi::Type::kDisk});
+  targets.push_back({2, std::make_unique<MemoryImage>(true), scsi::Type::kCd});
+  return make_scsi(std::move(targets), "fuzz", (variant & 4) != 0 ? 4 : 1);
+}
+constexpr uint64_t kFeatures = 0;
+#else
 std::unique_ptr<Function> make_function(uint8_t variant) {
   return make_blk(std::make_unique<MemoryImage>((variant & 2) != 0),
                   {.serial = "fuzz", .queues = (variant & 4) != 0 ? 4u : 1u});
 }
 constexpr uint64_t kFeatures = 0x7e60;
+#endif
 void poke(Function&, Input&) {}
 
 #elif defined(TRAPLINE_FUZZ_NET)
@@ -131,6 +108,34 @@ void poke(Function& function, Input& in) {
   static_cast<Console&>(function).output_room();
 }
 
+#elif defined(TRAPLINE_FUZZ_INPUT)
+
+std::unique_ptr<Function> make_function(uint8_t variant) {
+  using Device = virtio::Input;
+  return std::make_unique<Device>((variant & 2) != 0 ? Device::Kind::kKeyboard
+                                                     : Device::Kind::kTablet);
+}
+constexpr uint64_t kFeatures = 0;
+void poke(Function& function, Input& in) {
+  std::vector<InputEvent> events(in.take<uint8_t>() & 7);
+  for (InputEvent& event : events) event = in.take<InputEvent>();
+  static_cast<virtio::Input&>(function).send(events);
+}
+
+#elif defined(TRAPLINE_FUZZ_BALLOON)
+
+std::unique_ptr<Function> make_function(uint8_t) {
+  return std::make_unique<Balloon>([](uint64_t ipa, uint64_t size) {
+    if (ipa < kRamBase || size > kRam || ipa - kRamBase > kRam - size) std::abort();
+    if (((ipa | size) & 4095) != 0 || size == 0) std::abort();
+  });
+}
+constexpr uint64_t kFeatures = 0x26;
+void poke(Function& function, Input& in) {
+  static_cast<Balloon&>(function).set_target(in.take<uint64_t>());
+  static_cast<Balloon&>(function).shown();
+}
+
 #else
 
 std::unique_ptr<Function> make_function(uint8_t variant) {
@@ -184,7 +189,7 @@ void run(Input in) {
       case 0: {  // any register, any size
         const uint64_t offset = in.take<uint16_t>() & 0x1ff;
         const unsigned size = 1u << (in.take<uint8_t>() & 3);
-        if (offset + size > Transport::kWindowBytes) break;
+        if (offset + size > MmioTransport::kWindowBytes) break;
         if ((op & 16) != 0) {
           b.device.read(offset, size, 0);
           b.device.register_name(offset);
@@ -266,6 +271,25 @@ void run(Input in) {
         break;
       case 12: {  // a well-formed chain: header, data, status
         const unsigned index = in.take<uint8_t>() % queues;
+#if defined(TRAPLINE_FUZZ_SCSI)
+        // A command to a target, or a control request; data to or from it.
+        const uint64_t request = kRamBase + 0x8000, payload = kRamBase + 0x9000;
+        const bool control = index == 0;
+        uint8_t bytes[51] = {};
+        bytes[control ? 8 : 0] = 1;
+        bytes[control ? 9 : 1] = in.take<uint8_t>() & 3;
+        if (control) bytes[4] = in.take<uint8_t>() & 15;
+        for (unsigned i = 0; i < 16 && !control; ++i) bytes[19 + i] = in.take<uint8_t>();
+        std::memcpy(b.dma.host(request, sizeof bytes), bytes, sizeof bytes);
+        const uint32_t size = take_length(in);
+        std::vector<Buffer> chain = {{request, control ? 24u : 51u, false}};
+        if (!control && (op & 16) == 0) chain.push_back({payload, size, false});
+        chain.push_back({request + 64, 108, true});
+        if (!control && (op & 16) != 0) chain.push_back({payload, size, true});
+        b.queue[index].add(static_cast<uint16_t>(in.take<uint8_t>() & 7), chain);
+        b.notify(index);
+        break;
+#else
         const uint64_t header = kRamBase + 0x8000, data = kRamBase + 0x9000;
         // Block request types, their sectors, and a range to discard or clear as the data.
         static constexpr uint8_t kTypes[] = {0, 1, 4, 8, 11, 13, 13, 77};
@@ -281,6 +305,7 @@ void run(Input in) {
                            {{header, 16, false}, {data, length, writable}, {header + 32, 1, true}});
         b.notify(index);
         break;
+#endif
       }
       case 13: {  // a snapshot, whole or damaged
         StateWriter out;

@@ -1,8 +1,11 @@
 // A small VMM on /dev/kvm, for hosts that are guests of Trapline: the L1 of a nested run. Static,
 // so that an initramfs needs nothing but it.
 //
-//   kvm_vmm exits INNER.bin [--cpus 1|2] [--count N] [--cached]   the guest of inner.c: N exits a
-//   class kvm_vmm linux IMAGE DTB [INITRD] [--cpus N]        a kernel, on a PL011 that only prints
+//   kvm_vmm exits INNER.bin [--cpus 1|2] [--count N] [--cached] [--step]
+//       the guest of inner.c: N exits a class; --step: before and after each class one line, and
+//       wait for one on the standard input, so that who counts from outside has the edges
+//   kvm_vmm linux IMAGE DTB [INITRD] [--cpus N]
+//       a kernel, on a PL011 that only prints
 //
 // Accesses without a valid syndrome (KVM_EXIT_ARM_NISV) are fetched, decoded by our decoder and
 // emulated. Ends with the guest's power-off; status 0 unless something failed.
@@ -55,7 +58,7 @@ struct Vm {
   int fd[kMaxCpus];
   kvm_run* run[kMaxCpus];
   uint64_t device_reads = 0, nisv = 0;
-  bool cached = false;
+  bool cached = false, step = false;
   InstructionSource* instructions[kMaxCpus];
 };
 Vm g;
@@ -158,7 +161,10 @@ enum DeviceRegister : uint64_t {
 };
 
 const char* const kClasses[] = {"hypercall", "mmio", "mmio_isv0",    "sgi_self", "ipi",
-                                "timer",     "wfi",  "stage2_fault", "eoi"};
+                                "timer",     "wfi",  "stage2_fault", "nothing"};
+const char* class_name(uint64_t mark) {
+  return mark < sizeof kClasses / sizeof *kClasses ? kClasses[mark] : "?";
+}
 
 // What the inner guest does to the device of inner.c.
 uint64_t device_read(uint64_t offset) {
@@ -174,6 +180,12 @@ uint64_t device_read(uint64_t offset) {
       return 0;
   }
 }
+void wait_for_step() {
+  std::fflush(stdout);
+  char c = 0;
+  while (g.step && c != '\n' && read(0, &c, 1) == 1) {
+  }
+}
 void device_write(uint64_t offset, uint64_t value) {
   static uint64_t mark = 0;
   switch (offset) {
@@ -182,11 +194,13 @@ void device_write(uint64_t offset, uint64_t value) {
       break;
     case kMark:
       mark = value;
+      if (g.step) std::printf("inner: %s begins\n", class_name(mark));
+      wait_for_step();
       break;
     case kTicks:
-      std::printf("inner: %s %llu exits, %llu ticks\n",
-                  mark < sizeof kClasses / sizeof *kClasses ? kClasses[mark] : "?",
+      std::printf("inner: %s %llu exits, %llu ticks\n", class_name(mark),
                   static_cast<unsigned long long>(g.count), static_cast<unsigned long long>(value));
+      wait_for_step();
       break;
   }
   std::fflush(stdout);
@@ -293,6 +307,8 @@ int main(int argc, char** argv) {
       g.count = std::strtoull(argv[++i], nullptr, 0);
     } else if (std::strcmp(argv[i], "--cached") == 0) {
       g.cached = true;
+    } else if (std::strcmp(argv[i], "--step") == 0) {
+      g.step = true;
     } else if (count < 4) {
       names[count++] = argv[i];
     }
@@ -301,7 +317,8 @@ int main(int argc, char** argv) {
   const bool linux_guest = count >= 3 && std::strcmp(names[0], "linux") == 0;
   if ((!exits && !linux_guest) || g.cpus == 0 || g.cpus > kMaxCpus) {
     std::puts(
-        "usage: kvm_vmm exits INNER [--cpus N] [--count N] [--cached] | linux IMAGE DTB [INITRD] "
+        "usage: kvm_vmm exits INNER [--cpus N] [--count N] [--cached] [--step] | linux IMAGE DTB "
+        "[INITRD] "
         "[--cpus N]");
     return 1;
   }

@@ -15,12 +15,16 @@ unsigned long from_environment(const char* name, unsigned long otherwise) {
   return text ? std::strtoul(text, nullptr, 0) : otherwise;
 }
 
-std::vector<std::string> encoding_patterns() {
+std::vector<std::string> encoding_patterns(CpuModel of) {
   std::vector<std::string> r;
   // Floating point has more corners than the rest: its patterns come several times.
-  for (auto rows : {scalar_rows(), convert_rows(), simd_fp_rows(), scalar_rows(), convert_rows(),
-                    simd_fp_rows(), scalar_rows(), convert_rows(), simd_fp_rows(), simd_int_rows(),
-                    simd_misc_rows(), simd_wide_rows(), simd_shift_rows(), simd_permute_rows()}) {
+  const std::vector<std::span<const Row>> base = {
+      scalar_rows(),    convert_rows(),   simd_fp_rows(),    scalar_rows(),      convert_rows(),
+      simd_fp_rows(),   scalar_rows(),    convert_rows(),    simd_fp_rows(),     simd_int_rows(),
+      simd_misc_rows(), simd_wide_rows(), simd_shift_rows(), simd_permute_rows()};
+  const std::vector<std::span<const Row>> more = {crypto_rows(), complex_rows(), bounded_rows(),
+                                                  bounded_rows()};
+  for (auto rows : of == CpuModel::kBase ? base : more) {
     for (const Row& row : rows) {
       std::string pattern;
       for (const char* p = row.pattern; *p; ++p) {
@@ -200,7 +204,8 @@ void execute(uint32_t word, Record& record) {
   cpu->nzcv = static_cast<uint32_t>(record.nzcv);
   cpu->fpcr = static_cast<uint32_t>(record.fpcr);
   cpu->fpsr = static_cast<uint32_t>(record.fpsr);
-  kFpFunctions[fp_lookup(word)](*cpu, word);
+  const uint16_t index = fp_lookup(word, CpuModel::kMax);
+  fp_functions[index](*cpu, word);
   std::memcpy(record.x, cpu->r.x, sizeof(record.x));
   std::memcpy(record.v, cpu->v, sizeof(record.v));
   record.nzcv = cpu->nzcv;

@@ -37,8 +37,8 @@ static_assert(sizeof(Record) == 784);
 // A number from the environment.
 unsigned long from_environment(const char* name, unsigned long otherwise);
 
-// All patterns of the decode tables.
-std::vector<std::string> encoding_patterns();
+// All patterns of the decode tables, or those that a later model has more than CpuModel::kBase.
+std::vector<std::string> encoding_patterns(CpuModel of);
 // A random word of the pattern: fixed bits as printed, the rest random, and no register field 30
 // where that could be a general register (the harness's link register).
 uint32_t random_word(const std::string& pattern, Random& random);

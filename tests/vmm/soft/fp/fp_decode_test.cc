@@ -1,6 +1,6 @@
-// fp_lookup() against LLVM's disassembler: what is accepted is allocated in Armv8.0 + FEAT_RDM, and
-// what is allocated is accepted. All values of the opcode bits (31:29 and 24:10), with random
-// register fields below them.
+// fp_lookup() against LLVM's disassembler: what is accepted is allocated with the features of the
+// model, and what is allocated is accepted. All values of the opcode bits (31:29 and 24:10), with
+// random register fields below them.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <llvm-c/Disassembler.h>
@@ -20,12 +20,12 @@ struct Disposer {
 
 class Llvm {
  public:
-  Llvm() {
+  explicit Llvm(const char* features) {
     LLVMInitializeAArch64TargetInfo();
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64Disassembler();
-    context_.reset(LLVMCreateDisasmCPUFeatures(
-        "aarch64-linux-gnu", "generic", "+fp-armv8,+neon,+rdm", nullptr, 0, nullptr, nullptr));
+    context_.reset(LLVMCreateDisasmCPUFeatures("aarch64-linux-gnu", "generic", features, nullptr, 0,
+                                               nullptr, nullptr));
   }
   // The text; empty if unallocated.
   std::string text(uint32_t word) {
@@ -40,8 +40,8 @@ class Llvm {
   std::unique_ptr<void, Disposer> context_;
 };
 
-TEST(FpDecode, AcceptsWhatIsAllocated) {
-  Llvm llvm;
+void accepts_what_is_allocated(CpuModel model, const char* features) {
+  Llvm llvm(features);
   Random random(from_environment("TRAPLINE_FP_SEED", 1));
   unsigned accepted = 0, differing = 0;
   for (uint32_t high = 0; high < 8; ++high) {
@@ -51,7 +51,7 @@ TEST(FpDecode, AcceptsWhatIsAllocated) {
       word |= random.next() & 0x3ff;
       if (random.below(4) == 0) word &= ~0x3e0u;  // where Rn is fixed to 0
       if (random.below(4) == 0) word &= ~0x7u;    // FCMP's opcode2
-      const bool ours = fp_lookup(word) != 0;
+      const bool ours = fp_lookup(word, model) != 0;
       accepted += ours;
       const std::string theirs = llvm.text(word);
       if (ours == !theirs.empty()) continue;
@@ -62,6 +62,15 @@ TEST(FpDecode, AcceptsWhatIsAllocated) {
   }
   EXPECT_EQ(differing, 0u);
   EXPECT_GT(accepted, 50000u);
+}
+
+TEST(FpDecode, AcceptsWhatIsAllocated) {
+  accepts_what_is_allocated(CpuModel::kBase, "+fp-armv8,+neon,+rdm");
+}
+TEST(FpDecode, AcceptsWhatIsAllocatedInMax) {
+  accepts_what_is_allocated(CpuModel::kMax,
+                            "+fp-armv8,+neon,+rdm,+aes,+sha2,+sha3,+dotprod,+complxnum,+fptoint,"
+                            "+jsconv");
 }
 
 }  // namespace

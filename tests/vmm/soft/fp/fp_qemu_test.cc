@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "tests/vmm/soft/fp/cases.h"
+#include "vmm/soft/fp/fp_arith.h"
 
 namespace trapline::soft::fp {
 namespace {
@@ -62,13 +63,24 @@ class QemuBatch {
   fs::path directory_;
 };
 
+// QEMU 7.2 takes FJCVTZS of a denormal that FPCR.FZ flushes for exact; FPToFixedJS does not.
+void correct(Case& c) {
+  const uint64_t a = c.before.v[c.word >> 5 & 31].lo;
+  const bool denormal = (a & kInf<u64>) == 0 && (a & kFracMask<u64>) != 0;
+  if ((c.word & 0xfffffc00) == 0x1e7e0000 && denormal && (c.before.fpcr & kFz) != 0) {
+    c.expected.nzcv = 0;
+  }
+}
+
 TEST(FpQemu, EveryEncodingClassAgrees) {
   for (const char* tool : {"qemu-aarch64", "clang", "ld.lld"}) {
     if (!have(tool)) GTEST_SKIP() << tool << " is not installed";
   }
   const unsigned long total = from_environment("TRAPLINE_FP_CASES", 60000);
   Random random(from_environment("TRAPLINE_FP_SEED", 1));
-  auto patterns = encoding_patterns();
+  auto patterns = encoding_patterns(CpuModel::kBase);
+  const auto more = encoding_patterns(CpuModel::kMax);
+  patterns.insert(patterns.end(), more.begin(), more.end());
   if (const char* only = std::getenv("TRAPLINE_FP_ONLY")) {
     std::erase_if(patterns, [&](const std::string& p) { return fnmatch(only, p.c_str(), 0) != 0; });
     ASSERT_FALSE(patterns.empty()) << only;
@@ -81,14 +93,15 @@ TEST(FpQemu, EveryEncodingClassAgrees) {
     while (cases.size() < 16384 && done + cases.size() < total) {
       const std::string& pattern = patterns[next_pattern++ % patterns.size()];
       uint32_t word = 0;
-      for (unsigned tries = 0; tries < 100000 && fp_lookup(word) == 0; ++tries) {
+      for (unsigned tries = 0; tries < 100000 && fp_lookup(word, CpuModel::kMax) == 0; ++tries) {
         word = random_word(pattern, random);
       }
-      ASSERT_NE(fp_lookup(word), 0) << pattern << " is never accepted";
+      ASSERT_NE(fp_lookup(word, CpuModel::kMax), 0) << pattern << " is never accepted";
       cases.push_back({word, random_record(random), {}});
     }
     ASSERT_EQ(batch.run(cases), "");
-    for (const Case& c : cases) {
+    for (Case& c : cases) {
+      correct(c);
       Record actual = c.before;
       execute(c.word, actual);
       const std::string what = difference(c.expected, actual);

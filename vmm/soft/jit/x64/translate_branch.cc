@@ -47,7 +47,10 @@ void X64Translator::emit_find_block() {
   shr(r8, EngineState::kJumpFold);
   xor_(eax, r8d);
   and_(eax, (1 << EngineState::kJumpCacheLog2) - 1);
-  mov(rax, ptr[rcx + rax * 8 + jump_cache_at_]);
+  lea(r8, ptr[rip + jump_cache_]);
+  mov(eax, ptr[r8 + rax * 4]);
+  lea(r8, ptr[rip + arena_]);
+  add(rax, r8);
   mov(r8, ptr[rcx + token_at_]);
   xor_(r8, ptr[rax + offsetof(Block, token)]);
   xor_(rsi, ptr[rax + offsetof(Block, pc)]);

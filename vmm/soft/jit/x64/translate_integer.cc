@@ -7,8 +7,12 @@ namespace trapline::soft {
 
 // --- flags ---------------------------------------------------------------------------------------
 
-// The host's flags are those of the result in rax, which is in its register already.
-void X64Translator::keep_flags(HostFlags kind, bool logical, bool sf) {
+// The host's flags are those of the result in rax, which is in its register already. `for_all`:
+// they are stored even if only the next instruction wants them.
+void X64Translator::keep_flags(HostFlags kind, bool logical, bool sf, bool for_all) {
+  host_flags_ = kind;
+  flags_kept_ = true;
+  if (!logical && !for_all && next_takes_flags(kind)) return;
   if (!sf) movsxd(rax, eax);
   mov(ptr[rcx + flag_n_], rax);
   mov(ptr[rcx + flag_z_], rax);
@@ -19,14 +23,36 @@ void X64Translator::keep_flags(HostFlags kind, bool logical, bool sf) {
     set(kind == HostFlags::kSubtract ? kAe : kB, byte[rcx + flag_c_]);
     set(kO, byte[rcx + flag_v_]);
   }
-  host_flags_ = kind;
-  flags_kept_ = true;
+}
+
+// The next instruction reads the flags where the host has them, and then sets all four.
+bool X64Translator::next_takes_flags(HostFlags kind) const {
+  if (index_ + 1 >= source_->length) return false;
+  const uint32_t word = source_->words[index_ + 1];
+  const bool subtract = kind == HostFlags::kSubtract;
+  if ((word & 0x7fe0fc00) == (subtract ? 0x7a000000 : 0x3a000000)) return true;  // SBCS, ADCS
+  const unsigned cond = bits(word, 15, 12);
+  return (word & 0x3fe00410) == 0x3a400000 && cond < 14 && (subtract || cond >> 1 != 4);  // CCMP
+}
+
+// Constant ones.
+void X64Translator::store_flags(uint32_t nzcv) {
+  Flags flags;
+  flags.unpack(nzcv);
+  mov(qword[rcx + flag_n_], static_cast<uint64_t>(flags.n));
+  mov(qword[rcx + flag_z_], flags.z);
+  mov(byte[rcx + flag_c_], flags.c);
+  mov(byte[rcx + flag_v_], flags.v);
 }
 
 // The host condition that holds if `cond` (0 to 13, C1.2.4) does. May use rax.
 Cc X64Translator::condition(unsigned cond) {
   const Cc negated = static_cast<Cc>(cond & 1);  // odd conditions negate the even ones; so do Cc's
   if (host_flags_ != HostFlags::kUnknown) {
+    if (host_flags_ == HostFlags::kFloat) {  // N is "less", V "unordered": never
+      constexpr Cc kByPair[] = {kE, kAe, kB, kO, kA, kAe, kA};
+      return static_cast<Cc>(kByPair[cond >> 1] ^ negated);
+    }
     const bool subtract = host_flags_ == HostFlags::kSubtract;
     constexpr Cc kByPair[] = {kE, kAe, kS, kO, kA, kGe, kG};
     const Cc even = kByPair[cond >> 1];
@@ -220,6 +246,8 @@ X64Translator::Emitted X64Translator::register_(uint32_t word) {
   if ((word >> 28 & 1) == 0)
     return (op2 & 8) == 0 ? logical_register(word) : add_sub_register(word);
   switch (op2) {
+    case 0:
+      return bits(word, 15, 10) == 0 ? add_sub_carry(word) : Emitted::kNot;
     case 2:
       return conditional_compare(word);
     case 4:
@@ -300,6 +328,26 @@ X64Translator::Emitted X64Translator::logical_register(uint32_t word) {
   return Emitted::kDone;
 }
 
+X64Translator::Emitted X64Translator::add_sub_carry(uint32_t word) {
+  const bool sf = word >> 31, subtract = word >> 30 & 1, flags = word >> 29 & 1;
+  const Gp result = sized(rax, sf);
+  load(rax, op_->n, sf);
+  // CF: C for an addition, its inverse, the borrow, for a subtraction.
+  const bool known = subtract
+                         ? host_flags_ == HostFlags::kSubtract || host_flags_ == HostFlags::kFloat
+                         : host_flags_ == HostFlags::kAdd;
+  if (!known && subtract) {
+    cmp(byte[rcx + flag_c_], 1);
+  } else if (!known) {
+    movzx(r8d, byte[rcx + flag_c_]);
+    neg(r8d);
+  }
+  subtract ? sbb(result, x(op_->m)) : adc(result, x(op_->m));
+  if (op_->d != kSlotDiscard) store(op_->d, rax);
+  if (flags) keep_flags(subtract ? HostFlags::kSubtract : HostFlags::kAdd, false, sf);
+  return Emitted::kDone;
+}
+
 X64Translator::Emitted X64Translator::conditional_compare(uint32_t word) {
   const bool sf = word >> 31, subtract = word >> 30 & 1, has_immediate = word >> 11 & 1;
   const unsigned cond = bits(word, 15, 12);
@@ -312,16 +360,11 @@ X64Translator::Emitted X64Translator::conditional_compare(uint32_t word) {
   } else {
     subtract ? sub(result, x(op_->m)) : add(result, x(op_->m));
   }
-  keep_flags(subtract ? HostFlags::kSubtract : HostFlags::kAdd, false, sf);
+  keep_flags(subtract ? HostFlags::kSubtract : HostFlags::kAdd, false, sf, cond < 14);
   if (cond < 14) {
     const uint32_t over = jump();
     bind(fails);
-    Flags flags;
-    flags.unpack(op_->word << 28);
-    mov(qword[rcx + flag_n_], static_cast<uint64_t>(flags.n));
-    mov(qword[rcx + flag_z_], flags.z);
-    mov(byte[rcx + flag_c_], flags.c);
-    mov(byte[rcx + flag_v_], flags.v);
+    store_flags(op_->word << 28);
     bind(over);
     flags_kept_ = false;
   }
@@ -383,19 +426,96 @@ X64Translator::Emitted X64Translator::three_source(uint32_t word) {
 X64Translator::Emitted X64Translator::two_source(uint32_t word) {
   const bool sf = word >> 31;
   const unsigned opcode = bits(word, 15, 10);
-  if (!bmi2_ || opcode < 8 || opcode > 10) return Emitted::kNot;  // division, RORV, CRC32
-  load(r8, op_->m, sf);  // LSLV, LSRV, ASRV: by Rm modulo the width, as the host's
-  constexpr Shift kByOpcode[] = {kShl, kShr, kSar};
-  shift_by(kByOpcode[opcode - 8], sized(rax, sf), x(op_->n), r8);
+  if (opcode == 2 || opcode == 3) return division(opcode == 3, sf);
+  if ((opcode & 0x3c) == 0x14 && host_.sse42) {  // CRC32C
+    constexpr Width kWidths[] = {byte, x64::word, dword, qword};
+    load(rax, op_->n, false);
+    crc32c(eax, kWidths[opcode & 3][rdi + register_at(op_->m)]);
+    store(op_->d, rax);
+    flags_kept_ = true;
+    return Emitted::kDone;
+  }
+  if (opcode < 8 || opcode > 11) return Emitted::kNot;
+  // By Rm modulo the width, as the host's.
+  constexpr Shift kByOpcode[] = {kShl, kShr, kSar, kRor};
+  const Shift kind = kByOpcode[opcode - 8];
+  if (host_.bmi2 && kind != kRor) {
+    load(r8, op_->m, sf);
+    shift_by(kind, sized(rax, sf), x(op_->n), r8);
+    flags_kept_ = true;
+  } else {
+    load(rax, op_->n, sf);
+    mov(r8, rcx);
+    load(rcx, op_->m, false);
+    shift_cl(kind, sized(rax, sf));
+    mov(rcx, r8);
+  }
   store(op_->d, rax);
-  flags_kept_ = true;
+  return Emitted::kDone;
+}
+
+// By zero it is 0; the host traps that, and the one quotient that overflows. rdx is the count.
+X64Translator::Emitted X64Translator::division(bool is_signed, bool sf) {
+  const Gp dividend = sized(rax, sf), divisor = sized(r9, sf);
+  load(r9, op_->m, sf);
+  load(rax, op_->n, sf);
+  mov(r8, rdx);
+  cmp(divisor, 0);
+  const uint32_t by_zero = jump(kE);
+  uint32_t negated = 0;
+  if (is_signed) {
+    cmp(divisor, -1);
+    const uint32_t plain = jump(kNe);
+    neg(dividend);
+    negated = jump();
+    bind(plain);
+    sf ? cqo() : cdq();
+  } else {
+    xor_(edx, edx);
+  }
+  div(divisor, is_signed);
+  const uint32_t over = jump();
+  bind(by_zero);
+  xor_(eax, eax);
+  bind(over);
+  if (is_signed) bind(negated);
+  mov(rdx, r8);
+  store(op_->d, rax);
   return Emitted::kDone;
 }
 
 X64Translator::Emitted X64Translator::one_source(uint32_t word) {
   const bool sf = word >> 31;
   const unsigned opcode = bits(word, 15, 10);
-  if (opcode == 4 && lzcnt_) {  // CLZ
+  if (opcode == 0) {  // RBIT: the bytes, then what is in them
+    load(rax, op_->n, sf);
+    bswap(sized(rax, sf));
+    constexpr uint64_t kMasks[] = {0x0f0f0f0f0f0f0f0f, 0x3333333333333333, 0x5555555555555555};
+    for (unsigned i = 0; i < 3; ++i) {
+      const unsigned by = 4u >> i;
+      mov(r9, sf ? kMasks[i] : static_cast<uint32_t>(kMasks[i]));
+      mov(r8, rax);
+      shr(r8, by);
+      and_(r8, r9);
+      and_(rax, r9);
+      shl(rax, by);
+      or_(rax, r8);
+    }
+  } else if (opcode == 1) {  // REV16
+    constexpr uint64_t kMask = 0x00ff00ff00ff00ff;
+    load(rax, op_->n, sf);
+    mov(r9, sf ? kMask : static_cast<uint32_t>(kMask));
+    mov(r8, rax);
+    shr(r8, 8);
+    and_(r8, r9);
+    and_(rax, r9);
+    shl(rax, 8);
+    or_(rax, r8);
+  } else if (opcode == 2 && sf) {  // REV32
+    load(rax, op_->n, sf);
+    bswap(rax);
+    shift(kRor, rax, 32);
+  } else if (opcode == 4 && host_.lzcnt) {  // CLZ
     lzcnt(sized(rax, sf), x(op_->n));
   } else if (opcode == 3 || (opcode == 2 && !sf)) {  // REV
     load(rax, op_->n, sf);

@@ -1,16 +1,18 @@
 // Loads and stores that hit the TLB, C4.1.94: the same check as the handlers', and slow_access()
-// for the rest. Ordered accesses, exclusives, atomics, structures and unprivileged ones are left to
-// their handlers.
+// for the rest. Unprivileged ones are left to their handlers.
 #include "vmm/soft/jit/x64/translate_x64.h"
 #include "vmm/soft/ops/ops_bodies.h"
 
 namespace trapline::soft {
 
 X64Translator::Emitted X64Translator::memory(uint32_t word) {
-  if (op_->fn == slow_access) return Emitted::kNot;
-  if ((word & 0x3f000000) == 0x08000000 || (word & 0x3f200c00) == 0x38200000) {
-    return Emitted::kNot;  // ordered, exclusive, atomic
+  if (op_->fn == slow_access) {  // also what host code does, but no handler
+    if ((block_->mode & kModeSlowData) != 0) return Emitted::kNot;
+    if ((word & 0xbf200000) == 0x0c000000) return structures(word);
+    if ((word & 0xbf000000) == 0x0d000000) return one_structure(word);
+    return Emitted::kNot;
   }
+  if ((word & 0x3f000000) == 0x08000000 || (word & 0x3f200c00) == 0x38200000) return ordered(word);
   if ((word & 0x3a000000) == 0x38000000) return single(word);
   if ((word & 0x3b000000) == 0x18000000) return literal(word);
   if ((word & 0x3a000000) == 0x28000000) return pair(word);
@@ -40,9 +42,11 @@ void X64Translator::address(int mode) {
   add(rax, x(op_->n));
 }
 
-// Subroutine: of the address in rax, by the TLB, what is to be added to it, to r10. On a miss it
-// does not return: esi says where the instruction is.
-void X64Translator::emit_look_up(bool write, bool sp, unsigned size_log2) {
+// Subroutine: of the address in rax, by the TLB, what is to be added to it, to r10; the entry is at
+// r8. On a miss it does not return: esi says where the instruction is.
+void X64Translator::emit_look_up(Access access, bool sp, unsigned size_log2) {
+  const bool write = access == kWrite || access == kWriteWhole || access == kUpdate;
+  const bool whole = access >= kReadWhole;
   constexpr int kEntryLog2 = 5;
   static_assert(sizeof(TlbEntry) == 1 << kEntryLog2);
   mov(r8, rax);
@@ -62,8 +66,25 @@ void X64Translator::emit_look_up(bool write, bool sp, unsigned size_log2) {
   }
   const uint32_t hit = here();
   mov(r10, ptr[r8 + offsetof(TlbEntry, addend)]);
+  uint32_t no_right = 0, unaligned = 0;
+  if (access == kUpdate) {
+    cmp(r9, ptr[r8 + offsetof(TlbEntry, read_tag)]);
+    no_right = jump(kNe);
+  }
+  if (whole && size_log2 != 0) {
+    test(al, static_cast<uint8_t>((1 << size_log2) - 1));
+    unaligned = jump(kNe);
+  }
   ret();
   bind(misses);
+  if (whole) {
+    if (access == kUpdate) bind(no_right);
+    if (size_log2 != 0) bind(unaligned);
+    if (sp) bind(misaligned);
+    add(rsp, 8);
+    bind(jump(), ways_[kSlowAccess]);
+    return;
+  }
   // Pairs are held to the alignment of both elements together: the slow path knows better.
   or_(r9, kTlbAligned);
   cmp(r9, ptr[r8 + tag]);
@@ -76,10 +97,14 @@ void X64Translator::emit_look_up(bool write, bool sp, unsigned size_log2) {
   bind(jump(), ways_[kSlowAccess]);
 }
 
+// `base`: a slot.
+void X64Translator::call_look_up(Access access, unsigned size_log2, unsigned base) {
+  mov(esi, place_of(*block_, index_));
+  call_routine(look_up_[access][base == kSlotSp][size_log2]);
+}
 void X64Translator::look_up(bool write, unsigned size_log2, int mode) {
   address(mode);
-  mov(esi, place_of(*block_, index_));
-  call_routine(look_up_[write][mode != kLit && op_->n == kSlotSp][size_log2]);
+  call_look_up(write ? kWrite : kRead, size_log2, mode == kLit ? unsigned{kSlotXzr} : op_->n);
 }
 
 void X64Translator::write_back(int mode) {
@@ -175,20 +200,31 @@ X64Translator::Emitted X64Translator::pair(uint32_t word) {
 
 // scale: log2 of the element's bytes, up to 4.
 X64Translator::Emitted X64Translator::vector(int mode, bool is_load, unsigned scale, bool is_pair) {
-  if (scale < 2) return Emitted::kNot;
   look_up(!is_load, scale + (is_pair ? 1 : 0), mode);
+  if (scale < 2) {
+    if (is_load) {
+      load_element(r11, scale, 1, 0);
+      movd(xmm0, r11d);
+      movups(v(op_->d), xmm0);
+    } else {
+      mov(r11, v(op_->d));
+      store_element(r11, scale, 0);
+    }
+    write_back(mode);
+    return Emitted::kCanLeave;
+  }
   for (int i = 0; i < (is_pair ? 2 : 1); ++i) {
-    const Mem v = ptr[rdi + (vectors_ + 16 * static_cast<int>(i == 0 ? op_->d : op_->m))];
+    const unsigned reg = i == 0 ? op_->d : op_->m;
     const Mem at = ptr[rax + r10 + (i << scale)];
     // MOVSS and MOVSD clear the rest of the register.
     if (is_load) {
       scale == 2 ? movss(xmm0, at) : scale == 3 ? movsd(xmm0, at) : movups(xmm0, at);
-      movups(v, xmm0);
+      keep_vector(reg, 1u << scale);
     } else if (scale == 4) {
-      movups(xmm0, v);
+      load_vector(xmm0, reg);
       movups(at, xmm0);
     } else {
-      scale == 2 ? mov(r11d, v) : mov(r11, v);
+      scale == 2 ? mov(r11d, v(reg)) : mov(r11, v(reg));
       scale == 2 ? mov(at, r11d) : mov(at, r11);
     }
   }

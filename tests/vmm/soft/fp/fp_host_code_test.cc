@@ -1,0 +1,133 @@
+// The functions of fp_functions, which fp_qemu_test compares with qemu-aarch64, against the host
+// code of the same words: runs of one to six random instructions make a block, executed from random
+// registers, FPCR and FPSR, so that what host code knows of them is carried from one to the next.
+// TRAPLINE_FP_CASES sets the number of instructions, TRAPLINE_FP_SEED the seed, TRAPLINE_FP_ONLY a
+// glob of encodings.
+#include <fmt/format.h>
+#include <fnmatch.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "tests/vmm/soft/engine_fixture.h"
+#include "tests/vmm/soft/fp/cases.h"
+#include "vmm/soft/engine/engine_state.h"
+#include "vmm/soft/fp/fp_form.h"
+#include "vmm/soft/jit/translate.h"
+
+namespace trapline::soft::fp {
+namespace {
+
+constexpr uint64_t kCodeAt = kRam + 0x100'0000, kRoom = 32;  // bytes for each block
+constexpr unsigned kBatch = 8192, kMostWords = 6, kRecords = 4;
+
+void load(Cpu& cpu, const Record& record) {
+  std::memcpy(cpu.r.x, record.x, sizeof record.x);
+  std::memcpy(cpu.v, record.v, sizeof record.v);
+  cpu.nzcv = static_cast<uint32_t>(record.nzcv);
+  cpu.fpcr = static_cast<uint32_t>(record.fpcr);
+  cpu.fpsr = static_cast<uint32_t>(record.fpsr);
+}
+Record save(const Cpu& cpu, const Record& before) {
+  Record record = before;
+  std::memcpy(record.x, cpu.r.x, sizeof record.x);
+  std::memcpy(record.v, cpu.v, sizeof record.v);
+  record.nzcv = cpu.nzcv;
+  record.fpcr = cpu.fpcr;
+  record.fpsr = cpu.fpsr;
+  return record;
+}
+
+void compare(unsigned long total, uint64_t seed) {
+  Random random(seed);
+  auto patterns = encoding_patterns(CpuModel::kBase);
+  const auto more = encoding_patterns(CpuModel::kMax);
+  patterns.insert(patterns.end(), more.begin(), more.end());
+  if (const char* only = std::getenv("TRAPLINE_FP_ONLY")) {
+    std::erase_if(patterns, [&](const std::string& p) { return fnmatch(only, p.c_str(), 0) != 0; });
+    ASSERT_FALSE(patterns.empty()) << only;
+  }
+  Bench bench(1, false, 1);
+  Cpu& cpu = bench.cpu();
+  if (cpu.engine->translator == nullptr) GTEST_SKIP() << "blocks are interpreted on this host";
+  size_t next_pattern = 0;
+  unsigned long done = 0, differing = 0;
+  while (done < total) {
+    std::vector<std::vector<uint32_t>> blocks(kBatch);
+    for (unsigned i = 0; i < kBatch; ++i) {
+      for (unsigned n = 1 + random.below(kMostWords); n > 0; --n) {
+        const std::string& pattern = patterns[next_pattern++ % patterns.size()];
+        uint32_t word = 0;
+        for (unsigned tries = 0; tries < 100'000 && fp_lookup(word, CpuModel::kMax) == 0; ++tries) {
+          word = random_word(pattern, random);
+        }
+        ASSERT_NE(fp_lookup(word, CpuModel::kMax), 0) << pattern << " is never accepted";
+        bench.poke(kCodeAt + i * kRoom + 4 * blocks[i].size(), word);
+        blocks[i].push_back(word);
+      }
+      bench.poke(kCodeAt + i * kRoom + 4 * blocks[i].size(), kHvc0);
+    }
+    for (unsigned i = 0; i < kBatch; ++i) {
+      for (unsigned run = 0; run < kRecords; ++run) {
+        const Record before = random_record(random);
+        load(cpu, before);
+        cpu.pc = kCodeAt + i * kRoom;
+        ASSERT_EQ(go(bench.vcpu(), 1000).kind, ExitKind::kHvc);
+        const Record actual = save(cpu, before);
+        Record expected = before;
+        for (const uint32_t word : blocks[i]) execute(word, expected);
+        done += blocks[i].size();
+        const std::string what = difference(expected, actual);
+        if (what.empty() || ++differing > 20) continue;
+        std::string words;
+        for (const uint32_t word : blocks[i]) words += fmt::format(" {:08x}", word);
+        ADD_FAILURE() << fmt::format("{}, run {}: fpcr {:08x} fpsr {:08x}:{}", words, run,
+                                     before.fpcr, before.fpsr, what);
+      }
+    }
+  }
+  EXPECT_EQ(differing, 0u) << "of " << done;
+  EXPECT_GT(cpu.engine->stats.blocks_translated, 0u);
+}
+
+TEST(FpHostCode, AgreesWithTheFunctions) {
+  compare(from_environment("TRAPLINE_FP_CASES", 400'000), from_environment("TRAPLINE_FP_SEED", 1));
+}
+// By SSE2 alone.
+TEST(FpHostCode, OfAnyHostAgreesWithTheFunctions) {
+  use_baseline_host(true);
+  compare(from_environment("TRAPLINE_FP_CASES", 400'000), from_environment("TRAPLINE_FP_SEED", 3));
+  use_baseline_host(false);
+}
+
+#if defined(__x86_64__)
+// The thread that runs a guest rounds up and flushes denormals; so it does afterwards.
+TEST(FpHostCode, IsWhatTheGuestAskedForWhateverTheThreadDoes) {
+  constexpr unsigned kMode = 0x1f80 | 0x8040 | 2 << 13;  // FTZ, DAZ, up
+  for (const uint16_t translate_after : {0, 1}) {
+    Bench bench(1, false, translate_after);
+    Cpu& cpu = bench.cpu();
+    bench.put(kCode, {0x1e622820, 0x1e6428a3, kHvc0});  // fadd d0, d1, d2; fadd d3, d5, d4
+    cpu.v[1] = {0x3ff0'0000'0000'0000, 0};              // 1
+    cpu.v[2] = {0x3c00'0000'0000'0000, 0};              // 2^-63
+    cpu.v[4] = cpu.v[5] = {1, 0};                       // the smallest denormal
+    cpu.fpsr = kIxc;
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(kMode);
+    bench.run();
+    const unsigned after = _mm_getcsr();
+    _mm_setcsr(before);
+    EXPECT_EQ(cpu.v[0].lo, 0x3ff0'0000'0000'0000u);
+    EXPECT_EQ(cpu.v[3].lo, 2u);
+    EXPECT_EQ(after, kMode);
+  }
+}
+#endif
+
+}  // namespace
+}  // namespace trapline::soft::fp
