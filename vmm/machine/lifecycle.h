@@ -18,6 +18,9 @@ enum class LifeState : uint8_t {
   kCount
 };
 
+// From kStopping on, the answer to whoever asks for more.
+inline constexpr char kAtItsEnd[] = "the VM is at its end";
+
 class Lifecycle {
  public:
   // True if the table allows `from` -> `to`.

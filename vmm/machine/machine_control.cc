@@ -20,8 +20,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-constexpr char kAtItsEnd[] = "the VM is at its end";
-
 }  // namespace
 
 MachineStatus Machine::status() {

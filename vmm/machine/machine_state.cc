@@ -33,7 +33,7 @@ std::string Machine::hold() {
     std::lock_guard lock(power_mutex_);
     state_held_ = false;
     power_changed_.notify_all();
-    return "the VM is at its end";
+    return kAtItsEnd;
   }
   input_held_ = console_.hold_input();
   peripherals_->quiesce();

@@ -20,14 +20,16 @@ struct Job {
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
-  // Any thread.
-  void cancel() {
+  // Any thread. `why`, static text, is what the job then says of itself.
+  void cancel(const char* why) {
+    reason = why;
     cancelled = true;
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t n = write(cancel_fd, &one, sizeof one);
   }
 
   std::atomic<bool> cancelled{false};
+  std::atomic<const char*> reason{""};
   const int cancel_fd;                               // readable once it is
   std::function<void(const std::string&)> progress;  // one line each
 };

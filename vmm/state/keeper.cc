@@ -20,7 +20,7 @@ Keeper::Keeper(Machine& machine, EventSink& events, std::string version, const I
 Keeper::~Keeper() {
   {
     std::lock_guard lock(mutex_);
-    if (job_ != nullptr) job_->cancel();
+    if (job_ != nullptr) job_->cancel(kAtItsEnd);
   }
   if (thread_.joinable()) thread_.join();
 }
@@ -97,7 +97,7 @@ StateKeeper::Begun Keeper::migrate(MigrateRequest asked) {
 std::string Keeper::cancel() {
   std::lock_guard lock(mutex_);
   if (job_ == nullptr) return "neither a save nor a migration is under way";
-  job_->cancel();
+  job_->cancel("cancelled");
   return {};
 }
 

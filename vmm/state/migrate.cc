@@ -107,7 +107,7 @@ class Migration {
       return error;
     }
     link.ignore_cancel();
-    error = job_.cancelled ? "cancelled" : machine_.hand_over_files();
+    error = job_.cancelled ? job_.reason.load() : machine_.hand_over_files();
     bool told = false;
     if (error.empty()) {
       // All of it or, as far as the other side can tell, nothing.
@@ -139,7 +139,7 @@ class Migration {
   std::string answer(Channel& link, std::string_view wanted) {
     Record record;
     std::string error = read_record(link, request_.to, record, kAnswerMs);
-    if (!error.empty()) return job_.cancelled ? "cancelled" : error;
+    if (!error.empty()) return job_.cancelled ? job_.reason.load() : error;
     if (record.name() == wanted) return {};
     if (record.name() == kFailed) {
       refused_ = true;
@@ -149,7 +149,7 @@ class Migration {
   }
 
   std::string broken(const Channel& link) const {
-    return job_.cancelled ? "cancelled" : fmt::format("{}: {}", request_.to, link.why());
+    return job_.cancelled ? job_.reason.load() : fmt::format("{}: {}", request_.to, link.why());
   }
 
   Machine& machine_;

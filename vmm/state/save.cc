@@ -191,7 +191,7 @@ class Save {
   std::string failed(int error) {
     if (before_) log_.remember(*before_);
     if (!why_.empty()) return why_;
-    if (job_.cancelled) return request_.path + ": cancelled";
+    if (job_.cancelled) return fmt::format("{}: {}", request_.path, job_.reason.load());
     return fmt::format("{}: cannot write: {}", request_.path, std::strerror(error));
   }
 
