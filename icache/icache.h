@@ -54,8 +54,8 @@ static_assert(sizeof(Context) == 64, "no padding");
 // What an entry is made from: the instruction word, and each table descriptor read on the way.
 struct Source {
   static constexpr unsigned kUsualLoads = 5;  // one or two stages, of which stage 1 is the guest's
-  // Behind a hypervisor's stage 2: four levels of stage 1, three of stage 2 before each and behind.
-  static constexpr unsigned kMaxLoads = 19;
+  // Behind a hypervisor's stage 2: five levels of stage 1, three of stage 2 before each and behind.
+  static constexpr unsigned kMaxLoads = 23;
 
   uint32_t word = 0;
   uint8_t loads = 0;  // descriptors, at most kMaxLoads: so many elements of the arrays are set

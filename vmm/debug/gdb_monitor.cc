@@ -59,7 +59,7 @@ std::string translate(Debuggee& debuggee, unsigned cpu, uint64_t va) {
   GdbTarget target(debuggee);
   const TranslationRegs& regs = debuggee.cpu(cpu).translation_regs();
   std::string out = fmt::format("vcpu {}, at EL{}: VA 0x{:x}\n", cpu, regs.el, va);
-  const Stage1Walk el1 = target.walk(cpu, va, false, false);
+  const Stage1Walk el1 = target.walk(cpu, va, false);
   if (el1.status == Stage1Walk::Status::kTableFault) {
     return out +
            fmt::format("stage 1: the level {} table at IPA 0x{:x} cannot be read\n", el1.level,
@@ -74,7 +74,7 @@ std::string translate(Debuggee& debuggee, unsigned cpu, uint64_t va) {
   } else {
     const bool upper = upper_region(va);
     const TranslationRegion region = translation_region(regs, upper);
-    const Stage1Walk el0 = target.walk(cpu, va, true, false);
+    const Stage1Walk el0 = target.walk(cpu, va, true);
     out += fmt::format(
         "stage 1: TTBR{}_EL1, {} granule, level {} ({}), IPA 0x{:x}\n"
         "stage 1: EL1 {}, EL0 {}{}; {}, MAIR attribute {} (0x{:02x}), {}\n",

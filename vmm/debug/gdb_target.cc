@@ -6,7 +6,6 @@
 #include <iterator>
 
 #include "vmm/debug/gdb_protocol.h"
-#include "vmm/memory/walk_inl.h"
 
 namespace trapline {
 namespace {
@@ -229,20 +228,12 @@ bool GdbTarget::set_registers(unsigned cpu, std::string_view hex) {
   return true;
 }
 
-Stage1Walk GdbTarget::walk(unsigned cpu, uint64_t va, bool el0, bool with_pan) {
-  TranslationRegs regs = debuggee_.cpu(cpu).translation_regs();
-  regs.pan = regs.pan && with_pan;
-  const Stage2& stage2 = debuggee_.stage2();
-  return walk_stage1(regs, va, WalkFor::kRead, el0, [&stage2](uint64_t ipa, uint64_t& descriptor) {
-    uint8_t fsc = 0;
-    const auto* entry = reinterpret_cast<const uint64_t*>(stage2.walk_for_table(ipa, fsc));
-    if (entry != nullptr) descriptor = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-    return entry != nullptr;
-  });
+Stage1Walk GdbTarget::walk(unsigned cpu, uint64_t va, bool el0) {
+  return debuggee_.cpu(cpu).look_up(va, WalkFor::kRead, el0);
 }
 
 uint8_t* GdbTarget::host(unsigned cpu, uint64_t va, uint64_t& ipa) {
-  const Stage1Walk found = walk(cpu, va, false, false);
+  const Stage1Walk found = walk(cpu, va, false);
   if (found.status != Stage1Walk::Status::kOk) return nullptr;
   ipa = found.ipa;
   return debuggee_.guest_memory().host(ipa, 1);

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "vmm/debug/debuggee.h"
-#include "vmm/memory/walk.h"
+#include "vmm/vcpu/stage1_walk.h"
 
 namespace trapline {
 
@@ -32,8 +32,8 @@ class GdbTarget {
   std::string memory(unsigned cpu, uint64_t va, uint64_t size);
   bool set_memory(unsigned cpu, uint64_t va, std::string_view bytes);
 
-  // The stage-1 walk for a read of `va`; with `el0` by EL0's rights.
-  Stage1Walk walk(unsigned cpu, uint64_t va, bool el0, bool with_pan);
+  // The walk for a read of `va`; with `el0` by EL0's rights. PAN does not count.
+  Stage1Walk walk(unsigned cpu, uint64_t va, bool el0);
 
  private:
   uint8_t* host(unsigned cpu, uint64_t va, uint64_t& ipa);

@@ -72,7 +72,7 @@ namespace {
 constexpr uint64_t kAarch32 = 1 << 4, kPan = 1 << 22, kNzcv = 0xf0000000;  // SPSR_EL2, C5.2.19
 
 void half_of(const TranslationRegs& regs, bool upper, bool& tbi, uint8_t& va_bits) {
-  const TranslationRegion region = translation_region<SoftWalkFeatures>(regs, upper);
+  const TranslationRegion region = translation_region<HostWalkFeatures>(regs, upper);
   tbi = region.top_byte_ignore;
   va_bits = region.input_bits;
 }

@@ -267,8 +267,8 @@ TL_API enum tl_result tl_emulate(struct tl_vcpu *vcpu, struct tl_cpu *cpu,
 TL_API enum tl_result tl_step(struct tl_vcpu *vcpu, struct tl_cpu *cpu, unsigned most,
                               unsigned *steps, struct tl_fault *fault);
 
-/* Stage 1 as the CPU's registers say: all granules, both halves, HAFDBS, HPDS, TTST; not LPA2, not
- * LVA. TL_DONE, TL_FAULT with to->fsc, TL_RETRY if a table is not memory, to->ipa its address. */
+/* Stage 1 as the CPU's registers say: all granules, both halves, 52-bit addresses, HAFDBS, HPDS,
+ * TTST. TL_DONE, TL_FAULT with to->fsc, TL_RETRY if a table is not memory, to->ipa its address. */
 TL_API enum tl_result tl_walk(struct tl_vcpu *vcpu, const struct tl_cpu *cpu, uint64_t va,
                               enum tl_direction direction, int unprivileged,
                               struct tl_translation *to);

@@ -49,7 +49,7 @@ void walk(tl_vcpu& vcpu, uint64_t va, Direction dir, bool is_fetch, bool as_el0)
       return;
     case Stage1Walk::Status::kTableFault:
       // What is no memory answers a walk with an external abort.
-      out.to.fsc = static_cast<uint8_t>(kFscExternalOnWalk | (walk.level & 3));
+      out.to.fsc = fsc_at(kFscExternalOnWalk, walk.level);
       out.to.ipa = walk.table_ipa;
       return;
   }

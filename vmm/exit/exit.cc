@@ -387,8 +387,8 @@ Resume ExitHandler::external_abort(const Exit& exit) {
   fault = {.far = far_known ? exit.far : 0, .fsc = emulation::kFscExternal, .write = false};
   fault.ec = prefetch ? kPrefetch : kData;
   if (abort.s1ptw() && far_known) {
-    fault.fsc = static_cast<uint8_t>(kFscExternalOnWalk |
-                                     (vcpu_.failing_walk_level(exit.far, prefetch) & 3));
+    const WalkFor purpose = prefetch ? WalkFor::kFetch : WalkFor::kRead;
+    fault.fsc = fsc_at(kFscExternalOnWalk, vcpu_.look_up(exit.far, purpose, false).level);
   }
   if (!far_known) fault.iss |= iss::kFnv;
   if (!prefetch) {

@@ -59,7 +59,7 @@ class KvmVcpu final : public Vcpu, private TableBases {
   void bring(const Access& access) override;
   Fetched fetch(uint64_t pc) override;
   bool translate_pc(uint64_t pc, Fetched& out) override;
-  unsigned failing_walk_level(uint64_t va, bool fetch) override;
+  Stage1Walk look_up(uint64_t va, WalkFor purpose, bool el0) override;
   const TranslationRegs& translation_regs() override;
 
   // Interrupts come to it inside the kernel.

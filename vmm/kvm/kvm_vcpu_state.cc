@@ -138,12 +138,11 @@ Fetched KvmVcpu::fetch(uint64_t pc) {
   return out;
 }
 
-unsigned KvmVcpu::failing_walk_level(uint64_t va, bool fetch) {
-  TableReader reader(shared_.stage2);
-  const TranslationRegs& regs = translation_regs();
-  const Stage1Walk walk = walk_stage1<HostWalkFeatures>(
-      regs, va, fetch ? WalkFor::kFetch : WalkFor::kRead, regs.el == 0, reader);
-  return walk.level > 0 ? static_cast<unsigned>(walk.level) : 0;
+Stage1Walk KvmVcpu::look_up(uint64_t va, WalkFor purpose, bool el0) {
+  TranslationRegs regs = translation_regs();
+  regs.pan = false;
+  return outcome(
+      walk_nested<HostWalkFeatures>(regs, va, purpose, el0, TableReader(shared_.stage2)));
 }
 
 // --- one by one ----------------------------------------------------------------------------------

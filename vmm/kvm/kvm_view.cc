@@ -20,7 +20,7 @@ void KvmView::describe(const TranslationRegs& mmu, uint64_t pstate_bits, uint64_
   nzcv = static_cast<uint32_t>(pstate_bits & pstate::kNzcv);
   uao_ = (pstate_bits & pstate::kUao) != 0;
   known_va_page = ~uint64_t{0};
-  describe_regime(mmu, *this);
+  describe_regime<HostWalkFeatures>(mmu, *this);
 }
 
 Translation KvmView::translate(uint64_t va, unsigned /*size*/, Direction dir, bool unprivileged) {

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "vmm/memory/walk_inl.h"
 #include "vmm/symbols/kallsyms.h"
 #include "vmm/symbols/kernel_fit.h"
 
@@ -44,12 +43,7 @@ bool agree(const SymbolTable& a, const SymbolTable& b) {
 // The memory around a kernel's vectors, which lie near the beginning of its Image. (The Image's
 // header is gone: the kernel gives that page away.)
 std::span<const uint8_t> kernel_memory(const GuestMemory& memory, Vcpu& vcpu, uint64_t vbar) {
-  TranslationRegs regs = vcpu.translation_regs();
-  regs.el = 1;
-  const auto read = [&memory](uint64_t ipa, uint64_t& descriptor) {
-    return memory.read(ipa, &descriptor, sizeof descriptor);
-  };
-  const Stage1Walk walk = walk_stage1(regs, vbar, WalkFor::kFetch, false, read);
+  const Stage1Walk walk = vcpu.look_up(vbar, WalkFor::kFetch, false);
   const GuestMemory::Slot* slot =
       walk.status == Stage1Walk::Status::kOk ? memory.slot(walk.ipa) : nullptr;
   if (slot == nullptr) return {};

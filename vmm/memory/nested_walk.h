@@ -64,14 +64,17 @@ struct NestedWalk {
   Stage1Walk stage1;
   GuestStage2Walk stage2;
 
-  // Every descriptor read, in order, by its address in Trapline's stage 2. Four levels of stage 1,
+  // Every descriptor read, in order, by its address in Trapline's stage 2. Five levels of stage 1,
   // each behind the levels of stage 2, and those of the address: with 40-bit addresses stage 2 has
   // at most three.
-  static constexpr unsigned kMaxLoads = 4 * (3 + 1) + 3;
+  static constexpr unsigned kMaxLoads = 5 * (3 + 1) + 3;
   uint8_t loads = 0;
   uint64_t descriptor_ipa[kMaxLoads];
   uint64_t descriptor[kMaxLoads];
 };
+
+// What walks of one stage say, of both: the output and the rights, or why there are none.
+inline Stage1Walk outcome(const NestedWalk& nested);
 
 // Stage 1 and, if regs.guest_stage2 says so, the hypervisor's stage 2. With `check_stage2` false
 // its rights over the address itself do not matter (cache maintenance), only its mapping.

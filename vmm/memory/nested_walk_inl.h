@@ -140,6 +140,21 @@ inline bool accept_stage2(NestedWalk& out, uint64_t ipa, bool allowed) {
 
 }  // namespace walk_internal
 
+inline Stage1Walk outcome(const NestedWalk& nested) {
+  Stage1Walk walk = nested.stage1;
+  if (nested.status == NestedWalk::Status::kOk) {
+    walk.ipa = nested.ipa;
+    walk.readable = nested.readable;
+    walk.writable = nested.writable;
+    walk.executable = nested.executable;
+    walk.device = nested.device;
+  } else if (walk.status == Stage1Walk::Status::kOk) {
+    walk.status = Stage1Walk::Status::kFault;
+    walk.fsc = nested.fsc;
+  }
+  return walk;
+}
+
 template <typename Features, typename ReadDescriptor>
 NestedWalk walk_nested(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
                        ReadDescriptor&& read, bool check_stage2) {
@@ -187,7 +202,7 @@ NestedWalk walk_nested(const TranslationRegs& regs, uint64_t va, WalkFor purpose
     case Stage1Walk::Status::kTableFault:
       if (out.status == NestedWalk::Status::kTableFault && !out.of_stage2) {
         out.level = s1.level;
-        out.fsc = static_cast<uint8_t>(kFscExternalOnWalk | (s1.level & 3));
+        out.fsc = fsc_at(kFscExternalOnWalk, s1.level);
       }
       return out;
   }

@@ -7,13 +7,14 @@
 
 namespace trapline {
 
-inline void describe_regime(const TranslationRegs& mmu, CpuView& view) {
+template <typename Features = SoftWalkFeatures>
+void describe_regime(const TranslationRegs& mmu, CpuView& view) {
   const bool el0 = mmu.el == 0;
   view.big_endian = (mmu.sctlr & (el0 ? kSctlrE0e : kSctlrEe)) != 0;
   view.sp_alignment_check = (mmu.sctlr & (el0 ? kSctlrSa0 : kSctlrSa)) != 0;
   view.alignment_check = (mmu.sctlr & kSctlrA) != 0;
-  const TranslationRegion lower = translation_region(mmu, false);
-  const TranslationRegion upper = translation_region(mmu, true);
+  const TranslationRegion lower = translation_region<Features>(mmu, false);
+  const TranslationRegion upper = translation_region<Features>(mmu, true);
   view.tbi_lower = lower.top_byte_ignore;
   view.tbi_upper = upper.top_byte_ignore;
   view.va_bits_lower = lower.input_bits;

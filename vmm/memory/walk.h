@@ -6,40 +6,10 @@
 
 #include <cstdint>
 
-#include "mmio/cpu_view.h"
+#include "vmm/vcpu/stage1_walk.h"
 #include "vmm/vcpu/translation_regs.h"
 
 namespace trapline {
-
-enum class WalkFor : uint8_t { kRead, kWrite, kReadWrite, kFetch };
-constexpr WalkFor walk_for(Direction dir) {
-  return dir == Direction::kRead    ? WalkFor::kRead
-         : dir == Direction::kWrite ? WalkFor::kWrite
-                                    : WalkFor::kReadWrite;
-}
-
-struct Stage1Walk {
-  enum class Status : uint8_t {
-    kOk,
-    kFault,       // stage 1 refuses: fsc, level
-    kTableFault,  // a table could not be read: stage 2 refused it at table_ipa (S1PTW)
-  };
-  Status status = Status::kFault;
-  uint8_t fsc = 0;  // DFSC/IFSC of a stage-1 fault
-  int8_t level = 0;
-  uint8_t attr_index = 0;
-  bool device = false;    // by MAIR
-  bool global = true;     // nG == 0
-  bool readable = false;  // at the EL asked for
-  bool writable = false;
-  bool executable = false;
-  uint8_t page_log2 = 12;
-  uint64_t ipa = 0;  // output address of the byte asked for
-  uint64_t table_ipa = 0;
-  uint8_t table_loads = 0;
-  uint64_t descriptor_ipa[5] = {};  // where the descriptors were read
-  uint64_t descriptor[5] = {};
-};
 
 // The width of an IPA of our own machine: Stage2's, and what ID_AA64MMFR0_EL1.PARange says.
 inline constexpr unsigned kIpaBits = 40;
@@ -50,14 +20,16 @@ struct SoftWalkFeatures {
   static constexpr unsigned kMaxTnsz = 39;            // 48 with FEAT_TTST
   static constexpr bool kHafdbs = false;              // access and dirty flags set by hardware
   static constexpr bool kHpds = false;                // hierarchical permissions can be disabled
+  static constexpr bool kLarge = false;               // LVA, LPA, LPA2: input and output of 52 bits
 };
 
 // What a host's own processors have and may show; what a guest does not turn on has no effect.
 struct HostWalkFeatures {
-  static constexpr unsigned kAddressBits = 48;
+  static constexpr unsigned kAddressBits = 52;
   static constexpr unsigned kMaxTnsz = 48;
   static constexpr bool kHafdbs = true;
   static constexpr bool kHpds = true;
+  static constexpr bool kLarge = true;
 };
 
 // Walks `va` by stage 1 of regs.regime for EL0 (`el0`) or the regime's privileged level. `read(ipa,

@@ -1,6 +1,7 @@
 // The definition of walk_stage1(). VMSAv8-64, D8.2 to D8.5: 4, 16 and 64 KiB granules, 48-bit input
-// and output addresses, hierarchical permissions, PAN, WXN; HAFDBS, HPDS and TTST where `Features`
-// says so. Not implemented, and not shown in the ID registers: LVA, LPA, LPA2, E0PD, BTI, XNX.
+// and output addresses, hierarchical permissions, PAN, WXN; HAFDBS, HPDS, TTST, and 52-bit
+// addresses by LVA, LPA and LPA2 where `Features` says so. Not implemented: E0PD, BTI, XNX,
+// permission indirection and overlays, 128-bit descriptors.
 #ifndef TRAPLINE_VMM_MEMORY_WALK_INL_H_
 #define TRAPLINE_VMM_MEMORY_WALK_INL_H_
 
@@ -32,13 +33,17 @@ enum Sctlr : uint64_t {
 };
 
 // The output-address bits of TCR_EL1.IPS (ID_AA64MMFR0_EL1.PARange has the same encoding), capped
-// at what is implemented: the reserved values act as the largest (D17.2.131).
+// at what is implemented: the reserved values act as the largest (D17.2.131). `large`: the
+// descriptors have room for 52.
 template <typename Features = SoftWalkFeatures>
-constexpr unsigned output_address_bits(uint64_t tcr) {
-  constexpr unsigned kBits[8] = {32, 36, 40, 42, 44, 48, 48, 48};
-  const unsigned bits = kBits[tcr >> 32 & 7];
+constexpr unsigned output_address_bits(uint64_t tcr, bool large = false) {
+  constexpr unsigned kBits[8] = {32, 36, 40, 42, 44, 48, 52, 52};
+  const unsigned encoded = kBits[tcr >> 32 & 7];
+  const unsigned bits = encoded > 48 && !large ? 48 : encoded;
   return bits < Features::kAddressBits ? bits : Features::kAddressBits;
 }
+
+inline constexpr uint64_t kTcrDs = uint64_t{1} << 59;  // D17.2.131
 
 // One half of the address space as TCR_EL1 configures it.
 struct TranslationRegion {
@@ -47,6 +52,7 @@ struct TranslationRegion {
   uint8_t granule_log2 = 12;
   bool top_byte_ignore = false;
   bool disabled = false;   // EPDn
+  bool large = false;      // descriptors hold 52-bit addresses: 64 KiB (LPA), or by TCR.DS (LPA2)
   bool valid_size = true;  // TnSZ is in range for the granule
 };
 
@@ -76,10 +82,11 @@ constexpr TranslationRegion translation_region(const TranslationRegs& regs, bool
     region.disabled = (tcr >> 7 & 1) != 0;
   }
   region.granule_log2 = static_cast<uint8_t>(tg);
+  if constexpr (Features::kLarge) region.large = tg == 16 || (tcr & kTcrDs) != 0;
   // Without FEAT_LVA and FEAT_TTST 16..39 is legal. Outside it is CONSTRAINED UNPREDICTABLE whether
   // the value is clamped or every address faults (D8.2.3): we fault.
   constexpr unsigned kMost = Features::kMaxTnsz, kMost64K = kMost < 47 ? kMost : 47;
-  region.valid_size = tsz >= 16 && tsz <= (tg == 16 ? kMost64K : kMost);
+  region.valid_size = tsz >= (region.large ? 12 : 16) && tsz <= (tg == 16 ? kMost64K : kMost);
   region.input_bits = static_cast<uint8_t>(region.valid_size ? 64 - tsz : 48);
   return region;
 }
@@ -91,7 +98,11 @@ constexpr uint64_t tcr_of_el2(uint64_t tcr_el2) {
   constexpr uint64_t kNoUpperHalf = 1 << 23 | 16 << 16;  // EPD1, and a legal T1SZ
   const uint64_t ps = tcr_el2 >> 16 & 7;
   const uint64_t tbi = tcr_el2 >> 20 & 1;
-  return (tcr_el2 & kT0szToTg0) | kNoUpperHalf | ps << 32 | tbi << 37 | tbi << 38;
+  const uint64_t ha_hd = tcr_el2 >> 21 & 3;
+  const uint64_t hpd = tcr_el2 >> 24 & 1;
+  const uint64_t ds = tcr_el2 >> 32 & 1;
+  return (tcr_el2 & kT0szToTg0) | kNoUpperHalf | ps << 32 | tbi << 37 | tbi << 38 | ha_hd << 39 |
+         hpd << 41 | ds << 59;
 }
 
 constexpr bool top_byte_ignored(const TranslationRegs& regs, uint64_t va) {
@@ -137,6 +148,23 @@ constexpr Rights stage1_rights(const TranslationRegs& regs, unsigned ap, bool ux
   return rights;
 }
 
+// The address in a descriptor, down to the granule's size, D8.3.1: with 52 bits the highest ones
+// stand below it.
+constexpr uint64_t output_address(const TranslationRegion& region, uint64_t descriptor) {
+  constexpr uint64_t kTo47 = 0x0000'ffff'ffff'ffff, kTo49 = 0x0003'ffff'ffff'ffff;
+  const uint64_t above = ~uint64_t{0} << region.granule_log2;
+  if (!region.large) return descriptor & kTo47 & above;
+  return region.granule_log2 == 16 ? (descriptor & kTo47 & above) | (descriptor >> 12 & 15) << 48
+                                   : (descriptor & kTo49 & above) | (descriptor >> 8 & 3) << 50;
+}
+
+// Blocks: level 1 and 2 with 4 KiB, level 2 with 16 and 64 KiB, and with 52-bit addresses one level
+// up each; elsewhere reserved.
+constexpr bool block_at(const TranslationRegion& region, int level) {
+  const int highest = (region.granule_log2 == 12 ? 1 : 2) - (region.large ? 1 : 0);
+  return level >= highest && level < 3;
+}
+
 // A descriptor as it would stand in a little-endian table of EL1&0. In EL2's own regime AP[1] is
 // RES1 and means nothing (so no PAN), and XN and XNTable stand where EL1&0 has those of EL0 (D8.4);
 // a table's bits 6 and 53 and a leaf's bit 59 are ignored.
@@ -152,9 +180,9 @@ constexpr uint64_t as_el1(const TranslationRegs& regs, uint64_t descriptor) {
 template <typename Features, typename ReadDescriptor>
 void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va, WalkFor purpose,
                       bool el0, ReadDescriptor&& read) {
-  auto fault = [&out](unsigned fsc, unsigned level) {
+  auto fault = [&out](Fsc fsc, int level) {
     out.status = Stage1Walk::Status::kFault;
-    out.fsc = static_cast<uint8_t>(fsc | (level & 3));
+    out.fsc = fsc_at(fsc, level);
     out.level = static_cast<int8_t>(level);
   };
   const uint64_t address = strip_tag(regs, va);
@@ -181,23 +209,27 @@ void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va,
   const bool in_range = upper ? (~address >> bits) == 0 : (address >> bits) == 0;
   if (!region.valid_size || !in_range || region.disabled) return fault(kFscTranslation, 0);
 
-  // The first level is the highest one whose index is not empty (D8.2.7).
+  // The first level is the highest one whose index is not empty (D8.2.7): -1 with 4 KiB and more
+  // than 48 bits.
   const unsigned levels = (bits - granule + stride - 1) / stride;
-  unsigned level = 4 - levels;
-  const unsigned output_bits = output_address_bits<Features>(regs.tcr);
+  int level = 4 - static_cast<int>(levels);
+  const unsigned output_bits = output_address_bits<Features>(regs.tcr, region.large);
   const uint64_t output_mask = ~uint64_t{0} << output_bits;
   constexpr uint64_t kAddressMask = 0x0000'ffff'ffff'ffff;
 
-  // TTBR: the base is aligned to the table's size; bit 0 is CnP, 63:48 the ASID.
-  const unsigned first_bits = bits - (granule + (3 - level) * stride);
-  uint64_t table = region.ttbr & kAddressMask & (~uint64_t{0} << (first_bits + 3));
-  if ((region.ttbr & kAddressMask & output_mask) != 0) return fault(kFscAddressSize, 0);
+  // TTBR: the base is aligned to the table's size; bit 0 is CnP, 63:48 the ASID. A base of 52 bits
+  // has its highest ones in 5:2, and is aligned to 64 bytes at least.
+  const unsigned first_bits = bits - (granule + (levels - 1) * stride);
+  uint64_t base = region.ttbr & kAddressMask;
+  if (output_bits > 48) base = (base & ~uint64_t{63}) | (region.ttbr >> 2 & 15) << 48;
+  uint64_t table = base & (~uint64_t{0} << (first_bits + 3));
+  if ((base & output_mask) != 0) return fault(kFscAddressSize, 0);
 
   unsigned index_bits = first_bits;
   const bool uncommon = (regs.sctlr & kSctlrEe) != 0 || regs.regime == Regime::kEl2;
   bool table_no_user = false, table_read_only = false, table_uxn = false, table_pxn = false;
   for (;; ++level, index_bits = stride) {
-    const unsigned shift = granule + (3 - level) * stride;
+    const unsigned shift = granule + static_cast<unsigned>(3 - level) * stride;
     const uint64_t index = address >> shift & ((uint64_t{1} << index_bits) - 1);
     const uint64_t entry = table + index * 8;
     uint64_t descriptor = 0;
@@ -215,8 +247,7 @@ void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va,
 
     if ((descriptor & 1) == 0) return fault(kFscTranslation, level);
     const bool table_or_page = (descriptor & 2) != 0;
-    const uint64_t output =
-        descriptor & kAddressMask & (~uint64_t{0} << granule);  // 47:granule of any descriptor
+    const uint64_t output = walk_internal::output_address(region, descriptor);
     if (table_or_page && level < 3) {
       if ((output & output_mask) != 0) return fault(kFscAddressSize, level);
       // Hierarchical permissions only ever take rights away (D8.4.3).
@@ -227,14 +258,12 @@ void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va,
       table = output;
       continue;
     }
-    if (!table_or_page) {
-      // Blocks: level 1 and 2 with 4 KiB, level 2 with 16 and 64 KiB; elsewhere reserved.
-      const bool block = level == 2 || (level == 1 && granule == 12);
-      if (!block) return fault(kFscTranslation, level);
+    if (!table_or_page && !walk_internal::block_at(region, level)) {
+      return fault(kFscTranslation, level);
     }
     const uint64_t leaf_mask = (uint64_t{1} << shift) - 1;
-    const uint64_t base = output & ~leaf_mask;
-    if ((base & output_mask) != 0) return fault(kFscAddressSize, level);
+    const uint64_t page = output & ~leaf_mask;
+    if ((page & output_mask) != 0) return fault(kFscAddressSize, level);
     // TCR.HA: the hardware sets the flag (D8.5.1).
     const bool sets_access_flag = Features::kHafdbs && (regs.tcr >> 39 & 1) != 0;
     if ((descriptor >> 10 & 1) == 0 && !sets_access_flag) return fault(kFscAccessFlag, level);
@@ -243,7 +272,7 @@ void walk_stage1_into(Stage1Walk& out, const TranslationRegs& regs, uint64_t va,
     out.device = walk_internal::attribute_is_device(regs.mair, out.attr_index);
     out.global = (descriptor >> 11 & 1) == 0;
     out.page_log2 = static_cast<uint8_t>(shift);
-    out.ipa = base | (address & leaf_mask);
+    out.ipa = page | (address & leaf_mask);
     unsigned ap = descriptor >> 6 & 3;
     if constexpr (Features::kHafdbs) {
       // TCR.HD and DBM: the hardware makes the page writable at the first write (D8.5.2).

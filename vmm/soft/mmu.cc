@@ -14,17 +14,12 @@ namespace {
 bool walk_both(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool el0,
                TableReader& reader, Stage1Walk& walk, MmuResult& fault, bool check_stage2) {
   const NestedWalk nested = walk_nested(regs, va, purpose, el0, reader, check_stage2);
-  walk = nested.stage1;
+  walk = outcome(nested);
   fault = MmuResult{};
   fault.fsc = nested.fsc;
   fault.s1ptw = nested.s1ptw;
   switch (nested.status) {
     case NestedWalk::Status::kOk:
-      walk.ipa = nested.ipa;
-      walk.readable = nested.readable;
-      walk.writable = nested.writable;
-      walk.executable = nested.executable;
-      walk.device = nested.device;
       return true;
     case NestedWalk::Status::kStage1Fault:
       fault.kind = MmuResult::Kind::kStage1Fault;

@@ -1,5 +1,6 @@
 #include "vmm/soft/soft_vcpu.h"
 
+#include "vmm/memory/nested_walk_inl.h"
 #include "vmm/soft/engine/engine.h"
 #include "vmm/soft/exception.h"
 #include "vmm/soft/id_registers.h"
@@ -46,13 +47,10 @@ bool SoftVcpu::set_watchpoints(const Watchpoint* list, unsigned count) {
 
 // --- the instruction that exited -----------------------------------------------------------------
 
-unsigned SoftVcpu::failing_walk_level(uint64_t va, bool fetch) {
-  TableReader reader(*cpu_.stage2);
-  Stage1Walk walk;
-  MmuResult fault;
-  walk_guest(cpu_.sys.mmu, va, fetch ? WalkFor::kFetch : WalkFor::kRead, cpu_.ps.el == 0, reader,
-             walk, fault);
-  return walk.level > 0 ? static_cast<unsigned>(walk.level) : 0;
+Stage1Walk SoftVcpu::look_up(uint64_t va, WalkFor purpose, bool el0) {
+  TranslationRegs regs = cpu_.sys.mmu;
+  regs.pan = false;
+  return outcome(walk_nested(regs, va, purpose, el0, TableReader(*cpu_.stage2)));
 }
 
 Fetched SoftVcpu::fetch(uint64_t pc) {

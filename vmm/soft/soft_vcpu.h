@@ -26,7 +26,7 @@ class SoftVcpu final : public Vcpu {
   Fetched fetch(uint64_t pc) override;
   bool translate_pc(uint64_t pc, Fetched& out) override;
   bool fetch_overtaken() const override;
-  unsigned failing_walk_level(uint64_t va, bool fetch) override;
+  Stage1Walk look_up(uint64_t va, WalkFor purpose, bool el0) override;
   const TranslationRegs& translation_regs() override { return cpu_.sys.mmu; }
   bool log_maintenance(MaintenanceLog* log) override {
     cpu_.maintenance_log = log;

@@ -14,6 +14,7 @@
 #include "mmio/sysreg.h"
 #include "vmm/exit/psci.h"
 #include "vmm/trace/event.h"
+#include "vmm/vcpu/syndrome.h"
 #include "vmm/vcpu/vcpu.h"
 
 namespace trapline::trace {
@@ -132,7 +133,12 @@ class ReplayVcpu final : public Vcpu {
 
   Fetched fetch(uint64_t pc) override;
   bool fetch_overtaken() const override { return (event_->flags & ExitEvent::kOvertaken) != 0; }
-  unsigned failing_walk_level(uint64_t, bool) override { return event_->fault.fsc & 3; }
+  Stage1Walk look_up(uint64_t, WalkFor, bool) override {
+    Stage1Walk walk;  // the table that was refused
+    const uint8_t fsc = event_->fault.fsc;
+    walk.level = fsc == fsc_at(kFscExternalOnWalk, -1) ? int8_t{-1} : static_cast<int8_t>(fsc & 3);
+    return walk;
+  }
   const TranslationRegs& translation_regs() override { return regs_; }
 
   void run(uint64_t, ExitSink&) override {}

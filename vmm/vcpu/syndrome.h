@@ -8,7 +8,8 @@
 
 namespace trapline {
 
-// Fault status codes of data and instruction aborts, D17.2.37: the low two bits are the level.
+// Fault status codes of data and instruction aborts, D17.2.37: the low two bits are the level, but
+// for level -1 (fsc_at()).
 enum Fsc : uint8_t {
   kFscAddressSize = 0x00,
   kFscTranslation = 0x04,
@@ -21,6 +22,13 @@ enum Fsc : uint8_t {
   kFscTlbConflict = 0x30,
   kFscUnsupportedExclusive = 0x35,
 };
+
+// A fault of a translation table walk at its level. Where LPA2 is, that may be -1, with codes of
+// its own for what can happen there.
+constexpr uint8_t fsc_at(Fsc fsc, int level) {
+  if (level >= 0) return static_cast<uint8_t>(fsc | level);
+  return fsc == kFscAddressSize ? 0x29 : fsc == kFscTranslation ? 0x2b : 0x13;
+}
 
 struct DataAbort {
   uint64_t esr;

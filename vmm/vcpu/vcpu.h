@@ -17,6 +17,7 @@
 #include "mmio/sysreg.h"
 #include "vmm/vcpu/irqchip.h"
 #include "vmm/vcpu/nested_ledger.h"
+#include "vmm/vcpu/stage1_walk.h"
 #include "vmm/vcpu/translation_regs.h"
 
 namespace trapline {
@@ -115,9 +116,9 @@ class ExitCatcher final : public ExitSink {
 
 // The result of reading an instruction word at a PC as the CPU would fetch it.
 struct Fetched {
-  // Behind a hypervisor's stage 2: four levels of stage 1, each behind three of stage 2, and those
+  // Behind a hypervisor's stage 2: five levels of stage 1, each behind three of stage 2, and those
   // of the address (addresses have 40 bits).
-  static constexpr unsigned kMaxLoads = 19;
+  static constexpr unsigned kMaxLoads = 23;
 
   bool ok = false;    // false: the PC does not translate any more, or not to memory
   uint8_t loads = 0;  // table descriptors read: so many elements of the arrays are set
@@ -239,8 +240,9 @@ class Vcpu {
   // Asked after the word was read: another CPU has invalidated translations since the exit, so that
   // what was walked and read may be something else's by now.
   virtual bool fetch_overtaken() const { return false; }
-  // The level of the stage-1 table that stage 2 does not let a walk for `va` read; 0 if it does.
-  virtual unsigned failing_walk_level(uint64_t va, bool fetch) = 0;
+  // What the tables make of `va` now, for EL0 or the current regime's privileged level, PAN aside;
+  // where a hypervisor's stage 2 follows, with the output and the rights of both.
+  virtual Stage1Walk look_up(uint64_t va, WalkFor purpose, bool el0) = 0;
   virtual const TranslationRegs& translation_regs() = 0;
 
   // At assembly: what this vCPU executes of it goes into `log`. False: the backend does not see it.

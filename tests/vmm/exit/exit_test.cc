@@ -46,7 +46,11 @@ class FakeVcpu : public Vcpu {
   }
   bool fetch_overtaken() const override { return overtaken; }
   const TranslationRegs& translation_regs() override { return regs; }
-  unsigned failing_walk_level(uint64_t, bool) override { return 2; }
+  Stage1Walk look_up(uint64_t, WalkFor, bool) override {
+    Stage1Walk walk;
+    walk.level = 2;
+    return walk;
+  }
   void set_irq(bool) override {}
   void set_fiq(bool) override {}
   void kick() override {}

@@ -36,24 +36,26 @@ struct Machine {
     regs.mair = kMair;
   }
 
+  template <typename Features = SoftWalkFeatures>
   Stage1Walk walk(uint64_t va, WalkFor purpose = WalkFor::kRead, bool el0 = false) const {
-    return walk_stage1(regs, va, purpose, el0, [this](uint64_t ipa, uint64_t& descriptor) {
-      auto it = memory.find(ipa);
-      if (it == memory.end()) return false;
-      descriptor = it->second;
-      return true;
-    });
+    return walk_stage1<Features>(regs, va, purpose, el0,
+                                 [this](uint64_t ipa, uint64_t& descriptor) {
+                                   auto it = memory.find(ipa);
+                                   if (it == memory.end()) return false;
+                                   descriptor = it->second;
+                                   return true;
+                                 });
   }
 
   // Tables along `va` down to `leaf_level`, where `leaf` goes. Tables stand at kRoot + n * 64 KiB.
-  void map(uint64_t va, unsigned leaf_level, uint64_t leaf, unsigned granule = 12,
-           unsigned bits = 48, uint64_t table_bits = 0) {
+  void map(uint64_t va, int leaf_level, uint64_t leaf, unsigned granule = 12, unsigned bits = 48,
+           uint64_t table_bits = 0) {
     const unsigned stride = granule - 3;
     const unsigned levels = (bits - granule + stride - 1) / stride;
     uint64_t table = (va >> 55 & 1) != 0 ? regs.ttbr1 : regs.ttbr0;
     unsigned index_bits = bits - (granule + (levels - 1) * stride);
-    for (unsigned level = 4 - levels;; ++level, index_bits = stride) {
-      const unsigned shift = granule + (3 - level) * stride;
+    for (int level = 4 - static_cast<int>(levels);; ++level, index_bits = stride) {
+      const unsigned shift = granule + static_cast<unsigned>(3 - level) * stride;
       const uint64_t entry = table + (va >> shift & ((uint64_t{1} << index_bits) - 1)) * 8;
       if (level == leaf_level) {
         memory[entry] = leaf;
@@ -175,6 +177,100 @@ TEST(Walk, LeavesAtEachLevelAndGranule) {
     EXPECT_EQ(walk.ipa, base | (kVa & ((uint64_t{1} << row.page_log2) - 1))) << name;
     EXPECT_EQ(walk.level, static_cast<int>(row.level)) << name;
   }
+}
+
+// An address of 52 bits as a descriptor holds it (D8.3.1).
+constexpr uint64_t large(uint64_t address, unsigned granule) {
+  constexpr uint64_t kTo47 = (uint64_t{1} << 48) - 1, kTo49 = (uint64_t{1} << 50) - 1;
+  return granule == 16 ? (address & kTo47) | (address >> 48) << 12
+                       : (address & kTo49) | (address >> 50) << 8;
+}
+
+TEST(Walk, LargeAddressesOfTheHost) {
+  struct Row {
+    unsigned granule, tg0;
+    bool ds;
+    unsigned bits;
+    int level;
+    uint64_t type;
+    unsigned page_log2;  // 0: reserved
+  } constexpr kRows[] = {
+      // LPA2, 4 KiB: level -1, with 49 bits of one entry's index; blocks from level 0.
+      {12, 0, true, 52, 3, kPage, 12},
+      {12, 0, true, 49, 3, kPage, 12},
+      {12, 0, true, 48, 3, kPage, 12},
+      {12, 0, true, 52, 2, kBlock, 21},
+      {12, 0, true, 52, 1, kBlock, 30},
+      {12, 0, true, 52, 0, kBlock, 39},
+      {12, 0, true, 52, -1, kBlock, 0},
+      // 16 KiB: blocks from level 1.
+      {14, 2, true, 52, 3, kPage, 14},
+      {14, 2, true, 52, 2, kBlock, 25},
+      {14, 2, true, 48, 1, kBlock, 36},
+      {14, 2, true, 52, 0, kBlock, 0},
+      // LVA and LPA, 64 KiB: as without DS.
+      {16, 1, false, 52, 3, kPage, 16},
+      {16, 1, false, 52, 2, kBlock, 29},
+      {16, 1, true, 48, 1, kBlock, 42},
+  };
+  for (const Row& row : kRows) {
+    const std::string name = "granule " + std::to_string(row.granule) + " bits " +
+                             std::to_string(row.bits) + " level " + std::to_string(row.level);
+    Machine m;
+    m.regs.tcr = (64 - row.bits) | uint64_t{row.tg0} << 14 | uint64_t{6} << 32;
+    if (row.ds) m.regs.tcr |= kTcrDs;
+    const uint64_t va = 0x000a'9234'5678'9abc & ((uint64_t{1} << row.bits) - 1);
+    const uint64_t base = 0x000b'4000'0000'0000 & (~uint64_t{0} << row.page_log2);
+    m.map(va, row.level, large(base, row.granule) | row.type | kAf | attr(1), row.granule,
+          row.bits);
+    const Stage1Walk walk = m.walk<HostWalkFeatures>(va);
+    if (row.page_log2 == 0) {
+      EXPECT_EQ(walk.status, Status::kFault) << name;
+      EXPECT_EQ(walk.fsc, fsc_at(kFscTranslation, row.level)) << name;
+      continue;
+    }
+    ASSERT_EQ(walk.status, Status::kOk) << name;
+    EXPECT_EQ(walk.page_log2, row.page_log2) << name;
+    EXPECT_EQ(walk.ipa, base | (va & ((uint64_t{1} << row.page_log2) - 1))) << name;
+    EXPECT_EQ(walk.level, row.level) << name;
+    if (row.bits > 48 || row.ds) {  // the software CPU has none of it
+      EXPECT_FALSE(m.walk(va).status == Status::kOk && m.walk(va).ipa == walk.ipa) << name;
+    }
+  }
+}
+
+TEST(Walk, LargeAddressesInTablesAndBases) {
+  Machine m;
+  m.regs.tcr = 12 | 12 << 16 | uint64_t{2} << 30 | uint64_t{6} << 32 | kTcrDs;
+  // The upper half's 51 bits of ones, a base and a table above 48 bits.
+  constexpr uint64_t kVa = 0xfff0'0000'8000'1238, kBase = 0x000c'0000'4000'0000;
+  m.regs.ttbr1 = (kBase & 0x0000'ffff'ffff'ffff) | (kBase >> 48) << 2 | 1 | uint64_t{7} << 52;
+  constexpr uint64_t kTables[] = {0x000d'0000'0000'1000, 0x0007'8000'0000'2000,
+                                  0x000f'ffff'ffff'f000, 0x0000'0000'8000'4000};
+  const unsigned shifts[] = {48, 39, 30, 21, 12};
+  uint64_t table = kBase;
+  for (unsigned i = 0; i < 5; ++i) {
+    const uint64_t entry = table + (kVa >> shifts[i] & (i == 0 ? 15 : 511)) * 8;
+    table = i < 4 ? kTables[i] : 0x0004'0000'0901'0000;
+    m.memory[entry] = large(table, 12) | kTable | (i == 4 ? kAf | attr(0) : 0);
+  }
+  const Stage1Walk walk = m.walk<HostWalkFeatures>(kVa);
+  ASSERT_EQ(walk.status, Status::kOk);
+  EXPECT_EQ(walk.ipa, 0x0004'0000'0901'0238u);
+  EXPECT_EQ(walk.table_loads, 5);
+  EXPECT_TRUE(walk.device);
+  // What level -1 has to say against it has codes of its own (D17.2.37).
+  const uint64_t first = walk.descriptor_ipa[0], good = walk.descriptor[0];
+  m.memory[first] = 0;
+  EXPECT_EQ(m.walk<HostWalkFeatures>(kVa).fsc, 0x2b);
+  m.memory.erase(first);
+  EXPECT_EQ(m.walk<HostWalkFeatures>(kVa).status, Status::kTableFault);
+  EXPECT_EQ(m.walk<HostWalkFeatures>(kVa).level, -1);
+  m.memory[first] = good;
+  m.regs.tcr ^= uint64_t{6 ^ 5} << 32;  // 48-bit outputs: the base's 5:2 are no address
+  m.regs.ttbr1 = kBase & 0x0000'ffff'ffff'ffff;
+  m.memory[first & 0x0000'ffff'ffff'ffff] = good;
+  EXPECT_EQ(m.walk<HostWalkFeatures>(kVa).fsc, 0x29);  // the first table is beyond them
 }
 
 TEST(Walk, SizesOfTheInputRegion) {

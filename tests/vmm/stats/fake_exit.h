@@ -69,7 +69,7 @@ class FetchingVcpu final : public Vcpu {
   void step(ExitSink&) override {}
   void set_breakpoints(const uint64_t*, unsigned) override {}
   const TranslationRegs& translation_regs() override { return regs_; }
-  unsigned failing_walk_level(uint64_t, bool) override { return 0; }
+  Stage1Walk look_up(uint64_t, WalkFor, bool) override { return {}; }
   void set_irq(bool) override {}
   void set_fiq(bool) override {}
   void kick() override {}
