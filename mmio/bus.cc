@@ -34,7 +34,7 @@ std::string Bus::add(uint64_t base, uint64_t size, Device* device, uint64_t devi
   }
 
   const auto index = static_cast<uint16_t>(all_.size());
-  all_.push_back({base, size, device, device_offset, index});
+  all_.push_back({base, size, device, device_offset, index, device->has_parts()});
   const auto place =
       std::upper_bound(by_base_.begin(), by_base_.end(), base,
                        [this](uint64_t value, uint16_t other) { return value < all_[other].base; });

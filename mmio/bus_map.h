@@ -16,6 +16,7 @@ class BusMap {
     BusTarget* device;
     uint64_t device_offset;  // added to (ipa - base): one device may own several windows
     uint16_t index;          // dense, for statistics
+    bool has_parts = false;  // the device's
   };
 
   // A per-vCPU hint: the two regions that the vCPU touched last (drivers alternate between a device

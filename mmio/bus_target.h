@@ -25,8 +25,10 @@ class BusTarget {
     return true;
   }
 
-  // Of a window that devices share which come and go behind it: whose register `offset` is now, for
-  // statistics. `region` is an index of the bus, `size` that region's. False: the window's own.
+  // Of a window that devices share which come and go behind it (has_parts()): whose register
+  // `offset` is now, for statistics. `region` is an index of the bus, `size` that region's. False:
+  // the window's own.
+  virtual bool has_parts() const { return false; }
   struct Part {
     uint16_t region = 0;
     uint64_t size = 0, offset = 0;

@@ -52,6 +52,7 @@ class HostBridge::Window final : public Device {
     });
     return result;
   }
+  bool has_parts() const override { return true; }
   bool part_at(uint64_t offset, Part& part) const override {
     // No I/O address is one of memory.
     for (const auto& bar : bridge_.parts_) {

@@ -50,6 +50,7 @@ class HostBridge final : public Device {
 
   MmioResult read(uint64_t offset, unsigned size, unsigned vcpu) override;
   MmioResult write(uint64_t offset, unsigned size, uint64_t value, unsigned vcpu) override;
+  bool has_parts() const override { return true; }
   bool part_at(uint64_t offset, Part& part) const override;
   void reset() override;
   void save(StateWriter& out) const override;

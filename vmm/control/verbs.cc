@@ -182,7 +182,7 @@ std::string Verbs::profile_report() {
     return error_reply("nothing was profiled: `profile start` first, or run with --profile");
   }
   const std::optional<RunReport> report = machine_.report_now();
-  if (!report) return error_reply(kAtItsEnd);
+  if (!report) return error_reply("the VM is at its end");
   return line_of(nlohmann::json{{"ok", true}, {"report", report_json(*report)}});
 }
 

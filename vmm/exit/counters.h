@@ -56,7 +56,7 @@ inline constexpr uint64_t kLargestFile = uint64_t{2} << 20;  // bytes, of a devi
 constexpr uint64_t register_offset(uint64_t window_size, uint64_t offset) {
   return window_size > kLargestFile ? 0 : offset & ~uint64_t{3};
 }
-// The same where what answered may stand behind a large window: `index` becomes that region's.
+// The same of a region that has parts: `index` becomes that of the one that answered.
 uint64_t register_in_window(const Bus::Region& region, uint64_t offset, uint16_t& index);
 
 struct ExitCounters {
@@ -82,10 +82,10 @@ class VcpuCounters final : public AccessObserver {
                                             unsigned /*size*/, bool write, uint64_t /*value*/,
                                             bool /*abort*/) override {
     uint16_t index = region.index;
-    if (region.size <= kLargestFile) [[likely]] {
-      offset &= ~uint64_t{3};
-    } else {
+    if (region.has_parts) [[unlikely]] {
       offset = register_in_window(region, offset, index);
+    } else {
+      offset = register_offset(region.size, offset);
     }
     const uint32_t key = uint32_t{index} << kRegionShift | static_cast<uint32_t>(offset >> 2);
     RegisterCount& count = slot(key, offset);

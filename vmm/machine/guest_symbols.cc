@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "vmm/symbols/kallsyms.h"
 #include "vmm/symbols/kernel_fit.h"
@@ -53,20 +51,11 @@ std::span<const uint8_t> kernel_memory(const GuestMemory& memory, Vcpu& vcpu, ui
   return {slot->host + begin, std::min(kMost, slot->size - begin)};
 }
 
-// What a guest may change while it is looked at, as it was once.
-std::vector<uint8_t> copy_of(std::span<const uint8_t> memory) {
-  std::vector<uint8_t> copy(memory.size());
-  for (size_t at = 0; at + 8 <= copy.size(); at += 8) {
-    const uint64_t word =
-        __atomic_load_n(reinterpret_cast<const uint64_t*>(memory.data() + at), __ATOMIC_RELAXED);
-    std::memcpy(copy.data() + at, &word, sizeof word);
-  }
-  return copy;
-}
-
 GuestSymbols kernel_symbols(const KernelPlace& kernel) {
   GuestSymbols result;
-  if (auto table = kallsyms_of_image(copy_of(kernel.memory))) {
+  const std::span<const uint8_t> memory = kernel.memory;
+  if (auto table = may_hold_kallsyms(memory) ? kallsyms_of_image(copy_of_shared(memory))
+                                             : kallsyms_of_image({})) {
     result.table = std::move(*table);
     result.note = fit(result.table, kernel.vbar);
   } else {

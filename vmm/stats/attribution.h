@@ -28,10 +28,12 @@ class ExitTarget {
       reach(record.exit->sysreg);
     } else if (record.region != nullptr) {
       uint16_t index = record.region->index;
-      const uint64_t offset = record.region->size <= kLargestFile
-                                  ? record.offset
-                                  : register_in_window(*record.region, record.offset, index);
-      reach(index, 0, offset);
+      uint64_t size = record.region->size, offset = record.offset;
+      if (record.region->has_parts) [[unlikely]] {
+        offset = register_in_window(*record.region, offset, index);
+        size = 0;
+      }
+      reach(index, size, offset);
     }
   }
   // Of nothing yet.

@@ -49,6 +49,14 @@ class Finder {
  public:
   explicit Finder(std::span<const uint8_t> bytes) : bytes_(bytes) {}
 
+  static constexpr size_t kMostTokens = 0x1'0000;  // bytes
+
+  // Whether that is there with which run() begins.
+  bool has_tokens() {
+    size_t from = 0;
+    return find_tokens(from);
+  }
+
   Result<SymbolTable> run() {
     for (size_t from = 0; find_tokens(from);) {
       if (find_names() && find_offsets()) return read();
@@ -113,11 +121,11 @@ bool Finder::tokens_at(size_t digits) {
   // The table's end: 256 - '0' strings on.
   size_t end = digits;
   for (unsigned token = '0'; token < 256; ++token) {
-    const size_t most = std::min<size_t>(bytes_.size() - end, 0x1'0000);
+    const size_t most = std::min(bytes_.size() - end, kMostTokens);
     const void* zero = std::memchr(bytes_.data() + end, 0, most);
     if (zero == nullptr || !spend(16)) return false;
     end = static_cast<size_t>(static_cast<const uint8_t*>(zero) - bytes_.data()) + 1;
-    if (end - digits > 0x1'0000) return false;
+    if (end - digits > kMostTokens) return false;
   }
   for (const size_t alignment : {8, 4, 2}) {
     const size_t index = align(end, alignment);
@@ -327,10 +335,48 @@ Result<SymbolTable> Finder::read() {
   return table;
 }
 
+// Four digits in turn with a zero each, as the tokens of digits lie in memory: any eight bytes in
+// the middle of those of all ten.
+constexpr bool is_digits(uint64_t word) {
+  constexpr uint64_t kEven = 0x00ff'00ff'00ff'00ff;
+  if ((word & kEven) == 0) word >>= 8;
+  const uint64_t first = word & 0xff;
+  return word - first * 0x0001'0001'0001'0001 == 0x0003'0002'0001'0000 && first >= '0' &&
+         first <= '6';
+}
+
+uint64_t shared_word(std::span<const uint8_t> memory, size_t at) {
+  return __atomic_load_n(reinterpret_cast<const uint64_t*>(memory.data() + at), __ATOMIC_RELAXED);
+}
+
 }  // namespace
 
 Result<SymbolTable> kallsyms_of_image(std::span<const uint8_t> image) {
   return Finder(image).run();
+}
+
+bool may_hold_kallsyms(std::span<const uint8_t> memory) {
+  constexpr size_t kAround = Finder::kMostTokens + 1024;
+  constexpr unsigned kMostLooks = 64;  // a hostile guest's memory is full of digits
+  unsigned looks = 0;
+  for (size_t at = 0; at + 8 <= memory.size(); at += 8) {
+    if (!is_digits(shared_word(memory, at))) [[likely]]
+      continue;
+    if (++looks > kMostLooks) return true;
+    const size_t begin = at > kAround ? at - kAround : 0;
+    const size_t size = std::min(at + kAround, memory.size()) - begin;
+    if (Finder(copy_of_shared(memory.subspan(begin, size))).has_tokens()) return true;
+  }
+  return false;
+}
+
+std::vector<uint8_t> copy_of_shared(std::span<const uint8_t> memory) {
+  std::vector<uint8_t> copy(memory.size());
+  for (size_t at = 0; at + 8 <= copy.size(); at += 8) {
+    const uint64_t word = shared_word(memory, at);
+    std::memcpy(copy.data() + at, &word, sizeof word);
+  }
+  return copy;
 }
 
 }  // namespace trapline

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "vmm/config/result.h"
 #include "vmm/symbols/symbols.h"
@@ -16,6 +17,13 @@ namespace trapline {
 // runs those with its KASLR offset (where the tables hold a base; those of 7.x do not, and give the
 // link-time ones). What is not there is an error's text without the file's name.
 Result<SymbolTable> kallsyms_of_image(std::span<const uint8_t> image);
+
+// Whether there is in `memory` what its search begins with: a fraction of its time where no Linux
+// is. Other threads may write there meanwhile. Begins at a multiple of 8.
+bool may_hold_kallsyms(std::span<const uint8_t> memory);
+
+// What others may change while it is looked at, as it was once.
+std::vector<uint8_t> copy_of_shared(std::span<const uint8_t> memory);
 
 }  // namespace trapline
 

@@ -19,7 +19,10 @@ using Layout = KallsymsImage::Layout;
 
 void expect_all(const KallsymsImage& image, const std::string& what) {
   SCOPED_TRACE(what);
-  auto table = kallsyms_of_image(image.bytes());
+  const std::vector<uint8_t> bytes = image.bytes();
+  EXPECT_TRUE(may_hold_kallsyms(bytes));
+  EXPECT_EQ(copy_of_shared(bytes), bytes);
+  auto table = kallsyms_of_image(bytes);
   ASSERT_TRUE(table) << table.error();
   size_t code = 0;
   for (const KallsymsImage::Symbol& symbol : image.symbols) {
@@ -99,6 +102,23 @@ TEST(Kallsyms, OtherBases) {
     image.symbols = KallsymsImage::some(600);
     expect_all(image, std::to_string(base));
   }
+}
+
+// The digits alone are in every firmware's text, in UCS-2.
+TEST(Kallsyms, NoLinuxInMemory) {
+  EXPECT_FALSE(may_hold_kallsyms({}));
+  std::vector<uint8_t> memory(1 << 20);
+  EXPECT_FALSE(may_hold_kallsyms(memory));
+  for (size_t at = 1000; at < memory.size(); at += 40'001) {
+    for (unsigned i = 0; i < 10; ++i) memory[at + 2 * i] = static_cast<uint8_t>('0' + i);
+  }
+  EXPECT_FALSE(may_hold_kallsyms(memory));
+  // Too many to look at each: the search proper says.
+  for (size_t at = 1000; at < memory.size() - 20; at += 4'001) {
+    for (unsigned i = 0; i < 10; ++i) memory[at + 2 * i] = static_cast<uint8_t>('0' + i);
+  }
+  EXPECT_TRUE(may_hold_kallsyms(memory));
+  EXPECT_FALSE(kallsyms_of_image(memory));
 }
 
 TEST(Kallsyms, DamageIsAnError) {
