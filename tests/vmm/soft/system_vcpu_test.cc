@@ -50,8 +50,11 @@ TEST_F(SystemTest, LevelOfTheTableThatStage2Refuses) {
   mmu_on();
   cpu().sys.el1.ttbr0 = 0x0900'0000;
   update_regime(cpu());
-  EXPECT_EQ(vcpu->failing_walk_level(0x9008, false), 0u);
-  EXPECT_EQ(vcpu->failing_walk_level(0x9008, true), 0u);
+  for (const WalkFor purpose : {WalkFor::kRead, WalkFor::kFetch}) {
+    const Stage1Walk walk = vcpu->look_up(0x9008, purpose, false);
+    EXPECT_EQ(walk.status, Stage1Walk::Status::kTableFault);
+    EXPECT_EQ(walk.level, 0);
+  }
 }
 
 TEST_F(SystemTest, FetchAndRecheckPointers) {
