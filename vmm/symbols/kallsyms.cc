@@ -338,11 +338,13 @@ Result<SymbolTable> Finder::read() {
 // Four digits in turn with a zero each, as the tokens of digits lie in memory: any eight bytes in
 // the middle of those of all ten.
 constexpr bool is_digits(uint64_t word) {
-  constexpr uint64_t kEven = 0x00ff'00ff'00ff'00ff;
-  if ((word & kEven) == 0) word >>= 8;
-  const uint64_t first = word & 0xff;
-  return word - first * 0x0001'0001'0001'0001 == 0x0003'0002'0001'0000 && first >= '0' &&
-         first <= '6';
+  constexpr uint64_t kZeros = 0x0030'0030'0030'0030;
+  const uint64_t high = word & 0xf0f0'f0f0'f0f0'f0f0;
+  if (high != kZeros && high != kZeros << 8) [[likely]]
+    return false;
+  if (high != kZeros) word >>= 8;
+  const uint64_t first = word & 15;
+  return word == kZeros + 0x0003'0002'0001'0000 + first * 0x0001'0001'0001'0001 && first <= 6;
 }
 
 uint64_t shared_word(std::span<const uint8_t> memory, size_t at) {
