@@ -12,8 +12,17 @@ using soft::Cpu;
 
 // PSTATE bits that both models have: NZCV, PAN, SS, IL, DAIF, EL and SP.
 constexpr uint64_t kComparedPstate = 0xf070'03df;
+constexpr uint64_t kNzcv = 0xf000'0000;
+
+// Virtual interrupts are nobody's here: no guest of the guest runs.
+unsigned interrupt_target(const Cpu& cpu, bool fiq) {
+  const uint64_t routed = kHcrTge | (fiq ? kHcrFmo : kHcrImo);
+  return cpu.has_el2 && (cpu.ps.el == 2 || (cpu.sys.el2.hcr & routed) != 0) ? 2 : 1;
+}
 
 constexpr bool is_mrs(uint32_t word) { return (word & 0xfff0'0000) == 0xd530'0000; }
+
+constexpr SysregId kHcr = sysreg_id(3, 4, 1, 1, 0);
 
 // Registers in which two correct CPUs of different make may differ.
 bool implementation_specific(SysregId id) {
@@ -24,15 +33,18 @@ bool implementation_specific(SysregId id) {
   if (crn == 12 && crm != 0) return true;           // ICC_*, ISR_EL1
   if (crn == 4 && crm == 6) return true;            // ICC_PMR_EL1
   if (id == sysreg_id(3, 0, 2, 0, 2)) return true;  // TCR_EL1: bits of absent features
-  return op1 == 0 && crn == 1;  // SCTLR_EL1, ACTLR_EL1, CPACR_EL1: RES0 and RES1 bits
+  // SCTLR, ACTLR, CPACR: RES0 and RES1 bits; CPTR_EL2, MDCR_EL2, HSTR_EL2, which are absent
+  // features' too.
+  return crn == 1 && (op1 == 0 || (op1 == 4 && id != kHcr));
 }
 
 std::string register_name(unsigned index) { return index == 31 ? "sp" : fmt::format("x{}", index); }
 
 }  // namespace
 
-Follower::Follower(GuestMemory& memory, Stage2& stage2)
-    : machine_(soft::make_soft_machine(memory, stage2, clock_, 1, true)),
+Follower::Follower(GuestMemory& memory, Stage2& stage2, bool el2)
+    : machine_(soft::make_soft_machine(memory, stage2, clock_, 1, true, soft::kTranslateAfter,
+                                       {.on = el2, .vhe = false})),
       vcpu_(machine_->vcpu(0)) {}
 
 void Follower::start(const Record& first) {
@@ -137,13 +149,19 @@ std::string Follower::advance(const Record& now, const Record& next) {
   }
   if (next.interrupt != 0) {
     Cpu& cpu = vcpu_.cpu();
-    const unsigned mask = next.interrupt == 5 ? 2 : 1;
-    if ((cpu.ps.daif & mask) != 0) return "  QEMU took an interrupt that is masked here\n";
+    const bool fiq = next.interrupt != 5;
+    const uint32_t let_through = cpu.interrupt_bits[cpu.ps.daif & 7];
+    if ((let_through & (fiq ? Cpu::kFiq : Cpu::kIrq)) == 0) {
+      return "  QEMU took an interrupt that is masked here\n";
+    }
     if (cpu.pc != next.interrupt_elr) {
       return fmt::format("  interrupt at ours {:016x}  qemu {:016x}\n", cpu.pc, next.interrupt_elr);
     }
-    take_interrupt(cpu, next.interrupt == 5 ? soft::VectorKind::kIrq : soft::VectorKind::kFiq, 1);
+    take_interrupt(cpu, fiq ? soft::VectorKind::kFiq : soft::VectorKind::kIrq,
+                   interrupt_target(cpu, fiq));
   }
+  // QEMU clears NZCV, which AArch64.TakeException() (shared/exceptions) leaves as it is.
+  if (next.exception) vcpu_.cpu().nzcv = static_cast<uint32_t>(next.pstate & kNzcv);
   return compare(next);
 }
 

@@ -20,7 +20,8 @@ namespace trapline::lockstep {
 
 class Follower {
  public:
-  Follower(GuestMemory& memory, Stage2& stage2);
+  // `el2`: a CPU that has it, without VHE, as QEMU's cortex-a72.
+  Follower(GuestMemory& memory, Stage2& stage2, bool el2);
 
   // Power-on state at `first`; the memory holds what QEMU's held then.
   void start(const Record& first);

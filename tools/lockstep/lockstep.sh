@@ -1,24 +1,26 @@
 #!/bin/bash
 # Runs QEMU one instruction at a time and our CPU beside it; stops at the first difference.
 #
-#   tools/lockstep/lockstep.sh BUILD_DIR [--max N] [--memory MIB] [--cpu MODEL] -- QEMU_ARGUMENTS...
+#   tools/lockstep/lockstep.sh BUILD_DIR [--max N] [--memory MIB] [--cpu MODEL] [--el2] -- QEMU_ARGUMENTS...
 #   tools/lockstep/lockstep.sh build/release --max 50000000 -- \
 #       -kernel .cache/guest/Image -initrd .cache/guest/initrd-test.gz \
 #       -append "console=ttyAMA0 cryptomgr.notests"
 #
 # QEMU's RAM at reset is copied, so that kernel, device tree and boot stub are the same ones. The
 # model is a Cortex-A72 without PMU: the nearest to ours that has nothing which ours lacks, but for
-# the AES and SHA instructions. Virtual time is counted in instructions.
+# the AES and SHA instructions. Virtual time is counted in instructions. With --el2 both have EL2,
+# without VHE, and the kernel is entered there: a KVM host boots.
 set -euo pipefail
-[ $# -ge 1 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 1; }
+[ $# -ge 1 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 1; }
 program=$1/tools/lockstep/lockstep
 shift
-max=() memory=256 cpu=cortex-a72,pmu=off
+max=() memory=256 cpu=cortex-a72,pmu=off machine=virt,gic-version=3,dtb-randomness=off el2=()
 while [ $# -gt 0 ]; do
   case $1 in
     --max) max=(--max "$2"); shift 2 ;;
     --memory) memory=$2; shift 2 ;;
     --cpu) cpu=$2; shift 2 ;;
+    --el2) el2=(--el2); machine+=,virtualization=on; shift ;;
     --) shift; break ;;
     *) echo "lockstep: unknown option $1" >&2; exit 1 ;;
   esac
@@ -30,7 +32,7 @@ qemu_pid=
 trap '[ -z "$qemu_pid" ] || kill "$qemu_pid" 2> /dev/null || true; rm -rf "$work"' EXIT
 mkfifo "$work/log" "$work/monitor"
 
-qemu-system-aarch64 -M virt,gic-version=3,dtb-randomness=off -cpu "$cpu" -smp 1 -m "$memory" \
+qemu-system-aarch64 -M "$machine" -cpu "$cpu" -smp 1 -m "$memory" \
   -nodefaults -serial null -display none -S -singlestep -icount shift=0,sleep=off \
   -d cpu,int,nochain -D "$work/log" -monitor stdio "$@" \
   < "$work/monitor" > "$work/monitor.out" 2>&1 &
@@ -46,7 +48,7 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 # The reader opens the log first of all; with it there, the log ends when QEMU does.
-"$program" --memory "$work/memory" --log "$work/log" "${max[@]}" 4<&- &
+"$program" --memory "$work/memory" --log "$work/log" "${max[@]}" "${el2[@]}" 4<&- &
 program_pid=$!
 sleep 1
 exec 4<&-

@@ -67,6 +67,8 @@ int main(int argc, char** argv) {
   app.add_option("--base", base, "where that RAM is")->capture_default_str();
   app.add_option("--log", log_path, "QEMU's -d cpu,int log, or a FIFO of it")->required();
   app.add_option("--max", limit, "stop after so many instructions");
+  bool el2 = false;
+  app.add_flag("--el2", el2, "the CPU has EL2, without VHE");
   CLI11_PARSE(app, argc, argv);
 
   std::FILE* log = std::fopen(log_path.c_str(), "r");
@@ -81,7 +83,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   setvbuf(log, nullptr, _IOFBF, 1 << 20);
-  Follower follower(memory, stage2);
+  Follower follower(memory, stage2, el2);
   const int status = compare(log, follower, limit);
   std::fclose(log);
   return status;

@@ -51,6 +51,7 @@ bool QemuLog::next(Record& record) {
       }
       continue;
     }
+    if (starts_with(cursor, "Taking exception ")) record.exception = true;
     if (starts_with(cursor, "Taking exception 5 ") || starts_with(cursor, "Taking exception 6 ")) {
       record.interrupt = static_cast<unsigned>(cursor[17] - '0');
     } else if (starts_with(cursor, "...with ELR ") && record.interrupt != 0 &&

@@ -13,6 +13,7 @@ struct Record {
   uint64_t x[32] = {};  // 31: SP
   uint64_t pc = 0;
   uint64_t pstate = 0;
+  bool exception = false;  // of any kind, before this record's instruction
   // An interrupt was taken before this record's instruction: IRQ 5, FIQ 6, in QEMU's numbers; 0:
   // none. Its ELR tells whether the previous record's instruction was executed.
   unsigned interrupt = 0;

@@ -13,6 +13,7 @@
 
 #include "mmio/named_registers.h"
 #include "vmm/host/messages.h"
+#include "vmm/kvm/uapi/exits.h"
 #include "vmm/vcpu/syndrome.h"
 
 namespace trapline::kvm {
@@ -120,6 +121,7 @@ KvmVcpu::Next KvmVcpu::handle(ExitSink& sink) {
     case KVM_EXIT_MMIO:
       return mmio(sink);
     case KVM_EXIT_ARM_NISV:
+    case kExitArmLdst64b:
       return nisv(sink);
     case KVM_EXIT_DEBUG:
       return debug(sink);

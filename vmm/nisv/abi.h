@@ -36,9 +36,6 @@ static_assert(kArmVcpuInit == KVM_ARM_VCPU_INIT && kGetVcpuEvents == KVM_GET_VCP
               kSetVcpuEvents == KVM_SET_VCPU_EVENTS);
 #endif
 
-// KVM_EXIT_ARM_LDST64B (Linux 7.2): LD64B and ST64B, in the shape of KVM_EXIT_ARM_NISV.
-inline constexpr uint32_t kExitArmLdst64b = 42;
-
 }  // namespace trapline::nisv
 
 #endif  // TRAPLINE_VMM_NISV_ABI_H_

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "vmm/kvm/uapi/exits.h"
 #include "vmm/kvm/uapi/registers.h"
 #include "vmm/nisv/abi.h"
 
@@ -79,7 +80,7 @@ long Vcpu::run(int fd, void* argument) {
       ++counts_.mmio;
       return result;
     }
-    if (exit_reason_ != KVM_EXIT_ARM_NISV && exit_reason_ != kExitArmLdst64b) {
+    if (exit_reason_ != KVM_EXIT_ARM_NISV && exit_reason_ != kvm::kExitArmLdst64b) {
       ++counts_.other;
       return result;
     }

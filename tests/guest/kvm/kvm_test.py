@@ -9,6 +9,7 @@ whose perf and libraries it takes from beside GUEST_DIR. The group el2 is no CTe
 KVM that gives guests EL2, which is Linux 7.2's under a newer QEMU than Debian 12's (bench/nested_oracle
 says how to get one; QEMU is then a program that starts it).
 """
+import base64
 import itertools
 import os
 import re
@@ -19,9 +20,11 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "disk"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "stress"))
 import guest_process as guest  # noqa: E402
 import shells  # noqa: E402
 from arm64_program import append_to_initrd, lay_out, lay_out_libraries  # noqa: E402
+from code_disk import disk_image  # noqa: E402
 from kvm_host import WATCHDOG_S, boot, only_failed, report, script  # noqa: E402
 
 RAW = "./trapline run --backend kvm --memory 64M --raw ./bin/%s.bin"
@@ -61,6 +64,10 @@ CASES = {
                                    r"ok half in a hole: the base is unchanged"]),
         ("off", RAW % "off", 0, []),
         ("translation", RAW % "translation", 0, [r"GUEST PASSED"]),
+        # Code, tables and what maps them change between two hits, and each hit is held against a fresh walk.
+        ("stress", RAW % "stress" + " --cpus 2 --append stress=150 --disk ./bin/stress.disk,ro --icache-check --stats /tmp/s; "
+         "s=$?; sed -n '/\"icache\"/,/}/p' /tmp/s; (exit $s)", 0,
+         [r"GUEST PASSED", r'"hits": [1-9]\d{2}', r'"mismatches": 0\b', r'"policy": "recheck"']),
     ],
     "run": [
         ("gic", RAW % "gic" + " --cpus 2 --stats /tmp/stats; s=$?; sed -n '/\"kvm\"/,/}/p' /tmp/stats; (exit $s)",
@@ -80,7 +87,8 @@ CASES = {
          "./trapline report /tmp/p --format csv | head -20; ./trapline report /tmp/p | head -5; grep kernel_ /tmp/p", 0,
          [r"0x4008[0-9a-f]{4}", r"^note: exits that came to user space, \d+ of the guest's \d{2}",
           r'"kernel_mmio_user": [1-9]', r'"kernel_other": [1-9]']),
-        ("record", RAW % "isv0" + " --record /tmp/t > /dev/null 2>&1; ./trapline replay /tmp/t", 0, []),
+        ("record", RAW % "isv0" + " --record /tmp/t > /dev/null 2>&1; ./trapline replay /tmp/t; s=$?; "
+         "echo TRACE; base64 /tmp/t; echo END; (exit $s)", 0, []),
         # The guest notifies its console inside the kernel, unless that is not wanted.
         *((f"ioeventfd.{word}", f"printf 'typed{word}\\004' | " + RAW % "virtio_echo" + f" --virtio-console {option} "
            "--stats /tmp/s; s=$?; grep kernel_mmio_kernel /tmp/s; (exit $s)", 0, [f"typed{word}", pattern])
@@ -174,7 +182,8 @@ CASES = {
          + LINUX.replace("-test.gz", "-pci.gz") % "md5sum /dev/vda; grep MSI /proc/interrupts"
          + " --disk /tmp/disk,bus=pci", 0,
          [r"\A([0-9a-f]{32})  -(?s:.*)\1  /dev/vda", r"ITS-MSI.*virtio0-req", r"TRAPLINE-TEST PASS"]),
-        ("linux.cpus2", LINUX % "nproc" + " --cpus 2", 0, [r"TRAPLINE-TEST PASS", r"^2\s*$"]),
+        ("linux.cpus2", LINUX % "nproc; md5sum /dev/vda" + " --cpus 2 --disk /tmp/disk", 0,
+         [r"TRAPLINE-TEST PASS", r"^2\s*$", r"^[0-9a-f]{32}  /dev/vda"]),
     ],
 }
 NEEDS = {"linux": ["Image", "initrd-test.gz"], "run": ["firmware/u-boot.bin"],
@@ -191,6 +200,21 @@ def lay_out_perf(tree, packages):
     lay_out_libraries(tree, binary, packages)
 
 
+def replay_here(console, program):
+    """What a KVM has recorded, by a program of another architecture."""
+    if not os.path.exists(program):
+        print(f"not replayed here: no {program}")
+        return
+    found = re.search(r"^TRACE\r?$(.*?)^END\r?$", console, re.M | re.S)
+    guest.require(found, "no recording on the console")
+    with tempfile.NamedTemporaryFile() as trace:
+        trace.write(base64.b64decode(found[1]))
+        trace.flush()
+        done = subprocess.run([program, "replay", trace.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    print(done.stdout.decode(errors="replace"))
+    guest.require(done.returncode == 0, f"the recording does not replay here: status {done.returncode}")
+
+
 def prepare(tree, groups, directory, program, binaries):
     home = os.path.join(tree, "kvm")
     os.makedirs(os.path.join(home, "bin"))
@@ -203,6 +227,9 @@ def prepare(tree, groups, directory, program, binaries):
     for group in groups:
         for name in NEEDS.get(group, []):
             shutil.copy(os.path.join(directory, name), os.path.join(home, "bin"))
+    if "bare" in groups:
+        with open(os.path.join(home, "bin", "stress.disk"), "wb") as file:
+            file.write(disk_image(os.path.join(home, "bin", "stress.bin")))
     if "linux" in groups:
         shells.initrd_for_pci(os.path.join(home, "bin", "initrd-pci.gz"), directory, "initrd-test.gz")
     with open(os.path.join(home, "run"), "w", encoding="utf-8") as file:
@@ -235,6 +262,8 @@ def test():
             append_to_initrd(tree, os.path.join(host, "initrd-test.gz"), initrd)
             console = boot(qemu, host, initrd, nested)
     report([case for group in groups for case in CASES[group]], console)
+    if "run" in groups:
+        replay_here(console, os.path.join(binaries.split(":")[0], "..", "..", "trapline"))
 
 
 guest.main(test)
