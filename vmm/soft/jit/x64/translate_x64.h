@@ -275,9 +275,17 @@ class X64Translator final : public Translator, private Assembler {
   Emitted compare_and_swap(unsigned size);
   Emitted compare_and_swap_pair(bool wide);
   Emitted load_exclusive(unsigned size);
-  Emitted store_exclusive(unsigned size);
-  void look_up_whole(Access access, unsigned size);
+  Emitted store_exclusive(unsigned size, bool pair);
+  Emitted load_exclusive_pair(bool wide);
+  Emitted unscaled_ordered(uint32_t word);
+  Emitted load_acquire(unsigned size, unsigned opc, int offset);
+  Emitted store_release(unsigned size, int offset);
+  void look_up_whole(Access access, unsigned size, int offset = 0);
   void marked_ipa();
+  void set_monitor(unsigned size);
+  void put_aside();
+  void take_back();
+  void load_words(Gp to, unsigned low, unsigned high);
   void rax_from(unsigned size);
 
   // --- translate_branch.cc ---
