@@ -85,6 +85,7 @@ X64Translator::HostFeatures X64Translator::host_features() {
       .ssse3 = __builtin_cpu_supports("ssse3") != 0,
       .sse41 = __builtin_cpu_supports("sse4.1") != 0,
       .sse42 = __builtin_cpu_supports("sse4.2") != 0,
+      .avx2 = __builtin_cpu_supports("avx2") != 0,
       .fma = __builtin_cpu_supports("fma") != 0,
       .aes = __builtin_cpu_supports("aes") != 0,
       .pclmul = __builtin_cpu_supports("pclmul") != 0,
@@ -159,6 +160,7 @@ void X64Translator::emit_routines() {
         emit_interleave(is_load, n, size_log2);
     }
   }
+  emit_rounding();
   for (const bool rsqrt : {false, true}) {
     for (const bool is_double : {false, true}) {
       align(64);

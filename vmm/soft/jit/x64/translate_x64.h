@@ -75,7 +75,7 @@ class X64Translator final : public Translator, private Assembler {
   };
   static constexpr uint8_t kNoVector = 0xff;
   struct HostFeatures {
-    bool bmi2, lzcnt, ssse3, sse41, sse42, fma, aes, pclmul, sha;
+    bool bmi2, lzcnt, ssse3, sse41, sse42, avx2, fma, aes, pclmul, sha;
   };
   static HostFeatures host_features();
   static constexpr unsigned kSizes = 7;  // of accesses, by log2 of the bytes
@@ -209,14 +209,12 @@ class X64Translator final : public Translator, private Assembler {
   // q: of 128 bits, and of the "2" forms.
   Emitted simd(uint32_t word, const FpForm& form);
   Emitted simd_two(uint32_t word, unsigned opcode, bool q);
-  Emitted simd_saturating(uint32_t word, unsigned opcode, unsigned plain, bool q);
   Emitted simd_bits(uint32_t word, FpOp op, bool q);
   Emitted simd_immediate(uint32_t word, FpOp op, bool q);
   Emitted simd_compare(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_multiply(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_pairs(uint32_t word, unsigned opcode, unsigned size, bool q);
   Emitted simd_shift(uint32_t word, FpOp op, unsigned size, bool q);
-  Emitted simd_narrow(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_shift_long(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_long_sum(uint32_t word, unsigned opcode, bool wide, bool is_signed, unsigned size,
                         bool q);
@@ -235,6 +233,8 @@ class X64Translator final : public Translator, private Assembler {
   void ones(Xmm to);
   void zero(Xmm to);
   void shift_elements(unsigned digit, unsigned size_log2, Xmm r, unsigned by);
+  void shift_left(Xmm r, unsigned size, unsigned by, Xmm scratch);
+  void shift_right(Xmm r, unsigned size, unsigned by, bool is_signed, Xmm scratch);
   void store_result(unsigned reg, bool q);
   void store_narrow(unsigned reg, bool q);
   void store_accumulated(unsigned reg, int accumulate, unsigned size_log2);
@@ -247,6 +247,34 @@ class X64Translator final : public Translator, private Assembler {
   void absolute_difference(unsigned size_log2, bool is_signed);
   void insert_lane(unsigned reg, unsigned lane, unsigned size_log2);  // of r11
   void replicate(unsigned size_log2, bool q);                         // xmm0's lowest lane
+
+  // --- translate_rounding.cc ---
+  // What an element's overflow becomes: the nearest of a signed, of an unsigned number; of an
+  // unsigned one for a signed operand.
+  enum Saturation : uint8_t { kSigned, kUnsigned, kToUnsigned, kSaturations };
+  enum LaneConstant : uint8_t { kLaneOne, kLaneSign, kLaneLargest, kLaneHalf, kLaneConstants };
+  Emitted simd_rounding(uint32_t word, const FpForm& form, bool scalar, bool q);
+  Emitted simd_saturating_sum(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_mixed_sum(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_halving(uint32_t word, FpOp op, unsigned size, bool q);
+  Emitted simd_double_high(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_narrow(uint32_t word, FpOp op, unsigned size, bool scalar, bool q);
+  Emitted simd_high_narrow(uint32_t word, FpOp op, unsigned size, bool q);
+  Emitted simd_saturating_shift(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_shift_by_register(uint32_t word, FpOp op, unsigned size, bool q);
+  Mem lane_constant(LaneConstant which, unsigned size) const;
+  void load_operand(Xmm to, unsigned reg, unsigned bytes);
+  void sign_mask(Xmm to, Xmm from, unsigned size);
+  void signs_to_lanes(Xmm r, unsigned size);
+  void round_right(unsigned size, unsigned by, bool is_signed);
+  void multiply_bytes();
+  void set_saturated();
+  void emit_rounding();
+  void emit_saturating_sum(bool is_signed, bool subtract, unsigned size);
+  void emit_saturating_narrow(Saturation kind, unsigned size);
+  void emit_saturating_shift(Saturation kind, unsigned size);
+  void emit_double_high(bool rounding, unsigned size);
+  void emit_shift_by_register(bool is_signed, bool rounding, unsigned size);
 
   // --- translate_memory.cc ---
   Emitted memory(uint32_t word);
@@ -316,8 +344,13 @@ class X64Translator final : public Translator, private Assembler {
       ways_[kWays], find_block_, push_return_, pop_return_;
   uint32_t look_up_[kAccesses][2][kSizes];  // by base SP
   uint32_t interleave_[2][3][4];            // by load, registers - 2, size
-  uint32_t first_;                          // where the first block's code begins
-  uint32_t cold_;                           // where the next ways out go
+  // Of translate_rounding.cc, by size; [signed][subtract][size - 2], [rounding][size - 1],
+  // [signed][rounding][size - 1].
+  uint32_t lane_constants_, note_difference_, saturating_sum_[2][2][2],
+      saturating_narrow_[kSaturations][3], saturating_shift_[kSaturations][4], double_high_[2][2],
+      shift_by_register_[2][2][3];
+  uint32_t first_;  // where the first block's code begins
+  uint32_t cold_;   // where the next ways out go
 
   // Of the block and the instruction at hand.
   Block* block_ = nullptr;

@@ -146,6 +146,7 @@ class Assembler {
     modrm(0, wide(to), alu_opcode(op, to), to.code, from);
   }
   void alu(Alu op, Gp to, Gp from) { modrm(0, wide(to), alu_opcode(op, to), to.code, from); }
+  void alu(Alu op, const Mem& to, Gp from) { modrm(0, wide(from), op << 3 | 1u, from.code, to); }
   void alu(Alu op, Gp to, int32_t imm) { alu_immediate(op, to, imm); }
   void alu(Alu op, const Mem& to, int32_t imm) { alu_immediate(op, to, imm); }
   void add(auto to, auto from) { alu(kAdd, to, from); }
@@ -228,6 +229,12 @@ class Assembler {
   void fma(uint8_t op, bool is_double, Xmm to, Xmm by, Xmm from) {
     vex_fma(op, is_double, by, true);
     put8(static_cast<uint8_t>(0xc0 | to.code << 3 | from.code));
+  }
+
+  // AVX2's shifts of each element by its own amount: VPSRLVD 0x45, VPSRAVD 0x46, VPSLLVD 0x47; of
+  // doublewords or quadwords.
+  void shift_each(uint8_t op, bool is_quad, Xmm to, Xmm value, Xmm by) {
+    fma(op, is_quad, to, value, by);
   }
 
   void crc32c(Gp to, const Mem& from) {  // of `from`'s width
