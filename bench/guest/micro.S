@@ -320,10 +320,10 @@ loop    micro_fp_half                   // half precision, as a format of storag
         ldr     x9, =singles
         ldr     q0, [x9]
         fcvtn   v1.4h, v0.4s
-        fmov    v4.4s, #1.25
+        fmov    v4.4s, #0.75
 1:      fcvtl   v2.4s, v1.4h
         fmul    v2.4s, v2.4s, v4.4s
-        fsub    v2.4s, v2.4s, v0.4s
+        fadd    v2.4s, v2.4s, v0.4s
         fcvtn   v1.4h, v2.4s
         fcvt    s3, h1
         fcvt    h3, s3

@@ -60,11 +60,11 @@ struct FromInt {
 // clang-format off
 constexpr Row kRows[] = {
     {"00011110 00 1 0001 01 10000 nnnnn ddddd", {convert<u64, u32>}, FpOp::kFcvtToDouble},
-    {"00011110 00 1 0001 11 10000 nnnnn ddddd", {convert<u16, u32>}},
+    {"00011110 00 1 0001 11 10000 nnnnn ddddd", {convert<u16, u32>}, FpOp::kFcvtSingleToHalf},
     {"00011110 01 1 0001 00 10000 nnnnn ddddd", {convert<u32, u64>}, FpOp::kFcvtToSingle},
-    {"00011110 01 1 0001 11 10000 nnnnn ddddd", {convert<u16, u64>}},
-    {"00011110 11 1 0001 00 10000 nnnnn ddddd", {convert<u32, u16>}},
-    {"00011110 11 1 0001 01 10000 nnnnn ddddd", {convert<u64, u16>}},
+    {"00011110 01 1 0001 11 10000 nnnnn ddddd", {convert<u16, u64>}, FpOp::kFcvtDoubleToHalf},
+    {"00011110 11 1 0001 00 10000 nnnnn ddddd", {convert<u32, u16>}, FpOp::kFcvtHalfToSingle},
+    {"00011110 11 1 0001 01 10000 nnnnn ddddd", {convert<u64, u16>}, FpOp::kFcvtHalfToDouble},
     {"00011110 0z 1 001000 10000 nnnnn ddddd", kFloats<RoundInt<kNearest>>, FpOp::kFrintn},
     {"00011110 0z 1 001001 10000 nnnnn ddddd", kFloats<RoundInt<kUp>>, FpOp::kFrintp},
     {"00011110 0z 1 001010 10000 nnnnn ddddd", kFloats<RoundInt<kDown>>, FpOp::kFrintm},

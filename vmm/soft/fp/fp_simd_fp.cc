@@ -225,11 +225,11 @@ constexpr Row kRows[] = {
     TWO_BOTH("0", "1", "11101", kRecpe, kFrecpe),
     TWO_BOTH("1", "1", "11101", kRsqrte, kFrsqrte),
     TWO_SCALAR("0", "1", "11111", kRecpx, kNone),
-    {"0q0 01110 00 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u32, false, kVector>, u16>},
+    {"0q0 01110 00 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u32, false, kVector>, u16>, FpOp::kFcvtnHalf},
     {"0q0 01110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, false, kVector>, u32>, FpOp::kFcvtn},
     {"0q1 01110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, true, kVector>, u32>},
     {"011 11110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, true, kScalar>, u32>},
-    {"0q0 01110 00 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u32>, u16>},
+    {"0q0 01110 00 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u32>, u16>, FpOp::kFcvtlHalf},
     {"0q0 01110 01 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u64>, u32>, FpOp::kFcvtl},
 
     // across lanes: 4S only; scalar pairwise

@@ -7,8 +7,12 @@
 #include <fnmatch.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -103,6 +107,65 @@ TEST(FpHostCode, OfAnyHostAgreesWithTheFunctions) {
   use_baseline_host(true);
   compare(from_environment("TRAPLINE_FP_CASES", 400'000), from_environment("TRAPLINE_FP_SEED", 3));
   use_baseline_host(false);
+}
+
+// Every number of half precision, to the others and back, with what lies in the middle between it
+// and the next one, and beside both.
+TEST(FpHostCode, OfHalfPrecisionAgreesWithTheFunctions) {
+  constexpr uint32_t kWords[] = {
+      0x1ee24020,  // fcvt s0, h1
+      0x1ee2c023,  // fcvt d3, h1
+      0x1e23c044,  // fcvt h4, s2
+      0x1e63c0c5,  // fcvt h5, d6
+      0x0e217827,  // fcvtl v7.4s, v1.4h
+      0x4e217828,  // fcvtl2 v8.4s, v1.8h
+      0x0e216849,  // fcvtn v9.4h, v2.4s
+      0x4e21684a,  // fcvtn2 v10.8h, v2.4s
+  };
+  Bench bench(1, false, 1);
+  Cpu& cpu = bench.cpu();
+  if (cpu.engine->translator == nullptr) GTEST_SKIP() << "blocks are interpreted on this host";
+  for (unsigned i = 0; i < std::size(kWords); ++i) {
+    bench.poke(kCode + 8 * i, kWords[i]);
+    bench.poke(kCode + 8 * i + 4, kHvc0);
+  }
+  unsigned differing = 0;
+  for (uint32_t half = 0; half < 0x10000; ++half) {
+    const int exponent = static_cast<int>(half >> 10 & 31), least = std::max(exponent, 1) - 25;
+    const double sign = half >> 15 != 0 ? -1 : 1, step = std::ldexp(1, least);
+    const double value = std::ldexp((half & 0x3ff) + (exponent != 0 ? 1024 : 0), least);
+    for (const double magnitude : {value, value + step / 2}) {
+      for (const int beside : {-1, 0, 1}) {
+        const double to = beside < 0 ? -1 : HUGE_VAL;
+        const double exact = sign * (beside != 0 ? std::nextafter(magnitude, to) : magnitude);
+        const auto single = static_cast<float>(magnitude);
+        const auto rounded =
+            static_cast<float>(sign) *
+            (beside != 0 ? std::nextafter(single, static_cast<float>(to)) : single);
+        Record before{};
+        before.v[1] = {half | uint64_t{half ^ 0x8001} << 48, half * 0x1'0001ull};
+        before.v[2] = {std::bit_cast<uint32_t>(rounded),
+                       uint64_t{std::bit_cast<uint32_t>(rounded)} << 32};
+        before.v[6] = {std::bit_cast<uint64_t>(exact), 0};
+        before.v[10] = {half, half};
+        if ((half & 3) == 0) before.fpcr = kAhp;
+        before.fpsr = kIxc;
+        for (unsigned i = 0; i < std::size(kWords); ++i) {
+          load(cpu, before);
+          cpu.pc = kCode + 8 * i;
+          ASSERT_EQ(go(bench.vcpu(), 10).kind, ExitKind::kHvc);
+          Record expected = before;
+          execute(kWords[i], expected);
+          const std::string what = difference(expected, save(cpu, before));
+          if (what.empty() || ++differing > 20) continue;
+          ADD_FAILURE() << fmt::format("{:08x}, half {:04x}, single {:08x}, double {:016x}:{}",
+                                       kWords[i], half, std::bit_cast<uint32_t>(rounded),
+                                       std::bit_cast<uint64_t>(exact), what);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(differing, 0u);
 }
 
 #if defined(__x86_64__)

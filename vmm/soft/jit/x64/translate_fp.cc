@@ -37,6 +37,7 @@ struct Pool {
   u64 unused;
   Lane128 two[2], three[2], half[2];
   Lane128 indefinite;  // what CVTTPS2DQ gives for what it cannot convert
+  Lane128 half_magnitude, half_largest, half_normal;  // of half precision; normal ones are above
 };
 constexpr uint32_t high(u64 value) { return static_cast<uint32_t>(value >> 32); }
 constexpr Lane128 bias_from(uint32_t first) { return both(twice(0x8000'0000u - first)); }
@@ -60,6 +61,9 @@ constexpr Pool kPool = {
     .three = {both(twice(0x4040'0000)), both(0x4008'0000'0000'0000)},
     .half = {both(twice(0x3f00'0000)), both(0x3fe0'0000'0000'0000)},
     .indefinite = both(twice(0x8000'0000)),
+    .half_magnitude = both(twice(0x7fff'7fff)),
+    .half_largest = both(twice(0x7bff'7bff)),
+    .half_normal = both(twice(0x0400'0400)),
 };
 static_assert(sizeof(Pool) % 16 == 0 && offsetof(Pool, two) % 16 == 0);
 
@@ -75,6 +79,7 @@ enum SseOp : unsigned {
   kSseMovmskps = 0x0f50,
   kSseSqrt = 0x0f51,
   kSseAnd = 0x0f54,
+  kSseAndn = 0x0f55,
   kSseOr = 0x0f56,
   kSseXor = 0x0f57,
   kSseAdd = 0x0f58,
@@ -91,7 +96,10 @@ enum SseOp : unsigned {
   kSseMovhps = 0x0f16,
   kSsePunpcklqdq = 0x0f6c,
   kSsePaddd = 0x0ffe,
+  kSsePcmpgtw = 0x0f65,
   kSsePcmpgtd = 0x0f66,
+  kSsePackssdw = 0x0f6b,
+  kSsePmovmskb = 0x0fd7,
   kSsePcmpeqd = 0x0f76,
   kSseMovq = 0x0f7e,  // with 0xf3: the upper half becomes zero
 };
@@ -689,6 +697,85 @@ X64Translator::Emitted X64Translator::fp_convert(uint32_t word, FpOp op) {
   }
 }
 
+// Subroutine: the singles in xmm0 to halves, the upper ones to zero. ZF: they are normal numbers
+// above the smallest, or exact; and not those that FPCR.AHP takes for numbers.
+void X64Translator::emit_to_half() {
+  single_to_half(xmm1, xmm0);
+  half_to_single(xmm2, xmm1);
+  sse(0, kSseCmp, xmm2, xmm0, kCmpEq);
+  sse(0x66, kSsePackssdw, xmm2, xmm2);  // exact
+  movaps(xmm0, xmm1);
+  sse(0, kSseAnd, xmm1, pool(offsetof(Pool, half_magnitude)));
+  movaps(xmm3, xmm1);
+  sse(0x66, kSsePcmpgtw, xmm3, pool(offsetof(Pool, half_normal)));
+  sse(0x66, kSsePcmpgtw, xmm1, pool(offsetof(Pool, half_largest)));
+  sse(0, kSseOr, xmm2, xmm3);
+  sse(0, kSseAndn, xmm1, xmm2);
+  sse(0x66, kSsePmovmskb, Xmm{0}, xmm1);  // to eax
+  not_(eax);
+  test(al, 0xff);
+  ret();
+}
+
+// From and to half precision, by F16C. FPCR.FZ is not for halves, and of them what is finite is so
+// with and without AHP.
+X64Translator::Emitted X64Translator::fp_half(uint32_t word, FpOp op) {
+  if (!host_.f16c) return Emitted::kNot;
+  const bool q = (word >> 30 & 1) != 0;
+  constexpr unsigned kHalfBytes = 2;
+  switch (op) {
+    case FpOp::kFcvtHalfToSingle:
+    case FpOp::kFcvtHalfToDouble: {
+      const bool is_double = op == FpOp::kFcvtHalfToDouble;
+      load_operand(xmm0, rn(word), kHalfBytes);
+      half_to_single(xmm0, xmm0);
+      check({.scalar = true}, kFinite);
+      if (is_double) sse(0xf3, kSseCvtSize, xmm0, xmm0);
+      keep_vector(rd(word), is_double ? 8 : 4);
+      return Emitted::kCanDefer;
+    }
+    case FpOp::kFcvtlHalf:
+      half_to_single(xmm0, v(rn(word), q ? 8 : 0));
+      check({.q = true, .lanes = 0xf}, kFinite);
+      keep_vector(rd(word));
+      return Emitted::kCanDefer;
+    case FpOp::kFcvtSingleToHalf:
+      need(kPlainFpcr | kInexactSeen);
+      load_vector(xmm0, rn(word), 4);
+      break;
+    case FpOp::kFcvtDoubleToHalf:
+      // By a single, whose last bit says whether anything was cut off: rounded once.
+      need(kPlainFpcr | kInexactSeen);
+      mov(rax, v(rn(word)));
+      mov(r8d, eax);
+      and_(r8d, 0x1fff'ffff);
+      add(r8d, 0x1fff'ffff);
+      and_(r8d, 0x2000'0000);
+      and_(rax, -0x2000'0000);
+      or_(rax, r8);
+      movd(xmm1, rax);
+      sse(0, kSseXor, xmm0, xmm0);
+      sse(0xf2, kSseCvtSize, xmm0, xmm1);
+      sse(0xf3, kSseCvtSize, xmm2, xmm0);
+      sse(0x66, kSseUcomis, xmm2, xmm1);  // not those outside a single's range
+      defer(kNe);
+      defer(kP);
+      break;
+    default:  // FCVTN; with Q it keeps the lower half
+      need(kPlainFpcr | kInexactSeen);
+      load_vector(xmm0, rn(word));
+      break;
+  }
+  call_routine(to_half_);
+  defer(kNe);
+  if (op != FpOp::kFcvtnHalf) {
+    keep_vector(rd(word), kHalfBytes);
+  } else {
+    store_narrow(rd(word), q);
+  }
+  return Emitted::kCanDefer;
+}
+
 // Subroutine: the estimate of what is in rax, to rax. ZF: it is plain, with no flag to raise. The
 // operand must be normal, positive for a root, and the reciprocal normal. xmm0 is kept.
 void X64Translator::emit_estimate(bool rsqrt, bool is_double) {
@@ -811,6 +898,13 @@ X64Translator::Emitted X64Translator::fp(uint32_t word) {
     case FpOp::kFcvtl:
     case FpOp::kFcvtn:
       return fp_convert(word, form.op);
+    case FpOp::kFcvtHalfToSingle:
+    case FpOp::kFcvtHalfToDouble:
+    case FpOp::kFcvtSingleToHalf:
+    case FpOp::kFcvtDoubleToHalf:
+    case FpOp::kFcvtlHalf:
+    case FpOp::kFcvtnHalf:
+      return fp_half(word, form.op);
     case FpOp::kFrintn:
     case FpOp::kFrintm:
     case FpOp::kFrintp:

@@ -75,7 +75,7 @@ class X64Translator final : public Translator, private Assembler {
   };
   static constexpr uint8_t kNoVector = 0xff;
   struct HostFeatures {
-    bool bmi2, lzcnt, ssse3, sse41, sse42, avx2, fma, aes, pclmul, sha;
+    bool bmi2, lzcnt, ssse3, sse41, sse42, avx2, fma, f16c, aes, pclmul, sha;
   };
   static HostFeatures host_features();
   static constexpr unsigned kSizes = 7;  // of accesses, by log2 of the bytes
@@ -176,6 +176,7 @@ class X64Translator final : public Translator, private Assembler {
   Emitted fp_from_integer(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_round(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_convert(uint32_t word, FpOp op);
+  Emitted fp_half(uint32_t word, FpOp op);
   static Shape shape_of(uint32_t word, unsigned size_log2);
   bool is_kept(unsigned reg, unsigned bytes = 16) const {
     return kept_for_ == index_ && kept_vector_ == reg && kept_bytes_ <= bytes;
@@ -195,6 +196,7 @@ class X64Translator final : public Translator, private Assembler {
   void check_ordered(Xmm a, Xmm scratch, const Mem& b, const Shape& shape);
   Emitted fp_estimate(uint32_t word, FpOp op, const Shape& shape);
   void emit_estimate(bool rsqrt, bool is_double);
+  void emit_to_half();
   void emit_pool();
 
   // --- translate_crypto.cc ---
@@ -340,7 +342,8 @@ class X64Translator final : public Translator, private Assembler {
   int registers_, vectors_, attention_, flag_n_, flag_z_, flag_c_, flag_v_, block_at_, tlb_at_,
       token_at_, mask_at_, chain_site_at_, returns_at_, return_top_at_, fpcr_at_, fpsr_at_,
       monitor_at_;
-  uint32_t no_token_, pool_, estimates_, estimate_[2][2],  // reciprocal, root; single, double
+  uint32_t no_token_, pool_, estimates_, to_half_,
+      estimate_[2][2],  // reciprocal, root; single, double
       ways_[kWays], find_block_, push_return_, pop_return_;
   uint32_t look_up_[kAccesses][2][kSizes];  // by base SP
   uint32_t interleave_[2][3][4];            // by load, registers - 2, size
