@@ -47,6 +47,14 @@ enum class FpOp : uint8_t {
   kFrecpe,
   kFrsqrte,
   kFaddp,
+  kFmaxp,
+  kFminp,
+  kFmaxnmp,
+  kFminnmp,
+  kFmaxv,
+  kFminv,
+  kFmaxnmv,
+  kFminnmv,
   // comparisons
   kFcmp,
   kFcmpZero,
@@ -76,6 +84,7 @@ enum class FpOp : uint8_t {
   kFrintm,
   kFrintp,
   kFrintz,
+  kFrinta,
   kFrintx,
   kFrinti,
   kFcvtas,
@@ -90,6 +99,10 @@ enum class FpOp : uint8_t {
   kFcvtzu,
   kScvtf,
   kUcvtf,
+  kFcvtzsFixed,  // with fraction bits
+  kFcvtzuFixed,
+  kScvtfFixed,
+  kUcvtfFixed,
   // integers: bits
   kAnd,
   kBic,

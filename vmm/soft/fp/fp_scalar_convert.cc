@@ -69,7 +69,7 @@ constexpr Row kRows[] = {
     {"00011110 0z 1 001001 10000 nnnnn ddddd", kFloats<RoundInt<kUp>>, FpOp::kFrintp},
     {"00011110 0z 1 001010 10000 nnnnn ddddd", kFloats<RoundInt<kDown>>, FpOp::kFrintm},
     {"00011110 0z 1 001011 10000 nnnnn ddddd", kFloats<RoundInt<kZero>>, FpOp::kFrintz},
-    {"00011110 0z 1 001100 10000 nnnnn ddddd", kFloats<RoundInt<kAway>>},
+    {"00011110 0z 1 001100 10000 nnnnn ddddd", kFloats<RoundInt<kAway>>, FpOp::kFrinta},
     {"00011110 0z 1 001110 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr, true>>, FpOp::kFrintx},
     {"00011110 0z 1 001111 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr>>, FpOp::kFrinti},
     // integer: sf, ptype, rmode, opcode
@@ -89,13 +89,13 @@ constexpr Row kRows[] = {
     BOTH("11 000", kFcvtzs, ToInt, s, , kZero),
     BOTH("11 001", kFcvtzu, ToInt, u, , kZero),
     // fixed point; with sf = 0, scale<5> = 0 is unallocated
-#define BOTH_FIXED(rmode_opcode, S, U, ...)                                                    \
-    {"00011110 0z 0 " rmode_opcode " 1sssss nnnnn ddddd", kFloats<S<U##32 __VA_ARGS__, true>>}, \
-    {"10011110 0z 0 " rmode_opcode " ssssss nnnnn ddddd", kFloats<S<U##64 __VA_ARGS__, true>>}
-    BOTH_FIXED("00 010", FromInt, s),
-    BOTH_FIXED("00 011", FromInt, u),
-    BOTH_FIXED("11 000", ToInt, s, , kZero),
-    BOTH_FIXED("11 001", ToInt, u, , kZero),
+#define BOTH_FIXED(rmode_opcode, op, S, U, ...)                                                    \
+    {"00011110 0z 0 " rmode_opcode " 1sssss nnnnn ddddd", kFloats<S<U##32 __VA_ARGS__, true>>, FpOp::op}, \
+    {"10011110 0z 0 " rmode_opcode " ssssss nnnnn ddddd", kFloats<S<U##64 __VA_ARGS__, true>>, FpOp::op}
+    BOTH_FIXED("00 010", kScvtfFixed, FromInt, s),
+    BOTH_FIXED("00 011", kUcvtfFixed, FromInt, u),
+    BOTH_FIXED("11 000", kFcvtzsFixed, ToInt, s, , kZero),
+    BOTH_FIXED("11 001", kFcvtzuFixed, ToInt, u, , kZero),
 };
 // clang-format on
 

@@ -468,13 +468,12 @@ X64Translator::Emitted X64Translator::simd_long_difference(uint32_t word, bool a
 // Sums of neighbours: SADDLP and its kin.
 X64Translator::Emitted X64Translator::simd_pair_long(uint32_t word, bool accumulate, bool is_signed,
                                                      unsigned size, bool q) {
-  if (size == 2 && is_signed) return Emitted::kNot;
-  const unsigned width = 8u << size, right = is_signed ? kRightSigned : kRight;
+  const unsigned width = 8u << size;
   load_vector(xmm0, rn(word));
   movaps(xmm1, xmm0);
   shift_elements(kLeft, size + 1, xmm0, width);
-  shift_elements(right, size + 1, xmm0, width);
-  shift_elements(right, size + 1, xmm1, width);
+  shift_right(xmm0, size + 1, width, is_signed, xmm2);
+  shift_right(xmm1, size + 1, width, is_signed, xmm2);
   p(kPadd[size + 1], xmm0, xmm1);
   if (accumulate) p(kPadd[size + 1], xmm0, v(rd(word)));
   store_result(rd(word), q);
@@ -766,8 +765,14 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
     case FpOp::kCmltZero:
       return simd_compare(word, op, size, q);
     case FpOp::kAbs:
-      if (!host_has(kPabs[size])) return Emitted::kNot;
-      p(kPabs[size], xmm0, v(rn(word)));
+      if (host_has(size < 3 ? kPabs[size] : 0)) {
+        p(kPabs[size], xmm0, v(rn(word)));
+      } else {
+        load_vector(xmm0, rn(word));
+        sign_mask(xmm1, xmm0, size);
+        p(kPxor, xmm0, xmm1);
+        p(kPsub[size], xmm0, xmm1);
+      }
       store_result(rd(word), q);
       return Emitted::kDone;
     case FpOp::kNeg:

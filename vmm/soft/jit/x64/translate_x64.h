@@ -166,6 +166,7 @@ class X64Translator final : public Translator, private Assembler {
   Mem pool(size_t offset) const { return ptr[rip + at(pool_ + static_cast<uint32_t>(offset))]; }
   Emitted fp(uint32_t word);
   Emitted fp_arithmetic(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_extremum(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_fused(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_compare(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_compare_flags(uint32_t word, FpOp op, bool is_double);
@@ -190,6 +191,10 @@ class X64Translator final : public Translator, private Assembler {
     load_vector(to, reg, bytes_of(shape));
   }
   Mem load_operand2(Xmm to, uint32_t word, const Shape& shape);
+  void load_lane_pairs(uint32_t word, const Shape& shape);
+  void extremum(bool maximum, uint8_t prefix);
+  void add_away(const Shape& shape);
+  void scale(int power, const Shape& shape);
   void store_lanes(unsigned reg, const Shape& shape);
   void check(const Shape& shape, Range range);
   void check_lanes(Xmm bad, const Shape& shape);
