@@ -168,6 +168,7 @@ void X64Translator::emit_routines() {
     }
   }
   emit_rounding();
+  emit_sha512();
   for (const bool rsqrt : {false, true}) {
     for (const bool is_double : {false, true}) {
       align(64);

@@ -209,6 +209,8 @@ class X64Translator final : public Translator, private Assembler {
   bool aes(uint32_t word);
   bool sha1(uint32_t word);
   bool sha256(uint32_t word);
+  bool sha512(uint32_t word);
+  void emit_sha512();
   bool sha3(uint32_t word);
   void sha256_rounds(uint32_t word);
 
@@ -351,7 +353,8 @@ class X64Translator final : public Translator, private Assembler {
       estimate_[2][2],  // reciprocal, root; single, double
       ways_[kWays], find_block_, push_return_, pop_return_;
   uint32_t look_up_[kAccesses][2][kSizes];  // by base SP
-  uint32_t interleave_[2][3][4];            // by load, registers - 2, size
+  uint32_t sha512_sigma_[2], sha512_round_[2];
+  uint32_t interleave_[2][3][4];  // by load, registers - 2, size
   // Of translate_rounding.cc, by size; [signed][subtract][size - 2], [rounding][size - 1],
   // [signed][rounding][size - 1].
   uint32_t lane_constants_, note_difference_, saturating_sum_[2][2][2],
