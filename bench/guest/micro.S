@@ -1,7 +1,7 @@
 // The loops of bench/cpu_micro_vs_qemu: x0 times through each, the result in x0, so that two
 // machines can be compared. `loop` and `again` count x0 down.
 
-        .arch   armv8.2-a+crc+crypto+sha3
+        .arch   armv8.4-a+sha3
 
         .macro  loop name
         .globl  \name
@@ -465,6 +465,21 @@ loop    micro_filter                    // of a picture: products, rounded and s
         usqadd  v5.16b, v4.16b
         again
         fmov    x0, d5
+        ret
+
+loop    micro_dot_bytes                 // as quantized networks do
+        ldr     x1, =bytes
+        movi    v0.4s, #0
+        movi    v1.4s, #0
+1:      and     x2, x0, #31
+        add     x2, x1, x2, lsl #4
+        ldp     q2, q3, [x2]
+        sdot    v0.4s, v2.16b, v3.4b[1]
+        udot    v1.4s, v2.16b, v3.16b
+        again
+        eor     v0.16b, v0.16b, v1.16b
+        addv    s0, v0.4s
+        fmov    w0, s0
         ret
 
 loop    micro_saturate                  // of words, as speech codecs do

@@ -225,6 +225,8 @@ enum class FpOp : uint8_t {
   kUabdl,
   kSabal,
   kUabal,
+  kSdot,
+  kUdot,
   kSaddlp,
   kUaddlp,
   kSadalp,

@@ -49,6 +49,7 @@ enum : unsigned {
   kPmulhrsw = 0x0f380b,
   kPmulhw = 0x0fe5,
   kPmulhuw = 0x0fe4,
+  kPmaddwd = 0x0ff5,
   kPmuludq = 0x0ff4,
   kPmuldq = 0x0f3828,
   kPsadbw = 0x0ff6,

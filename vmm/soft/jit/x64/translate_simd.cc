@@ -452,6 +452,25 @@ X64Translator::Emitted X64Translator::simd_long_multiply(uint32_t word, int accu
   return Emitted::kDone;
 }
 
+// Subroutine: of the bytes in xmm0 and xmm1 products, four of which are added to a word, to xmm0.
+void X64Translator::emit_dot(bool is_signed) {
+  movaps(xmm2, xmm0);
+  movaps(xmm3, xmm1);
+  zero(xmm4);
+  for (const Xmm r : {xmm0, xmm1, xmm2, xmm3}) {
+    const unsigned unpack = (r.code < 2 ? kPunpckl : kPunpckh)[0];
+    p(unpack, r, is_signed ? r : xmm4);
+    if (is_signed) shift_elements(kRightSigned, 1, r, 8);
+  }
+  p(kPmaddwd, xmm0, xmm1);
+  p(kPmaddwd, xmm2, xmm3);
+  movaps(xmm1, xmm0);
+  unzip(xmm0, xmm2, 2, 0);
+  unzip(xmm1, xmm2, 2, 1);
+  p(kPadd[2], xmm0, xmm1);
+  ret();
+}
+
 X64Translator::Emitted X64Translator::simd_long_difference(uint32_t word, bool accumulate,
                                                            bool is_signed, unsigned size, bool q) {
   const unsigned maximum = (is_signed ? kPmaxSigned : kPmaxUnsigned)[size];
@@ -845,6 +864,14 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
     case FpOp::kSmlsl:
     case FpOp::kUmlsl:
       return simd_long_multiply(word, -1, op == FpOp::kSmlsl, size, q);
+    case FpOp::kSdot:
+    case FpOp::kUdot:
+      load_element_operand(xmm1, word, 2);
+      load_vector(xmm0, rn(word));
+      call_routine(dot_[op == FpOp::kSdot]);
+      p(kPadd[2], xmm0, v(rd(word)));
+      store_result(rd(word), q);
+      return Emitted::kDone;
     case FpOp::kSabdl:
     case FpOp::kUabdl:
       return simd_long_difference(word, false, op == FpOp::kSabdl, size, q);

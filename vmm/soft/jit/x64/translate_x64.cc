@@ -168,6 +168,11 @@ void X64Translator::emit_routines() {
     }
   }
   emit_rounding();
+  for (const bool is_signed : {false, true}) {
+    align(16);
+    dot_[is_signed] = here();
+    emit_dot(is_signed);
+  }
   emit_sha512();
   for (const bool rsqrt : {false, true}) {
     for (const bool is_double : {false, true}) {

@@ -228,6 +228,7 @@ class X64Translator final : public Translator, private Assembler {
   Emitted simd_long_sum(uint32_t word, unsigned opcode, bool wide, bool is_signed, unsigned size,
                         bool q);
   Emitted simd_long_multiply(uint32_t word, int accumulate, bool is_signed, unsigned size, bool q);
+  void emit_dot(bool is_signed);
   Emitted simd_long_difference(uint32_t word, bool accumulate, bool is_signed, unsigned size,
                                bool q);
   Emitted simd_pair_long(uint32_t word, bool accumulate, bool is_signed, unsigned size, bool q);
@@ -353,7 +354,7 @@ class X64Translator final : public Translator, private Assembler {
       estimate_[2][2],  // reciprocal, root; single, double
       ways_[kWays], find_block_, push_return_, pop_return_;
   uint32_t look_up_[kAccesses][2][kSizes];  // by base SP
-  uint32_t sha512_sigma_[2], sha512_round_[2];
+  uint32_t dot_[2], sha512_sigma_[2], sha512_round_[2];
   uint32_t interleave_[2][3][4];  // by load, registers - 2, size
   // Of translate_rounding.cc, by size; [signed][subtract][size - 2], [rounding][size - 1],
   // [signed][rounding][size - 1].
