@@ -1,7 +1,7 @@
 // The loops of bench/cpu_micro_vs_qemu: x0 times through each, the result in x0, so that two
 // machines can be compared. `loop` and `again` count x0 down.
 
-        .arch   armv8.1-a+crc+crypto
+        .arch   armv8.4-a+sha3
 
         .macro  loop name
         .globl  \name
@@ -43,6 +43,7 @@ indices:
 word:   .quad   0
         .balign 16
 pair:   .quad   0, 0
+count:  .quad   0, 0
         .text
 
 // --- integers ---
@@ -93,6 +94,18 @@ loop    micro_exclusive
         cbnz    w3, 1b
         again
         mov     x0, x2
+        ret
+
+loop    micro_exclusive_pair            // a counter of 128 bits
+        ldr     x1, =count
+        stp     xzr, xzr, [x1]
+1:      ldxp    x2, x3, [x1]
+        adds    x2, x2, x0
+        adc     x3, x3, x2
+        stxp    w4, x2, x3, [x1]
+        cbnz    w4, 1b
+        again
+        eor     x0, x2, x3
         ret
 
 loop    micro_lock                      // as a spin lock of Armv8.0
@@ -282,6 +295,43 @@ loop    micro_fp_round
         fmov    x0, d0
         ret
 
+loop    micro_fp_away                   // ties away, fixed point and unsigned numbers
+        value   1, seven
+        fmov    d0, #1.0
+        ldr     x9, =bytes
+        ldr     q4, [x9]
+1:      fadd    d0, d0, d1
+        fcvtas  w2, d0
+        frinta  d2, d0
+        scvtf   d3, w2, #4
+        fcvtzs  w2, d3, #8
+        ucvtf   v5.4s, v4.4s
+        fmaxv   s6, v5.4s
+        fcvtzu  v4.4s, v5.4s
+        again
+        fadd    d0, d2, d3
+        fmov    x0, d0
+        fmov    x1, d4
+        eor     x0, x0, x1
+        eor     x0, x0, x2
+        ret
+
+loop    micro_fp_half                   // half precision, as a format of storage
+        ldr     x9, =singles
+        ldr     q0, [x9]
+        fcvtn   v1.4h, v0.4s
+        fmov    v4.4s, #0.75
+1:      fcvtl   v2.4s, v1.4h
+        fmul    v2.4s, v2.4s, v4.4s
+        fadd    v2.4s, v2.4s, v0.4s
+        fcvtn   v1.4h, v2.4s
+        fcvt    s3, h1
+        fcvt    h3, s3
+        ins     v1.h[1], v3.h[0]
+        again
+        fmov    x0, d1
+        ret
+
 loop    micro_dot_f64
         ldr     x1, =numbers
         movi    v0.2d, #0
@@ -396,6 +446,75 @@ loop    micro_shift_widen               // pixels: bytes widened, scaled, narrow
         str     q3, [x2]
         again
         fmov    x0, d3
+        ret
+
+loop    micro_filter                    // of a picture: products, rounded and saturated to bytes
+        ldr     x1, =bytes
+        movi    v5.16b, #0
+1:      and     x2, x0, #31
+        add     x2, x1, x2, lsl #4
+        ldp     q0, q1, [x2]
+        sqrdmulh v2.8h, v0.8h, v1.8h
+        srshr   v3.8h, v2.8h, #3
+        sqadd   v3.8h, v3.8h, v1.8h
+        sqrshrun v4.8b, v3.8h, #4
+        sqxtun2 v4.16b, v0.8h
+        rshrn   v2.8b, v0.8h, #5
+        raddhn2 v2.16b, v0.8h, v1.8h
+        uhadd   v4.16b, v4.16b, v2.16b
+        usqadd  v5.16b, v4.16b
+        again
+        fmov    x0, d5
+        ret
+
+loop    micro_dot_bytes                 // as quantized networks do
+        ldr     x1, =bytes
+        movi    v0.4s, #0
+        movi    v1.4s, #0
+1:      and     x2, x0, #31
+        add     x2, x1, x2, lsl #4
+        ldp     q2, q3, [x2]
+        sdot    v0.4s, v2.16b, v3.4b[1]
+        udot    v1.4s, v2.16b, v3.16b
+        again
+        eor     v0.16b, v0.16b, v1.16b
+        addv    s0, v0.4s
+        fmov    w0, s0
+        ret
+
+loop    micro_saturate                  // of words, as speech codecs do
+        ldr     x1, =bytes
+        movi    v5.4s, #0
+        movi    v6.4s, #0
+1:      and     x2, x0, #31
+        add     x2, x1, x2, lsl #4
+        ldp     q0, q1, [x2]
+        sqdmulh v2.4s, v0.4s, v1.4s
+        sqadd   v5.4s, v5.4s, v2.4s
+        sqshl   v3.4s, v2.4s, #3
+        sqsub   v6.4s, v6.4s, v3.4s
+        sqxtn   v4.4h, v5.4s
+        sqneg   v4.4h, v4.4h
+        again
+        eor     v0.16b, v5.16b, v6.16b
+        eor     v0.16b, v0.16b, v4.16b
+        fmov    x0, d0
+        ret
+
+loop    micro_shift_each                // by registers, as compilers write shifts to the right
+        ldr     x1, =bytes
+        ldp     q0, q1, [x1]
+        movi    v2.4s, #5
+        neg     v3.4s, v2.4s
+1:      ushl    v4.4s, v0.4s, v3.4s
+        sshl    v5.8h, v1.8h, v2.8h
+        srshl   v6.2d, v1.2d, v3.2d
+        add     v0.4s, v0.4s, v4.4s
+        eor     v1.16b, v5.16b, v6.16b
+        add     v1.4s, v1.4s, v0.4s
+        again
+        eor     v0.16b, v0.16b, v1.16b
+        fmov    x0, d0
         ret
 
 loop    micro_popcount                  // as compilers write it
@@ -534,6 +653,23 @@ loop    micro_sha256                    // four rounds and four words of the sch
         sha256su1 v2.4s, v4.4s, v5.4s
         again
         eor     v0.16b, v0.16b, v2.16b
+        fmov    x0, d0
+        ret
+
+loop    micro_sha512                    // two rounds and two words of the schedule
+        ldr     x1, =bytes
+        ldp     q0, q1, [x1]
+        ldp     q2, q3, [x1, #32]
+        ldp     q4, q5, [x1, #64]
+1:      ext     v6.16b, v2.16b, v3.16b, #8
+        sha512su0 v4.2d, v5.2d
+        sha512h q0, q6, v1.2d
+        sha512su1 v4.2d, v2.2d, v6.2d
+        add     v2.2d, v1.2d, v0.2d
+        sha512h2 q0, q1, v3.2d
+        again
+        eor     v0.16b, v0.16b, v2.16b
+        eor     v0.16b, v0.16b, v4.16b
         fmov    x0, d0
         ret
         .ltorg

@@ -293,6 +293,37 @@ TEST(OrderOfTwo, ADeviceWritesWhatIsBeingPredecoded) {
   EXPECT_EQ(stale, 0u);
 }
 
+// --- exclusives ---
+
+// Two CPUs count in one number of 128 bits, whose halves carry into each other all the time.
+TEST(OrderOfTwo, CountByExclusivePairs) {
+  constexpr uint64_t kRounds = 200'000, kStep = uint64_t{3} << 62;
+  Bench bench(2);
+  bench.put(kCode, {
+                       0xc87f8801,  // ldaxp x1, x2, [x0]
+                       0xab070024,  // adds x4, x1, x7
+                       0x9a1f0045,  // adc x5, x2, xzr
+                       0xc8239404,  // stlxp w3, x4, x5, [x0]
+                       0x35ffff83,  // cbnz w3, .-16
+                       0xf10004c6,  // subs x6, x6, #1
+                       0x54ffff41,  // b.ne .-24
+                       kHvc0,
+                   });
+  std::thread threads[2];
+  for (unsigned i = 0; i < 2; ++i) {
+    Cpu& cpu = bench.cpu(i);
+    cpu.pc = kCode;
+    cpu.r.x[0] = kData;
+    cpu.r.x[6] = kRounds;
+    cpu.r.x[7] = kStep;
+    threads[i] = std::thread([&bench, i] { go(bench.vcpu(i), ~uint64_t{0} >> 1); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const auto sum = static_cast<unsigned __int128>(kStep) * (2 * kRounds);
+  EXPECT_EQ(bench.peek<uint64_t>(kData), static_cast<uint64_t>(sum));
+  EXPECT_EQ(bench.peek<uint64_t>(kData + 8), static_cast<uint64_t>(sum >> 64));
+}
+
 // --- counts ---
 
 TEST(OrderOfTwo, AnotherThreadReadsTheRetiredCount) {

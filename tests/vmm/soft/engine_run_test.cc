@@ -445,6 +445,44 @@ TEST(EngineExclusive, StoresOnlyWhatWasNotTouched) {
   }
 }
 
+TEST(EngineExclusive, PairStoresOnlyWhatWasNotTouched) {
+  const struct {
+    const char* what;
+    uint32_t between;
+    uint64_t status;
+  } rows[] = {
+      {"nothing", kNop, 0},
+      {"clrex", 0xd5033f5f, 1},
+      {"str x9, [x0, #8]", 0xf9000409, 1},
+      {"ldxr x8, [x0]", 0xc85f7c08, 1},
+      {"ldaxp w8, w10, [x0]", 0x887fa808, 1},
+      {"ldaxp x8, x10, [x7]", 0xc87fa8e8, 1},
+  };
+  for (const auto& row : rows) {
+    Bench bench;
+    bench.enable_mmu();
+    bench.put(kCode, {
+                         0xc87f8801,  // ldaxp x1, x2, [x0]
+                         row.between,
+                         0xb1000424,  // adds x4, x1, #1
+                         0x9a1f0045,  // adc x5, x2, xzr
+                         0xc8239404,  // stlxp w3, x4, x5, [x0]
+                         kHvc0,
+                     });
+    bench.cpu().r.x[0] = kData;
+    bench.cpu().r.x[7] = kData + 64;
+    bench.cpu().r.x[9] = 500;
+    bench.poke<uint64_t>(kData, ~uint64_t{0});
+    bench.poke<uint64_t>(kData + 8, 41);
+    bench.run();
+    EXPECT_EQ(bench.cpu().r.x[3], row.status) << row.what;
+    if (row.status == 0) {
+      EXPECT_EQ(bench.peek<uint64_t>(kData), 0);
+      EXPECT_EQ(bench.peek<uint64_t>(kData + 8), 42);
+    }
+  }
+}
+
 TEST(EngineExclusive, PairAcrossFastAndSlowPaths) {
   Bench bench;
   bench.enable_mmu();

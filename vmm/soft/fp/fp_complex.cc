@@ -59,10 +59,10 @@ void multiply_add_rotated_element(Cpu& cpu, uint32_t w) {
 
 // clang-format off
 constexpr Row kRows[] = {
-    {"0q0 01110 10 0 mmmmm 10010 1 nnnnn ddddd", kOver<Dot<kReg>, s8>},
-    {"0q1 01110 10 0 mmmmm 10010 1 nnnnn ddddd", kOver<Dot<kReg>, u8>},
-    {"0q0 01111 10 lmmmmm 1110 H 0 nnnnn ddddd", kOver<Dot<kElement>, s8>},
-    {"0q1 01111 10 lmmmmm 1110 H 0 nnnnn ddddd", kOver<Dot<kElement>, u8>},
+    {"0q0 01110 10 0 mmmmm 10010 1 nnnnn ddddd", kOver<Dot<kReg>, s8>, FpOp::kSdot},
+    {"0q1 01110 10 0 mmmmm 10010 1 nnnnn ddddd", kOver<Dot<kReg>, u8>, FpOp::kUdot},
+    {"0q0 01111 10 lmmmmm 1110 H 0 nnnnn ddddd", kOver<Dot<kElement>, s8>, FpOp::kSdot},
+    {"0q1 01111 10 lmmmmm 1110 H 0 nnnnn ddddd", kOver<Dot<kElement>, u8>, FpOp::kUdot},
     {"0Q1 01110 1z 0 mmmmm 111 r 0 1 nnnnn ddddd", kFloats<AddRotated>},
     {"0Q1 01110 1z 0 mmmmm 110 rr 1 nnnnn ddddd", kFloats<MultiplyAddRotated>},
     {"011 01111 10 0mmmmm 0 rr 1 H 0 nnnnn ddddd", {multiply_add_rotated_element}},

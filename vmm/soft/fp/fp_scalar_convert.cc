@@ -60,16 +60,16 @@ struct FromInt {
 // clang-format off
 constexpr Row kRows[] = {
     {"00011110 00 1 0001 01 10000 nnnnn ddddd", {convert<u64, u32>}, FpOp::kFcvtToDouble},
-    {"00011110 00 1 0001 11 10000 nnnnn ddddd", {convert<u16, u32>}},
+    {"00011110 00 1 0001 11 10000 nnnnn ddddd", {convert<u16, u32>}, FpOp::kFcvtSingleToHalf},
     {"00011110 01 1 0001 00 10000 nnnnn ddddd", {convert<u32, u64>}, FpOp::kFcvtToSingle},
-    {"00011110 01 1 0001 11 10000 nnnnn ddddd", {convert<u16, u64>}},
-    {"00011110 11 1 0001 00 10000 nnnnn ddddd", {convert<u32, u16>}},
-    {"00011110 11 1 0001 01 10000 nnnnn ddddd", {convert<u64, u16>}},
+    {"00011110 01 1 0001 11 10000 nnnnn ddddd", {convert<u16, u64>}, FpOp::kFcvtDoubleToHalf},
+    {"00011110 11 1 0001 00 10000 nnnnn ddddd", {convert<u32, u16>}, FpOp::kFcvtHalfToSingle},
+    {"00011110 11 1 0001 01 10000 nnnnn ddddd", {convert<u64, u16>}, FpOp::kFcvtHalfToDouble},
     {"00011110 0z 1 001000 10000 nnnnn ddddd", kFloats<RoundInt<kNearest>>, FpOp::kFrintn},
     {"00011110 0z 1 001001 10000 nnnnn ddddd", kFloats<RoundInt<kUp>>, FpOp::kFrintp},
     {"00011110 0z 1 001010 10000 nnnnn ddddd", kFloats<RoundInt<kDown>>, FpOp::kFrintm},
     {"00011110 0z 1 001011 10000 nnnnn ddddd", kFloats<RoundInt<kZero>>, FpOp::kFrintz},
-    {"00011110 0z 1 001100 10000 nnnnn ddddd", kFloats<RoundInt<kAway>>},
+    {"00011110 0z 1 001100 10000 nnnnn ddddd", kFloats<RoundInt<kAway>>, FpOp::kFrinta},
     {"00011110 0z 1 001110 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr, true>>, FpOp::kFrintx},
     {"00011110 0z 1 001111 10000 nnnnn ddddd", kFloats<RoundInt<kFpcr>>, FpOp::kFrinti},
     // integer: sf, ptype, rmode, opcode
@@ -89,13 +89,13 @@ constexpr Row kRows[] = {
     BOTH("11 000", kFcvtzs, ToInt, s, , kZero),
     BOTH("11 001", kFcvtzu, ToInt, u, , kZero),
     // fixed point; with sf = 0, scale<5> = 0 is unallocated
-#define BOTH_FIXED(rmode_opcode, S, U, ...)                                                    \
-    {"00011110 0z 0 " rmode_opcode " 1sssss nnnnn ddddd", kFloats<S<U##32 __VA_ARGS__, true>>}, \
-    {"10011110 0z 0 " rmode_opcode " ssssss nnnnn ddddd", kFloats<S<U##64 __VA_ARGS__, true>>}
-    BOTH_FIXED("00 010", FromInt, s),
-    BOTH_FIXED("00 011", FromInt, u),
-    BOTH_FIXED("11 000", ToInt, s, , kZero),
-    BOTH_FIXED("11 001", ToInt, u, , kZero),
+#define BOTH_FIXED(rmode_opcode, op, S, U, ...)                                                    \
+    {"00011110 0z 0 " rmode_opcode " 1sssss nnnnn ddddd", kFloats<S<U##32 __VA_ARGS__, true>>, FpOp::op}, \
+    {"10011110 0z 0 " rmode_opcode " ssssss nnnnn ddddd", kFloats<S<U##64 __VA_ARGS__, true>>, FpOp::op}
+    BOTH_FIXED("00 010", kScvtfFixed, FromInt, s),
+    BOTH_FIXED("00 011", kUcvtfFixed, FromInt, u),
+    BOTH_FIXED("11 000", kFcvtzsFixed, ToInt, s, , kZero),
+    BOTH_FIXED("11 001", kFcvtzuFixed, ToInt, u, , kZero),
 };
 // clang-format on
 

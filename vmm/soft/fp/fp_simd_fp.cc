@@ -178,8 +178,8 @@ constexpr Row kRows[] = {
     THREE("0", "1", "11110", kMin, kFmin),
     THREE_BOTH("0", "0", "11111", kRecps, kFrecps),
     THREE_BOTH("0", "1", "11111", kRsqrts, kFrsqrts),
-    PAIR("0", "11000", kMaxnm, kNone),
-    PAIR("1", "11000", kMinnm, kNone),
+    PAIR("0", "11000", kMaxnm, kFmaxnmp),
+    PAIR("1", "11000", kMinnm, kFminnmp),
     PAIR("0", "11010", kAdd, kFaddp),
     THREE_BOTH("1", "1", "11010", kAbd, kFabd),
     {"0Q1 01110 0z 1 mmmmm 11011 1 nnnnn ddddd", kFloats<HostMap3<kMul, kHostMul, false>>, FpOp::kFmul},
@@ -187,8 +187,8 @@ constexpr Row kRows[] = {
     THREE_BOTH("1", "1", "11100", kGt, kFcmgt),
     THREE_BOTH("1", "0", "11101", kAcge, kFacge),
     THREE_BOTH("1", "1", "11101", kAcgt, kFacgt),
-    PAIR("0", "11110", kMax, kNone),
-    PAIR("1", "11110", kMin, kNone),
+    PAIR("0", "11110", kMax, kFmaxp),
+    PAIR("1", "11110", kMin, kFminp),
     {"0Q1 01110 0z 1 mmmmm 11111 1 nnnnn ddddd", kFloats<HostMap3<kDiv, kHostDiv, false>>, FpOp::kFdiv},
 
 // Two-register miscellaneous.
@@ -209,7 +209,7 @@ constexpr Row kRows[] = {
     TWO("0", "0", "11001", kRint<R::kDown>, kFrintm),
     TWO("0", "1", "11000", kRint<R::kUp>, kFrintp),
     TWO("0", "1", "11001", kRint<R::kZero>, kFrintz),
-    TWO("1", "0", "11000", kRint<R::kAway>, kNone),
+    TWO("1", "0", "11000", kRint<R::kAway>, kFrinta),
     TWO("1", "0", "11001", kRintFpcr<true>, kFrintx),
     TWO("1", "1", "11001", kRintFpcr<false>, kFrinti),
 #define TO_INT(a, opcode, rounding, op)                                                      \
@@ -225,23 +225,23 @@ constexpr Row kRows[] = {
     TWO_BOTH("0", "1", "11101", kRecpe, kFrecpe),
     TWO_BOTH("1", "1", "11101", kRsqrte, kFrsqrte),
     TWO_SCALAR("0", "1", "11111", kRecpx, kNone),
-    {"0q0 01110 00 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u32, false, kVector>, u16>},
+    {"0q0 01110 00 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u32, false, kVector>, u16>, FpOp::kFcvtnHalf},
     {"0q0 01110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, false, kVector>, u32>, FpOp::kFcvtn},
     {"0q1 01110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, true, kVector>, u32>},
     {"011 11110 01 10000 10110 10 nnnnn ddddd", kOver<ConvertNarrow<u64, true, kScalar>, u32>},
-    {"0q0 01110 00 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u32>, u16>},
+    {"0q0 01110 00 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u32>, u16>, FpOp::kFcvtlHalf},
     {"0q0 01110 01 10000 10111 10 nnnnn ddddd", kOver<ConvertLong<u64>, u32>, FpOp::kFcvtl},
 
     // across lanes: 4S only; scalar pairwise
-    {"011 01110 00 11000 01100 10 nnnnn ddddd", {across<kMaxnm>}},
-    {"011 01110 10 11000 01100 10 nnnnn ddddd", {across<kMinnm>}},
-    {"011 01110 00 11000 01111 10 nnnnn ddddd", {across<kMax>}},
-    {"011 01110 10 11000 01111 10 nnnnn ddddd", {across<kMin>}},
-    {"011 11110 0z 11000 01100 10 nnnnn ddddd", kFloats<ScalarPair<kMaxnm>>},
-    {"011 11110 1z 11000 01100 10 nnnnn ddddd", kFloats<ScalarPair<kMinnm>>},
+    {"011 01110 00 11000 01100 10 nnnnn ddddd", {Function{across<kMaxnm>, 2}}, FpOp::kFmaxnmv},
+    {"011 01110 10 11000 01100 10 nnnnn ddddd", {Function{across<kMinnm>, 2}}, FpOp::kFminnmv},
+    {"011 01110 00 11000 01111 10 nnnnn ddddd", {Function{across<kMax>, 2}}, FpOp::kFmaxv},
+    {"011 01110 10 11000 01111 10 nnnnn ddddd", {Function{across<kMin>, 2}}, FpOp::kFminv},
+    {"011 11110 0z 11000 01100 10 nnnnn ddddd", kFloats<ScalarPair<kMaxnm>>, FpOp::kFmaxnmp},
+    {"011 11110 1z 11000 01100 10 nnnnn ddddd", kFloats<ScalarPair<kMinnm>>, FpOp::kFminnmp},
     {"011 11110 0z 11000 01101 10 nnnnn ddddd", kFloats<ScalarPair<kAdd>>, FpOp::kFaddp},
-    {"011 11110 0z 11000 01111 10 nnnnn ddddd", kFloats<ScalarPair<kMax>>},
-    {"011 11110 1z 11000 01111 10 nnnnn ddddd", kFloats<ScalarPair<kMin>>},
+    {"011 11110 0z 11000 01111 10 nnnnn ddddd", kFloats<ScalarPair<kMax>>, FpOp::kFmaxp},
+    {"011 11110 1z 11000 01111 10 nnnnn ddddd", kFloats<ScalarPair<kMin>>, FpOp::kFminp},
 
 // By element: double precision has no L bit and no 1D arrangement.
 #define ELEMENT(u, opcode, F, op)                                                                  \
@@ -254,15 +254,15 @@ constexpr Row kRows[] = {
     ELEMENT("0", "1001", kMul, kFmul),
     ELEMENT("1", "1001", kMulx, kNone),
 
-#define FIXED(u, opcode, is_unsigned, to_fixed)                                                \
+#define FIXED(u, opcode, is_unsigned, to_fixed, op)                                                \
     {"0Q" u "011110 hhhh bbb" opcode "1 nnnnn ddddd",                                          \
-     kOver<FixedPoint<is_unsigned, to_fixed, kVector>, void, void, u32, u64>},                 \
+     kOver<FixedPoint<is_unsigned, to_fixed, kVector>, void, void, u32, u64>, FpOp::op},                 \
     {"01" u "111110 hhhh bbb" opcode "1 nnnnn ddddd",                                          \
-     kOver<FixedPoint<is_unsigned, to_fixed, kScalar>, void, void, u32, u64>}
-    FIXED("0", "11100", false, false),
-    FIXED("1", "11100", true, false),
-    FIXED("0", "11111", false, true),
-    FIXED("1", "11111", true, true),
+     kOver<FixedPoint<is_unsigned, to_fixed, kScalar>, void, void, u32, u64>, FpOp::op}
+    FIXED("0", "11100", false, false, kScvtfFixed),
+    FIXED("1", "11100", true, false, kUcvtfFixed),
+    FIXED("0", "11111", false, true, kFcvtzsFixed),
+    FIXED("1", "11111", true, true, kFcvtzuFixed),
 };
 // clang-format on
 

@@ -92,6 +92,58 @@ TL_OP(op_store_exclusive) {
   TL_NEXT;
 }
 
+// LDXP, STXP: d and m, of M each. As mmio/emulate_exclusive.cc has them: the two loads are a pair
+// only if the store-exclusive succeeds (B2.2.1).
+template <typename M>
+TL_OP(op_load_exclusive_pair) {
+  uint64_t va = cpu->r.x[op->n];
+  TlbEntry* t = tlb_slot(e->tlb, va);
+  if (TL_UNLIKELY(misses<M>(t->read_tag, va, 2 * sizeof(M), op))) TL_GOTO(slow_access);
+  const auto* host = reinterpret_cast<const uint64_t*>(va + t->addend);
+  ExclusiveMonitor& monitor = cpu->monitor;
+  monitor.valid = true;
+  monitor.device = false;
+  monitor.bytes = 2 * sizeof(M);
+  monitor.ipa = (t->meta & kTlbIpaMask) | (va & kPageMask);
+  monitor.value[0] = __atomic_load_n(host, __ATOMIC_SEQ_CST);
+  if constexpr (sizeof(M) == 8) {
+    monitor.value[1] = __atomic_load_n(host + 1, __ATOMIC_SEQ_CST);
+    cpu->r.x[op->d] = monitor.value[0];
+    cpu->r.x[op->m] = monitor.value[1];
+  } else {
+    cpu->r.x[op->d] = static_cast<uint32_t>(monitor.value[0]);
+    cpu->r.x[op->m] = monitor.value[0] >> 32;
+  }
+  TL_NEXT;
+}
+template <typename Pair>
+TL_OP(op_store_exclusive_pair) {
+  constexpr unsigned kHalf = 4 * sizeof(Pair);  // bits
+  uint64_t va = cpu->r.x[op->n];
+  TlbEntry* t = tlb_slot(e->tlb, va);
+  if (TL_UNLIKELY(misses<Pair>(t->write_tag, va, sizeof(Pair), op))) TL_GOTO(slow_access);
+  ExclusiveMonitor& monitor = cpu->monitor;
+  bool stored = false;
+  if (monitor.valid && !monitor.device && monitor.bytes == sizeof(Pair) &&
+      monitor.ipa == ((t->meta & kTlbIpaMask) | (va & kPageMask))) {
+    const auto pair = [](uint64_t low, uint64_t high) {
+      return static_cast<Pair>(low) | static_cast<Pair>(high) << kHalf;
+    };
+    Pair expected = static_cast<Pair>(monitor.value[0]);
+    Pair desired = pair(cpu->r.x[op->d], cpu->r.x[op->m]);
+    if constexpr (sizeof(Pair) == 16) {
+      expected = pair(monitor.value[0], monitor.value[1]);
+    } else {
+      desired = pair(static_cast<uint32_t>(cpu->r.x[op->d]), cpu->r.x[op->m]);
+    }
+    auto* host = reinterpret_cast<Pair*>(va + t->addend);
+    stored = __sync_bool_compare_and_swap(host, expected, desired);
+  }
+  monitor.valid = false;
+  cpu->r.x[op->s] = stored ? 0 : 1;
+  TL_NEXT;
+}
+
 // Both rights in one entry.
 template <typename M>
 [[gnu::always_inline]] inline bool rmw_misses(const TlbEntry* t, uint64_t va, unsigned size,
@@ -177,8 +229,9 @@ TL_OP(op_casp_x) {
   cpu->r.x[op->s + 1] = static_cast<uint64_t>(old >> 64);
   TL_NEXT;
 }
+constexpr Handler op_stxp_x = op_store_exclusive_pair<unsigned __int128>;
 #else
-constexpr Handler op_casp_x = slow_access;
+constexpr Handler op_casp_x = slow_access, op_stxp_x = slow_access;
 #endif
 
 // --- predecoding ---------------------------------------------------------------------------------
@@ -286,8 +339,19 @@ bool predecode_ordered(uint32_t word, PredecodeContext& context, Op& op) {
     }
     return true;
   }
-  // CASP: size 0 and 1; LDXP and STXP (size 2, 3) are left to the slow path.
-  if (size > 1 || rt2 != 31 || ((rs | rt) & 1) != 0 || rs == 30 || rt == 30) return false;
+  if (size > 1) {  // LDXP, STXP
+    if (load ? rs != 31 || rt == rt2 : rs == rt || rs == rt2 || (rs == rn && rn != 31)) {
+      return false;  // CONSTRAINED UNPREDICTABLE
+    }
+    op.s = slot_zr_dest(rs);
+    op.d = load ? slot_zr_dest(rt) : slot_zr(rt);
+    op.m = load ? slot_zr_dest(rt2) : slot_zr(rt2);
+    op.fn = load ? (size == 2 ? Handler{op_load_exclusive_pair<uint32_t>}
+                              : Handler{op_load_exclusive_pair<uint64_t>})
+                 : (size == 2 ? Handler{op_store_exclusive_pair<uint64_t>} : op_stxp_x);
+    return true;
+  }
+  if (rt2 != 31 || ((rs | rt) & 1) != 0 || rs == 30 || rt == 30) return false;
   op.d = slot_zr(rt);
   op.fn = size == 0 ? Handler{op_casp_w} : Handler{op_casp_x};
   return true;

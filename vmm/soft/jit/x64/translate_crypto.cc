@@ -1,6 +1,7 @@
 // The Cryptographic Extension by the host's AES, PCLMULQDQ and SHA instructions. What a host lacks
-// is the handlers' (fp/fp_crypto.cc). None of these touches the host's flags or MXCSR, and none can
-// leave the code, so that one may go on with what the one before it left in xmm registers.
+// is the handlers' (fp/fp_crypto.cc). None of these touches MXCSR nor, but for SHA-512, which no
+// host of ours has, the host's flags, and none can leave the code, so that one may go on with what
+// the one before it left in xmm registers.
 #include "vmm/soft/jit/x64/translate_x64.h"
 #include "vmm/soft/ops/ops_common.h"
 
@@ -24,7 +25,9 @@ enum : unsigned {
   kPor = 0x0feb,
   kPxor = 0x0fef,
   kPsubd = 0x0ffa,
+  kPaddq = 0x0fd4,
   kPaddd = 0x0ffe,
+  kPunpcklqdq = 0x0f6c,
   kAesimc = 0x0f38db,
   kAesenc = 0x0f38dc,
   kAesenclast = 0x0f38dd,
@@ -218,6 +221,92 @@ bool X64Translator::sha3(uint32_t word) {
   return true;
 }
 
+// Subroutines of SHA-512. Of the doublewords in xmm1 sigma, to xmm1: two rotated and one shifted to
+// the right (FIPS 180-4, 4.1.3). Of r8, r9 and r10 a round's function of all three and the sum of
+// rotations of r8, to rax: Ch and Sigma 1, or Maj and Sigma 0. xmm2, xmm3, r11 are scratch.
+void X64Translator::emit_sha512() {
+  constexpr unsigned kSigma[2][3] = {{1, 8, 7}, {19, 61, 6}};
+  for (unsigned which = 0; which < 2; ++which) {
+    const auto [first, second, shift] = kSigma[which];
+    align(16);
+    sha512_sigma_[which] = here();
+    sse(0x66, kMovdqa, xmm2, xmm1);
+    shift_lanes(kShiftQ, kRight, xmm2, shift);
+    for (const unsigned by : {first, second}) {
+      sse(0x66, kMovdqa, xmm3, xmm1);
+      shift_lanes(kShiftQ, kRight, xmm3, by);
+      sse(0x66, kPxor, xmm2, xmm3);
+      sse(0x66, kMovdqa, xmm3, xmm1);
+      shift_lanes(kShiftQ, kLeft, xmm3, 64 - by);
+      sse(0x66, kPxor, xmm2, xmm3);
+    }
+    sse(0x66, kMovdqa, xmm1, xmm2);
+    ret();
+  }
+  for (const bool second : {false, true}) {
+    align(16);
+    sha512_round_[second] = here();
+    mov(rax, r9);
+    if (second) {
+      or_(rax, r10);
+      and_(rax, r8);
+      mov(r11, r9);
+      and_(r11, r10);
+      or_(rax, r11);
+    } else {
+      xor_(rax, r10);
+      and_(rax, r8);
+      xor_(rax, r10);
+    }
+    // By 28, 34 and 39, or 14, 18 and 41, each after the one before it.
+    mov(r11, r8);
+    shift(kRor, r11, second ? 5 : 23);
+    xor_(r11, r8);
+    shift(kRor, r11, second ? 6 : 4);
+    xor_(r11, r8);
+    shift(kRor, r11, second ? 28 : 14);
+    add(rax, r11);
+    ret();
+  }
+}
+
+bool X64Translator::sha512(uint32_t word) {
+  const unsigned d = rd(word), n = rn(word), m = rm(word);
+  if ((word & 0xfffffc00) == 0xcec08000) {  // SHA512SU0
+    movups(xmm1, v(d));
+    sse(0x66, kShufpd, xmm1, v(n), 1);
+    call_routine(sha512_sigma_[0]);
+    load_vector(xmm0, d);
+    sse(0x66, kPaddq, xmm0, xmm1);
+  } else if ((word & 0xffe0fc00) == 0xce608800) {  // SHA512SU1
+    load_vector(xmm1, n);
+    call_routine(sha512_sigma_[1]);
+    load_vector(xmm0, d);
+    sse(0x66, kPaddq, xmm0, xmm1);
+    sse(0x66, kPaddq, xmm0, v(m));
+  } else if ((word & 0xffe0f800) == 0xce608000) {  // SHA512H, SHA512H2: two rounds
+    const bool second = (word & 1 << 10) != 0;
+    mov(r8, v(m, second ? 0 : 8));
+    mov(r9, second ? v(m, 8) : v(n));
+    mov(r10, second ? v(n) : v(n, 8));
+    call_routine(sha512_round_[second]);
+    add(rax, v(d, 8));
+    movd(xmm1, rax);
+    mov(r10, r9);
+    mov(r9, r8);
+    mov(r8, rax);
+    if (!second) add(r8, v(m));
+    call_routine(sha512_round_[second]);
+    add(rax, v(d));
+    movd(xmm0, rax);
+    sse(0x66, kPunpcklqdq, xmm0, xmm1);
+  } else {
+    return false;
+  }
+  keep_vector(d);
+  return true;
+}
+
 X64Translator::Emitted X64Translator::crypto(uint32_t word) {
   bool done = false;
   if ((word & 0xffffcc00) == 0x4e284800) {
@@ -235,6 +324,7 @@ X64Translator::Emitted X64Translator::crypto(uint32_t word) {
   } else if ((word & 0xffffcc00) == 0x5e280800) {  // two
     done = (word & 1 << 13) == 0 ? sha1(word) : sha256(word);
   } else if ((word & 0xff000000) == 0xce000000) {
+    if (sha512(word)) return Emitted::kDone;
     done = sha3(word);
   }
   if (!done) return Emitted::kNot;

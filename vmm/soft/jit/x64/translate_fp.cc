@@ -7,7 +7,10 @@
 // infinite (overflow, division by zero), or at most the smallest normal number (Arm finds tininess
 // before rounding, SSE after it); FPCR other than to nearest without FZ; ties away; rounding to
 // odd.
+#include <algorithm>
 #include <cstddef>
+#include <initializer_list>
+#include <iterator>
 
 #include "vmm/soft/jit/x64/translate_x64.h"
 #include "vmm/soft/ops/ops_common.h"
@@ -36,7 +39,12 @@ struct Pool {
   u64 first, size, infinite;        // of a double
   u64 unused;
   Lane128 two[2], three[2], half[2];
-  Lane128 indefinite;  // what CVTTPS2DQ gives for what it cannot convert
+  Lane128 indefinite;                      // what CVTTPS2DQ gives for what it cannot convert
+  Lane128 below_half[2];                   // the largest number below 0.5
+  Lane128 two16, two31, two32, minus_one;  // singles
+  Lane128 low_exponent, high_exponent;     // of doubles: 2^52; 2^84 above 32 bits
+  Lane128 exponents;                       // 2^84 + 2^52
+  Lane128 half_magnitude, half_largest, half_normal;  // of half precision; normal ones are above
 };
 constexpr uint32_t high(u64 value) { return static_cast<uint32_t>(value >> 32); }
 constexpr Lane128 bias_from(uint32_t first) { return both(twice(0x8000'0000u - first)); }
@@ -60,6 +68,17 @@ constexpr Pool kPool = {
     .three = {both(twice(0x4040'0000)), both(0x4008'0000'0000'0000)},
     .half = {both(twice(0x3f00'0000)), both(0x3fe0'0000'0000'0000)},
     .indefinite = both(twice(0x8000'0000)),
+    .below_half = {both(twice(0x3eff'ffff)), both(0x3fdf'ffff'ffff'ffff)},
+    .two16 = both(twice(0x4780'0000)),
+    .two31 = both(twice(0x4f00'0000)),
+    .two32 = both(twice(0x4f80'0000)),
+    .minus_one = both(twice(0xbf80'0000)),
+    .low_exponent = both(0x4330'0000'0000'0000),
+    .high_exponent = both(0x4530'0000'0000'0000),
+    .exponents = both(0x4530'0000'0010'0000),
+    .half_magnitude = both(twice(0x7fff'7fff)),
+    .half_largest = both(twice(0x7bff'7bff)),
+    .half_normal = both(twice(0x0400'0400)),
 };
 static_assert(sizeof(Pool) % 16 == 0 && offsetof(Pool, two) % 16 == 0);
 
@@ -75,11 +94,14 @@ enum SseOp : unsigned {
   kSseMovmskps = 0x0f50,
   kSseSqrt = 0x0f51,
   kSseAnd = 0x0f54,
+  kSseAndn = 0x0f55,
   kSseOr = 0x0f56,
   kSseXor = 0x0f57,
   kSseAdd = 0x0f58,
   kSseMul = 0x0f59,
-  kSseCvtSize = 0x0f5a,  // between the precisions
+  kSseCvtFromWords = 0x0f5b,  // CVTDQ2PS
+  kSseCvttToWords = 0x0f5b,   // CVTTPS2DQ, with 0xf3
+  kSseCvtSize = 0x0f5a,       // between the precisions
   kSseSub = 0x0f5c,
   kSseMin = 0x0f5d,
   kSseDiv = 0x0f5e,
@@ -91,11 +113,15 @@ enum SseOp : unsigned {
   kSseMovhps = 0x0f16,
   kSsePunpcklqdq = 0x0f6c,
   kSsePaddd = 0x0ffe,
+  kSsePshufd = 0x0f70,
+  kSsePcmpgtw = 0x0f65,
   kSsePcmpgtd = 0x0f66,
+  kSsePackssdw = 0x0f6b,
+  kSsePmovmskb = 0x0fd7,
   kSsePcmpeqd = 0x0f76,
   kSseMovq = 0x0f7e,  // with 0xf3: the upper half becomes zero
 };
-enum : uint8_t { kCmpEq, kCmpLt, kCmpLe, kCmpUnordered };
+enum : uint8_t { kCmpEq, kCmpLt, kCmpLe, kCmpUnordered, kCmpNotEq, kCmpNotLt };
 
 }  // namespace
 
@@ -233,53 +259,13 @@ X64Translator::Emitted X64Translator::fp_arithmetic(uint32_t word, FpOp op, cons
       flags_kept_ = true;
       return Emitted::kDone;
     }
-    case FpOp::kFmax:
-    case FpOp::kFmaxnm:
-    case FpOp::kFmin:
-    case FpOp::kFminnm: {
-      // The host's gives the second of two equal operands: done both ways round, the signs of
-      // zeros are combined.
-      const bool maximum = op == FpOp::kFmax || op == FpOp::kFmaxnm;
-      need(kPlainFpcr);
-      load_lanes(xmm0, rn(word), shape);
-      load_lanes(xmm1, rm(word), shape);
-      check_ordered(xmm0, xmm2, v(rm(word)), shape);
-      movaps(xmm2, xmm0);
-      sse(p, maximum ? kSseMax : kSseMin, xmm0, xmm1);
-      sse(p, maximum ? kSseMax : kSseMin, xmm1, xmm2);
-      sse(0, maximum ? kSseAnd : kSseOr, xmm0, xmm1);
-      store_lanes(rd(word), shape);
-      return Emitted::kCanDefer;
-    }
-    case FpOp::kFaddp: {
+    case FpOp::kFaddp:
       need(kPlainFpcr | kInexactSeen);
-      if (shape.scalar) {
-        load_lanes(xmm0, rn(word), shape);
-        sse(p, kSseAdd, xmm0, v(rn(word), is_double ? 8 : 4));
-      } else if (is_double) {
-        movups(xmm0, v(rn(word)));
-        movaps(xmm1, xmm0);
-        sse(0x66, kSseUnpckl, xmm0, v(rm(word)));
-        sse(0x66, kSseUnpckh, xmm1, v(rm(word)));
-        sse(p, kSseAdd, xmm0, xmm1);
-      } else {
-        if (shape.q) {
-          movups(xmm0, v(rn(word)));
-          movups(xmm1, v(rm(word)));
-        } else {
-          movsd(xmm0, v(rn(word)));
-          sse(0, kSseMovhps, xmm0, v(rm(word)));
-          movaps(xmm1, xmm0);
-        }
-        movaps(xmm2, xmm0);
-        sse(0, kSseShuf, xmm0, xmm1, 0x88);
-        sse(0, kSseShuf, xmm2, xmm1, 0xdd);
-        sse(p, kSseAdd, xmm0, xmm2);
-      }
+      load_lane_pairs(word, shape);
+      sse(p, kSseAdd, xmm0, xmm1);
       check(shape, kFinite);
       store_lanes(rd(word), shape);
       return Emitted::kCanDefer;
-    }
     default:
       break;
   }
@@ -302,6 +288,79 @@ X64Translator::Emitted X64Translator::fp_arithmetic(uint32_t word, FpOp op, cons
   check(shape, opcode == kSseAdd || opcode == kSseSub ? kFinite : kOrdinary);
   if (op == FpOp::kFnmul) sse(0, kSseXor, xmm0, pool(offsetof(Pool, scalar_sign) + 16 * is_double));
   if (op == FpOp::kFabd) sse(0, kSseAnd, xmm0, pool(offsetof(Pool, magnitude) + 16 * is_double));
+  store_lanes(rd(word), shape);
+  return Emitted::kCanDefer;
+}
+
+// Of pairs the one lane to xmm0, the other to xmm1.
+void X64Translator::load_lane_pairs(uint32_t word, const Shape& shape) {
+  if (shape.scalar) {
+    load_lanes(xmm0, rn(word), shape);
+    const Mem second = v(rn(word), shape.is_double ? 8 : 4);
+    return shape.is_double ? movsd(xmm1, second) : movss(xmm1, second);
+  }
+  if (shape.q) {
+    movups(xmm0, v(rn(word)));
+    movups(xmm1, v(rm(word)));
+  } else {
+    movsd(xmm0, v(rn(word)));
+    sse(0, kSseMovhps, xmm0, v(rm(word)));
+    movaps(xmm1, xmm0);
+  }
+  movaps(xmm2, xmm0);
+  if (shape.is_double) {
+    sse(0x66, kSseUnpckl, xmm0, xmm1);
+    sse(0x66, kSseUnpckh, xmm2, xmm1);
+  } else {
+    sse(0, kSseShuf, xmm0, xmm1, 0x88);
+    sse(0, kSseShuf, xmm2, xmm1, 0xdd);
+  }
+  movaps(xmm1, xmm2);
+}
+
+// Of xmm0 and xmm1, to xmm0: numbers. The host's gives the second of two equal operands: done both
+// ways round, the signs of zeros are combined.
+void X64Translator::extremum(bool maximum, uint8_t prefix) {
+  movaps(xmm2, xmm0);
+  sse(prefix, maximum ? kSseMax : kSseMin, xmm0, xmm1);
+  sse(prefix, maximum ? kSseMax : kSseMin, xmm1, xmm2);
+  sse(0, maximum ? kSseAnd : kSseOr, xmm0, xmm1);
+}
+
+X64Translator::Emitted X64Translator::fp_extremum(uint32_t word, FpOp op, const Shape& shape) {
+  constexpr FpOp kMaxima[] = {FpOp::kFmax,   FpOp::kFmaxp,   FpOp::kFmaxv,
+                              FpOp::kFmaxnm, FpOp::kFmaxnmp, FpOp::kFmaxnmv};
+  const bool maximum = std::find(std::begin(kMaxima), std::end(kMaxima), op) != std::end(kMaxima);
+  need(kPlainFpcr);
+  switch (op) {
+    case FpOp::kFmaxv:
+    case FpOp::kFminv:
+    case FpOp::kFmaxnmv:
+    case FpOp::kFminnmv:
+      load_lanes(xmm0, rn(word), shape);
+      check_ordered(xmm0, xmm2, v(rn(word)), shape);
+      for (const uint8_t order : {uint8_t{0x4e}, uint8_t{0xb1}}) {
+        sse(0x66, kSsePshufd, xmm1, xmm0, order);
+        extremum(maximum, shape.prefix);
+      }
+      movd(eax, xmm0);
+      movd(xmm0, eax);
+      keep_vector(rd(word), 4);
+      return Emitted::kCanDefer;
+    case FpOp::kFmaxp:
+    case FpOp::kFminp:
+    case FpOp::kFmaxnmp:
+    case FpOp::kFminnmp:
+      load_lane_pairs(word, shape);
+      check_ordered(xmm0, xmm2, in_register(Gp{xmm1.code, 128}), shape);
+      break;
+    default:
+      load_lanes(xmm0, rn(word), shape);
+      load_lanes(xmm1, rm(word), shape);
+      check_ordered(xmm0, xmm2, v(rm(word)), shape);
+      break;
+  }
+  extremum(maximum, shape.prefix);
   store_lanes(rd(word), shape);
   return Emitted::kCanDefer;
 }
@@ -521,6 +580,11 @@ uint8_t rounding_of(FpOp op) {
     case FpOp::kFrintz:
     case FpOp::kFcvtzs:
     case FpOp::kFcvtzu:
+    case FpOp::kFcvtzsFixed:
+    case FpOp::kFcvtzuFixed:
+    case FpOp::kFrinta:  // of what add_away() leaves
+    case FpOp::kFcvtas:
+    case FpOp::kFcvtau:
       return 3;
     default:
       return 0;
@@ -528,13 +592,35 @@ uint8_t rounding_of(FpOp op) {
 }
 constexpr unsigned kRoundScalar = 0x0f3a0a, kRoundPacked = 0x0f3a08;  // and doubles: one more
 
+bool from_or_to_general(uint32_t word) { return (word & 0x5f000000) == 0x1e000000; }
+unsigned fraction_bits(uint32_t word, bool is_double) {
+  return from_or_to_general(word) ? 64 - bits(word, 15, 10)
+                                  : (is_double ? 128 : 64) - bits(word, 22, 16);
+}
+
 }  // namespace
+
+// Nearly one half is added to the magnitudes in xmm0: towards zero they are then rounded to
+// nearest, ties away.
+void X64Translator::add_away(const Shape& shape) {
+  movaps(xmm1, xmm0);
+  sse(0, kSseAnd, xmm1, pool(offsetof(Pool, sign) + 16 * shape.is_double));
+  sse(0, kSseOr, xmm1, pool(offsetof(Pool, below_half) + 16 * shape.is_double));
+  sse(shape.prefix, kSseAdd, xmm0, xmm1);
+}
+// xmm0 by a power of two.
+void X64Translator::scale(int power, const Shape& shape) {
+  const auto exponent = static_cast<u64>(power + (shape.is_double ? 1023 : 127));
+  fill(xmm1, shape.is_double ? exponent << 52 : twice(static_cast<uint32_t>(exponent) << 23));
+  sse(shape.prefix, kSseMul, xmm0, xmm1);
+}
 
 X64Translator::Emitted X64Translator::fp_round(uint32_t word, FpOp op, const Shape& shape) {
   if (!host_.sse41) return Emitted::kNot;
   need(op == FpOp::kFrintx ? kPlainFpcr | kInexactSeen : kPlainFpcr);
   load_lanes(xmm0, rn(word), shape);
   check_ordered(xmm0, xmm2, v(rn(word)), shape);
+  if (op == FpOp::kFrinta) add_away(shape);
   const unsigned opcode = (shape.scalar ? kRoundScalar : kRoundPacked) + shape.is_double;
   sse(0x66, opcode, xmm0, xmm0, rounding_of(op));
   store_lanes(rd(word), shape);
@@ -543,20 +629,41 @@ X64Translator::Emitted X64Translator::fp_round(uint32_t word, FpOp op, const Sha
 
 // To a general register, or to lanes of the same size.
 X64Translator::Emitted X64Translator::fp_to_integer(uint32_t word, FpOp op, const Shape& shape) {
-  const bool to_general = (word & 0x5f200000) == 0x1e200000;
-  const bool is_unsigned =
-      op == FpOp::kFcvtnu || op == FpOp::kFcvtmu || op == FpOp::kFcvtpu || op == FpOp::kFcvtzu;
+  const bool to_general = from_or_to_general(word);
+  const bool is_fixed = op == FpOp::kFcvtzsFixed || op == FpOp::kFcvtzuFixed;
+  const bool is_unsigned = op == FpOp::kFcvtnu || op == FpOp::kFcvtmu || op == FpOp::kFcvtpu ||
+                           op == FpOp::kFcvtau || op == FpOp::kFcvtzu || op == FpOp::kFcvtzuFixed;
   const uint8_t rounding = rounding_of(op);
   if (rounding != 3 && !host_.sse41) return Emitted::kNot;
-  if (!shape.scalar && is_unsigned) return Emitted::kNot;
   need(kPlainFpcr | kInexactSeen);
   load_lanes(xmm0, rn(word), shape);
+  if (op == FpOp::kFcvtas || op == FpOp::kFcvtau) add_away(shape);
+  if (is_fixed) scale(static_cast<int>(fraction_bits(word, shape.is_double)), shape);
   if (rounding != 3) {
     const unsigned opcode = (shape.scalar ? kRoundScalar : kRoundPacked) + shape.is_double;
     sse(0x66, opcode, xmm0, xmm0, rounding);
   }
+  if (!shape.scalar && !shape.is_double && is_unsigned) {
+    // What is above 2^31 less that, too; below the signed number has its sign clear.
+    movaps(xmm1, xmm0);
+    sse(0, kSseSub, xmm1, pool(offsetof(Pool, two31)));
+    movups(xmm2, pool(offsetof(Pool, minus_one)));
+    movaps(xmm3, xmm0);
+    sse(0, kSseCmp, xmm2, xmm0, kCmpNotLt);
+    sse(0, kSseCmp, xmm3, pool(offsetof(Pool, two32)), kCmpNotLt);
+    sse(0, kSseOr, xmm2, xmm3);
+    check_lanes(xmm2, shape);
+    sse(0xf3, kSseCvttToWords, xmm0, xmm0);
+    sse(0xf3, kSseCvttToWords, xmm1, xmm1);
+    movaps(xmm2, xmm0);
+    shift_lanes(0x0f72, 4, xmm2, 31);
+    sse(0, kSseAnd, xmm1, xmm2);
+    sse(0, kSseOr, xmm0, xmm1);
+    store_lanes(rd(word), shape);
+    return Emitted::kCanDefer;
+  }
   if (!shape.scalar && !shape.is_double) {
-    sse(0xf3, 0x0f5b, xmm0, xmm0);  // CVTTPS2DQ
+    sse(0xf3, kSseCvttToWords, xmm0, xmm0);
     movaps(xmm1, xmm0);
     sse(0x66, kSsePcmpeqd, xmm1, pool(offsetof(Pool, indefinite)));
     check_lanes(xmm1, shape);
@@ -565,13 +672,12 @@ X64Translator::Emitted X64Translator::fp_to_integer(uint32_t word, FpOp op, cons
   }
   if (!shape.scalar) {
     mov(r8, u64{1} << 63);
-    cvt_to_integer(true, rax, xmm0);
-    cmp(rax, r8);
-    defer(kE);
-    sse(0x66, kSseUnpckh, xmm0, xmm0);
-    cvt_to_integer(true, r9, xmm0);
-    cmp(r9, r8);
-    defer(kE);
+    for (const Gp to : {rax, r9}) {
+      if (to.code == r9.code) sse(0x66, kSseUnpckh, xmm0, xmm0);
+      cvt_to_integer(true, to, xmm0);
+      is_unsigned ? cmp(to, 0) : cmp(to, r8);
+      defer(is_unsigned ? kS : kE);
+    }
     movd(xmm0, rax);
     movd(xmm1, r9);
     sse(0x66, kSsePunpcklqdq, xmm0, xmm1);
@@ -609,12 +715,31 @@ X64Translator::Emitted X64Translator::fp_to_integer(uint32_t word, FpOp op, cons
 }
 
 X64Translator::Emitted X64Translator::fp_from_integer(uint32_t word, FpOp op, const Shape& shape) {
-  const bool from_general = (word & 0x5f200000) == 0x1e200000;
-  const bool is_unsigned = op == FpOp::kUcvtf;
+  const bool from_general = from_or_to_general(word);
+  const bool is_unsigned = op == FpOp::kUcvtf || op == FpOp::kUcvtfFixed;
+  const bool is_fixed = op == FpOp::kScvtfFixed || op == FpOp::kUcvtfFixed;
+  const int power = is_fixed ? -static_cast<int>(fraction_bits(word, shape.is_double)) : 0;
   if (!shape.scalar) {
-    if (is_unsigned) return Emitted::kNot;
     need(kPlainFpcr | kInexactSeen);
-    if (shape.is_double) {
+    if (is_unsigned) {  // both halves exactly, then their sum
+      movups(xmm0, v(rn(word)));
+      movaps(xmm1, xmm0);
+      shift_lanes(shape.is_double ? 0x0f73 : 0x0f72, 2, xmm0, shape.is_double ? 32 : 16);
+      if (shape.is_double) {
+        shift_lanes(0x0f73, 6, xmm1, 32);
+        shift_lanes(0x0f73, 2, xmm1, 32);
+        sse(0, kSseOr, xmm0, pool(offsetof(Pool, high_exponent)));
+        sse(0, kSseOr, xmm1, pool(offsetof(Pool, low_exponent)));
+        sse(0x66, kSseSub, xmm0, pool(offsetof(Pool, exponents)));
+      } else {
+        shift_lanes(0x0f72, 6, xmm1, 16);
+        shift_lanes(0x0f72, 2, xmm1, 16);
+        sse(0, kSseCvtFromWords, xmm0, xmm0);
+        sse(0, kSseCvtFromWords, xmm1, xmm1);
+        sse(0, kSseMul, xmm0, pool(offsetof(Pool, two16)));
+      }
+      sse(shape.prefix, kSseAdd, xmm0, xmm1);
+    } else if (shape.is_double) {
       mov(rax, v(rn(word)));
       mov(r8, v(rn(word), 8));
       sse(0, kSseXor, xmm0, xmm0);
@@ -623,8 +748,9 @@ X64Translator::Emitted X64Translator::fp_from_integer(uint32_t word, FpOp op, co
       cvt_from_integer(true, xmm1, r8);
       sse(0x66, kSsePunpcklqdq, xmm0, xmm1);
     } else {
-      sse(0, 0x0f5b, xmm0, v(rn(word)));  // CVTDQ2PS
+      sse(0, kSseCvtFromWords, xmm0, v(rn(word)));
     }
+    if (is_fixed) scale(power, shape);
     store_lanes(rd(word), shape);
     return Emitted::kCanDefer;
   }
@@ -638,6 +764,7 @@ X64Translator::Emitted X64Translator::fp_from_integer(uint32_t word, FpOp op, co
   }
   sse(0, kSseXor, xmm0, xmm0);
   cvt_from_integer(shape.is_double, xmm0, sized(rax, wide || is_unsigned));
+  if (is_fixed) scale(power, shape);
   movups(v(rd(word)), xmm0);
   flags_kept_ = exact;
   return exact ? Emitted::kDone : Emitted::kCanDefer;
@@ -687,6 +814,85 @@ X64Translator::Emitted X64Translator::fp_convert(uint32_t word, FpOp op) {
       return Emitted::kCanDefer;
     }
   }
+}
+
+// Subroutine: the singles in xmm0 to halves, the upper ones to zero. ZF: they are normal numbers
+// above the smallest, or exact; and not those that FPCR.AHP takes for numbers.
+void X64Translator::emit_to_half() {
+  single_to_half(xmm1, xmm0);
+  half_to_single(xmm2, xmm1);
+  sse(0, kSseCmp, xmm2, xmm0, kCmpEq);
+  sse(0x66, kSsePackssdw, xmm2, xmm2);  // exact
+  movaps(xmm0, xmm1);
+  sse(0, kSseAnd, xmm1, pool(offsetof(Pool, half_magnitude)));
+  movaps(xmm3, xmm1);
+  sse(0x66, kSsePcmpgtw, xmm3, pool(offsetof(Pool, half_normal)));
+  sse(0x66, kSsePcmpgtw, xmm1, pool(offsetof(Pool, half_largest)));
+  sse(0, kSseOr, xmm2, xmm3);
+  sse(0, kSseAndn, xmm1, xmm2);
+  sse(0x66, kSsePmovmskb, Xmm{0}, xmm1);  // to eax
+  not_(eax);
+  test(al, 0xff);
+  ret();
+}
+
+// From and to half precision, by F16C. FPCR.FZ is not for halves, and of them what is finite is so
+// with and without AHP.
+X64Translator::Emitted X64Translator::fp_half(uint32_t word, FpOp op) {
+  if (!host_.f16c) return Emitted::kNot;
+  const bool q = (word >> 30 & 1) != 0;
+  constexpr unsigned kHalfBytes = 2;
+  switch (op) {
+    case FpOp::kFcvtHalfToSingle:
+    case FpOp::kFcvtHalfToDouble: {
+      const bool is_double = op == FpOp::kFcvtHalfToDouble;
+      load_operand(xmm0, rn(word), kHalfBytes);
+      half_to_single(xmm0, xmm0);
+      check({.scalar = true}, kFinite);
+      if (is_double) sse(0xf3, kSseCvtSize, xmm0, xmm0);
+      keep_vector(rd(word), is_double ? 8 : 4);
+      return Emitted::kCanDefer;
+    }
+    case FpOp::kFcvtlHalf:
+      half_to_single(xmm0, v(rn(word), q ? 8 : 0));
+      check({.q = true, .lanes = 0xf}, kFinite);
+      keep_vector(rd(word));
+      return Emitted::kCanDefer;
+    case FpOp::kFcvtSingleToHalf:
+      need(kPlainFpcr | kInexactSeen);
+      load_vector(xmm0, rn(word), 4);
+      break;
+    case FpOp::kFcvtDoubleToHalf:
+      // By a single, whose last bit says whether anything was cut off: rounded once.
+      need(kPlainFpcr | kInexactSeen);
+      mov(rax, v(rn(word)));
+      mov(r8d, eax);
+      and_(r8d, 0x1fff'ffff);
+      add(r8d, 0x1fff'ffff);
+      and_(r8d, 0x2000'0000);
+      and_(rax, -0x2000'0000);
+      or_(rax, r8);
+      movd(xmm1, rax);
+      sse(0, kSseXor, xmm0, xmm0);
+      sse(0xf2, kSseCvtSize, xmm0, xmm1);
+      sse(0xf3, kSseCvtSize, xmm2, xmm0);
+      sse(0x66, kSseUcomis, xmm2, xmm1);  // not those outside a single's range
+      defer(kNe);
+      defer(kP);
+      break;
+    default:  // FCVTN; with Q it keeps the lower half
+      need(kPlainFpcr | kInexactSeen);
+      load_vector(xmm0, rn(word));
+      break;
+  }
+  call_routine(to_half_);
+  defer(kNe);
+  if (op != FpOp::kFcvtnHalf) {
+    keep_vector(rd(word), kHalfBytes);
+  } else {
+    store_narrow(rd(word), q);
+  }
+  return Emitted::kCanDefer;
 }
 
 // Subroutine: the estimate of what is in rax, to rax. ZF: it is plain, with no flag to raise. The
@@ -771,13 +977,22 @@ X64Translator::Emitted X64Translator::fp(uint32_t word) {
     case FpOp::kFmul:
     case FpOp::kFnmul:
     case FpOp::kFdiv:
+    case FpOp::kFabd:
+    case FpOp::kFaddp:
+      return fp_arithmetic(word, form.op, shape);
     case FpOp::kFmax:
     case FpOp::kFmin:
     case FpOp::kFmaxnm:
     case FpOp::kFminnm:
-    case FpOp::kFabd:
-    case FpOp::kFaddp:
-      return fp_arithmetic(word, form.op, shape);
+    case FpOp::kFmaxp:
+    case FpOp::kFminp:
+    case FpOp::kFmaxnmp:
+    case FpOp::kFminnmp:
+    case FpOp::kFmaxv:
+    case FpOp::kFminv:
+    case FpOp::kFmaxnmv:
+    case FpOp::kFminnmv:
+      return fp_extremum(word, form.op, shape);
     case FpOp::kFmadd:
     case FpOp::kFmsub:
     case FpOp::kFnmadd:
@@ -811,13 +1026,23 @@ X64Translator::Emitted X64Translator::fp(uint32_t word) {
     case FpOp::kFcvtl:
     case FpOp::kFcvtn:
       return fp_convert(word, form.op);
+    case FpOp::kFcvtHalfToSingle:
+    case FpOp::kFcvtHalfToDouble:
+    case FpOp::kFcvtSingleToHalf:
+    case FpOp::kFcvtDoubleToHalf:
+    case FpOp::kFcvtlHalf:
+    case FpOp::kFcvtnHalf:
+      return fp_half(word, form.op);
     case FpOp::kFrintn:
     case FpOp::kFrintm:
     case FpOp::kFrintp:
     case FpOp::kFrintz:
+    case FpOp::kFrinta:
     case FpOp::kFrintx:
     case FpOp::kFrinti:
       return fp_round(word, form.op, shape);
+    case FpOp::kFcvtas:
+    case FpOp::kFcvtau:
     case FpOp::kFcvtns:
     case FpOp::kFcvtnu:
     case FpOp::kFcvtms:
@@ -826,9 +1051,13 @@ X64Translator::Emitted X64Translator::fp(uint32_t word) {
     case FpOp::kFcvtpu:
     case FpOp::kFcvtzs:
     case FpOp::kFcvtzu:
+    case FpOp::kFcvtzsFixed:
+    case FpOp::kFcvtzuFixed:
       return fp_to_integer(word, form.op, shape);
     case FpOp::kScvtf:
     case FpOp::kUcvtf:
+    case FpOp::kScvtfFixed:
+    case FpOp::kUcvtfFixed:
       return fp_from_integer(word, form.op, shape);
     case FpOp::kNone:
       return Emitted::kNot;

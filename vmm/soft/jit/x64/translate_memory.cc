@@ -13,6 +13,7 @@ X64Translator::Emitted X64Translator::memory(uint32_t word) {
     return Emitted::kNot;
   }
   if ((word & 0x3f000000) == 0x08000000 || (word & 0x3f200c00) == 0x38200000) return ordered(word);
+  if ((word & 0x3f200c00) == 0x19000000) return unscaled_ordered(word);
   if ((word & 0x3a000000) == 0x38000000) return single(word);
   if ((word & 0x3b000000) == 0x18000000) return literal(word);
   if ((word & 0x3a000000) == 0x28000000) return pair(word);

@@ -2,75 +2,10 @@
 // extension is asked for; what neither has is the handler's.
 #include <initializer_list>
 
+#include "vmm/soft/jit/x64/simd_opcodes.h"
 #include "vmm/soft/jit/x64/translate_x64.h"
-#include "vmm/soft/ops/ops_common.h"
 
 namespace trapline::soft {
-namespace {
-
-using u64 = uint64_t;
-
-constexpr unsigned rd(uint32_t word) { return bits(word, 4, 0); }
-constexpr unsigned rn(uint32_t word) { return bits(word, 9, 5); }
-constexpr unsigned rm(uint32_t word) { return bits(word, 20, 16); }
-
-// Opcodes with the prefix 0x66, by the element's size; 0: there is none.
-struct BySize {
-  unsigned opcode[4];
-  unsigned operator[](unsigned size_log2) const { return opcode[size_log2]; }
-};
-constexpr BySize kPadd{{0x0ffc, 0x0ffd, 0x0ffe, 0x0fd4}};
-constexpr BySize kPsub{{0x0ff8, 0x0ff9, 0x0ffa, 0x0ffb}};
-constexpr BySize kPaddSigned{{0x0fec, 0x0fed}}, kPaddUnsigned{{0x0fdc, 0x0fdd}};
-constexpr BySize kPsubSigned{{0x0fe8, 0x0fe9}}, kPsubUnsigned{{0x0fd8, 0x0fd9}};
-constexpr BySize kPavg{{0x0fe0, 0x0fe3}};
-constexpr BySize kPcmpeq{{0x0f74, 0x0f75, 0x0f76, 0x0f3829}};
-constexpr BySize kPcmpgt{{0x0f64, 0x0f65, 0x0f66, 0x0f3837}};
-constexpr BySize kPmaxSigned{{0x0f383c, 0x0fee, 0x0f383d}},
-    kPminSigned{{0x0f3838, 0x0fea, 0x0f3839}};
-constexpr BySize kPmaxUnsigned{{0x0fde, 0x0f383e, 0x0f383f}};
-constexpr BySize kPminUnsigned{{0x0fda, 0x0f383a, 0x0f383b}};
-constexpr BySize kPmull{{0, 0x0fd5, 0x0f3840}};
-constexpr BySize kPabs{{0x0f381c, 0x0f381d, 0x0f381e}};
-constexpr BySize kPunpckl{{0x0f60, 0x0f61, 0x0f62, 0x0f6c}};
-constexpr BySize kPunpckh{{0x0f68, 0x0f69, 0x0f6a, 0x0f6d}};
-constexpr BySize kShiftImmediate{{0, 0x0f71, 0x0f72, 0x0f73}};
-enum : unsigned {
-  kPand = 0x0fdb,
-  kPandn = 0x0fdf,
-  kPor = 0x0feb,
-  kPxor = 0x0fef,
-  kPackuswb = 0x0f67,
-  kPackssdw = 0x0f6b,
-  kPmulhw = 0x0fe5,
-  kPmulhuw = 0x0fe4,
-  kPmuludq = 0x0ff4,
-  kPmuldq = 0x0f3828,
-  kPsadbw = 0x0ff6,
-  kPshuf = 0x0f70,  // with 0x66 of doublewords, 0xf2 of the lower words, 0xf3 of the upper ones
-  kPshufb = 0x0f3800,
-  kShufps = 0x0fc6,  // without a prefix
-  kMovq = 0x0f7e,    // with 0xf3
-};
-// Digits of the shifts by an immediate; those of whole registers count bytes.
-enum : unsigned { kRight = 2, kRightBytes = 3, kRightSigned = 4, kLeft = 6, kLeftBytes = 7 };
-
-// 0x0f38xx is SSSE3 up to PABSD, SSE4.2 for PCMPGTQ, else SSE4.1.
-enum class Needs : uint8_t { kSse2, kSsse3, kSse41, kSse42 };
-constexpr Needs needs(unsigned opcode) {
-  if (opcode <= 0xffff) return Needs::kSse2;
-  if (opcode <= 0x0f381e) return Needs::kSsse3;
-  return opcode == 0x0f3837 ? Needs::kSse42 : Needs::kSse41;
-}
-
-constexpr u64 replicated(u64 element, unsigned size_log2) {
-  for (unsigned width = 8u << size_log2; width < 64; width *= 2) element |= element << width;
-  return element;
-}
-constexpr u64 element_mask(unsigned size_log2) { return ~u64{0} >> (64 - (8u << size_log2)); }
-
-}  // namespace
-
 bool X64Translator::host_has(unsigned opcode) const {
   switch (needs(opcode)) {
     case Needs::kSse2:
@@ -99,6 +34,29 @@ void X64Translator::zero(Xmm to) { p(kPxor, to, to); }
 // By 8, 16, 32 or 64 bits' own shift; none by 0.
 void X64Translator::shift_elements(unsigned digit, unsigned size_log2, Xmm r, unsigned by) {
   if (by != 0) shift_lanes(kShiftImmediate[size_log2], digit, r, by);
+}
+
+// The same of every size, up to an element's width; bytes are shifted as parts of words.
+void X64Translator::shift_left(Xmm r, unsigned size, unsigned by, Xmm scratch) {
+  shift_elements(kLeft, size == 0 ? 1 : size, r, by);
+  if (size != 0 || by == 0) return;
+  fill(scratch, replicated(element_mask(0) << by & element_mask(0), 0));
+  p(kPand, r, scratch);
+}
+void X64Translator::shift_right(Xmm r, unsigned size, unsigned by, bool is_signed, Xmm scratch) {
+  if (is_signed && (size == 1 || size == 2)) return shift_elements(kRightSigned, size, r, by);
+  // A signed shift is one without sign, then extended.
+  const unsigned width = 8u << size, amount = is_signed && by == width ? width - 1 : by;
+  shift_elements(kRight, size == 0 ? 1 : size, r, amount);
+  if (size == 0 && amount != 0) {
+    fill(scratch, replicated(element_mask(0) >> amount, 0));
+    p(kPand, r, scratch);
+  }
+  if (is_signed && amount != 0) {
+    fill(scratch, replicated(u64{1} << (width - 1 - amount), size));
+    p(kPxor, r, scratch);
+    p(kPsub[size], r, scratch);
+  }
 }
 
 void X64Translator::store_result(unsigned reg, bool q) {
@@ -228,28 +186,6 @@ X64Translator::Emitted X64Translator::simd_two(uint32_t word, unsigned opcode, b
   return Emitted::kDone;
 }
 
-// Those that saturate are the handler's if they do: it sets QC.
-X64Translator::Emitted X64Translator::simd_saturating(uint32_t word, unsigned opcode,
-                                                      unsigned plain, bool q) {
-  if (!host_has(opcode)) return Emitted::kNot;
-  flags_kept_ = false;
-  load_vector(xmm0, rn(word));
-  movaps(xmm1, xmm0);
-  p(opcode, xmm0, v(rm(word)));
-  p(plain, xmm1, v(rm(word)));
-  p(kPcmpeq[0], xmm1, xmm0);
-  sse(0x66, 0x0fd7, Xmm{0}, xmm1);  // PMOVMSKB, to eax
-  if (q) {
-    cmp(eax, 0xffff);
-  } else {
-    not_(eax);
-    test(al, 0xff);
-  }
-  defer(kNe);
-  store_result(rd(word), q);
-  return Emitted::kCanDefer;
-}
-
 X64Translator::Emitted X64Translator::simd_bits(uint32_t word, FpOp op, bool q) {
   const Mem d = v(rd(word)), n = v(rn(word)), m = v(rm(word));
   switch (op) {
@@ -376,7 +312,7 @@ X64Translator::Emitted X64Translator::simd_compare(uint32_t word, FpOp op, unsig
 
 // Rm, or one element of it in every lane, to `to`; C4.1.96, "by element".
 void X64Translator::load_element_operand(Xmm to, uint32_t word, unsigned size_log2) {
-  const bool by_element = (word & 0x9f000400) == 0x0f000000;
+  const bool by_element = (word & 0x8f000400) == 0x0f000000;
   if (!by_element) return movups(to, v(rm(word)));
   const unsigned h = word >> 11 & 1, l = word >> 21 & 1, m = word >> 20 & 1;
   if (size_log2 == 1) {
@@ -390,9 +326,15 @@ void X64Translator::load_element_operand(Xmm to, uint32_t word, unsigned size_lo
 }
 
 X64Translator::Emitted X64Translator::simd_multiply(uint32_t word, FpOp op, unsigned size, bool q) {
-  if (!host_has(kPmull[size])) return Emitted::kNot;
-  load_element_operand(xmm0, word, size);
-  p(kPmull[size], xmm0, v(rn(word)));
+  if (size == 0) {
+    load_vector(xmm1, rm(word));
+    load_vector(xmm0, rn(word));
+    multiply_bytes();
+  } else {
+    if (!host_has(kPmull[size])) return Emitted::kNot;
+    load_element_operand(xmm0, word, size);
+    p(kPmull[size], xmm0, v(rn(word)));
+  }
   if (op == FpOp::kMla) {
     p(kPadd[size], xmm0, v(rd(word)));
   } else if (op == FpOp::kMls) {
@@ -422,26 +364,16 @@ X64Translator::Emitted X64Translator::simd_shift(uint32_t word, FpOp op, unsigne
   const unsigned width = 8u << size, encoded = bits(word, 22, 16);
   const bool left = op == FpOp::kShl || op == FpOp::kSli;
   const unsigned by = left ? encoded - width : 2 * width - encoded;
-  const bool is_signed = op == FpOp::kSshr || op == FpOp::kSsra;
   const u64 mask = element_mask(size);
   load_vector(xmm0, rn(word));
-  if (is_signed && (size == 1 || size == 2)) {
-    shift_elements(kRightSigned, size, xmm0, by);
+  if (left) {
+    shift_left(xmm0, size, by, xmm1);
+  } else if (op >= FpOp::kSrshr && op <= FpOp::kUrsra) {
+    round_right(size, by, op == FpOp::kSrshr || op == FpOp::kSrsra);
   } else {
-    // Bytes are shifted as parts of words. A signed shift is one without sign, then extended.
-    const unsigned amount = is_signed && by == width ? width - 1 : by;
-    shift_elements(left ? kLeft : kRight, size == 0 ? 1 : size, xmm0, amount);
-    if (size == 0 && amount != 0) {
-      fill(xmm1, replicated(left ? mask << amount & mask : mask >> amount, 0));
-      p(kPand, xmm0, xmm1);
-    }
-    if (is_signed) {
-      fill(xmm1, replicated(u64{1} << (width - 1 - amount), size));
-      p(kPxor, xmm0, xmm1);
-      p(kPsub[size], xmm0, xmm1);
-    }
+    shift_right(xmm0, size, by, op == FpOp::kSshr || op == FpOp::kSsra, xmm1);
   }
-  if (op == FpOp::kSsra || op == FpOp::kUsra) {
+  if (op == FpOp::kSsra || op == FpOp::kUsra || op == FpOp::kSrsra || op == FpOp::kUrsra) {
     p(kPadd[size], xmm0, v(rd(word)));
   } else if (op == FpOp::kSli || op == FpOp::kSri) {
     const u64 from_n = left ? mask << by & mask : by == width ? 0 : mask >> by;
@@ -450,18 +382,6 @@ X64Translator::Emitted X64Translator::simd_shift(uint32_t word, FpOp op, unsigne
     p(kPor, xmm0, xmm1);
   }
   store_result(rd(word), q);
-  return Emitted::kDone;
-}
-
-// XTN, SHRN: the size is the result's.
-X64Translator::Emitted X64Translator::simd_narrow(uint32_t word, FpOp op, unsigned size, bool q) {
-  load_vector(xmm0, rn(word));
-  if (op == FpOp::kShrn) {
-    shift_elements(kRight, size + 1, xmm0, 2 * (8u << size) - bits(word, 22, 16));
-  }
-  movaps(xmm1, xmm0);
-  unzip(xmm0, xmm1, size, 0);
-  store_narrow(rd(word), q);
   return Emitted::kDone;
 }
 
@@ -532,6 +452,25 @@ X64Translator::Emitted X64Translator::simd_long_multiply(uint32_t word, int accu
   return Emitted::kDone;
 }
 
+// Subroutine: of the bytes in xmm0 and xmm1 products, four of which are added to a word, to xmm0.
+void X64Translator::emit_dot(bool is_signed) {
+  movaps(xmm2, xmm0);
+  movaps(xmm3, xmm1);
+  zero(xmm4);
+  for (const Xmm r : {xmm0, xmm1, xmm2, xmm3}) {
+    const unsigned unpack = (r.code < 2 ? kPunpckl : kPunpckh)[0];
+    p(unpack, r, is_signed ? r : xmm4);
+    if (is_signed) shift_elements(kRightSigned, 1, r, 8);
+  }
+  p(kPmaddwd, xmm0, xmm1);
+  p(kPmaddwd, xmm2, xmm3);
+  movaps(xmm1, xmm0);
+  unzip(xmm0, xmm2, 2, 0);
+  unzip(xmm1, xmm2, 2, 1);
+  p(kPadd[2], xmm0, xmm1);
+  ret();
+}
+
 X64Translator::Emitted X64Translator::simd_long_difference(uint32_t word, bool accumulate,
                                                            bool is_signed, unsigned size, bool q) {
   const unsigned maximum = (is_signed ? kPmaxSigned : kPmaxUnsigned)[size];
@@ -548,13 +487,12 @@ X64Translator::Emitted X64Translator::simd_long_difference(uint32_t word, bool a
 // Sums of neighbours: SADDLP and its kin.
 X64Translator::Emitted X64Translator::simd_pair_long(uint32_t word, bool accumulate, bool is_signed,
                                                      unsigned size, bool q) {
-  if (size == 2 && is_signed) return Emitted::kNot;
-  const unsigned width = 8u << size, right = is_signed ? kRightSigned : kRight;
+  const unsigned width = 8u << size;
   load_vector(xmm0, rn(word));
   movaps(xmm1, xmm0);
   shift_elements(kLeft, size + 1, xmm0, width);
-  shift_elements(right, size + 1, xmm0, width);
-  shift_elements(right, size + 1, xmm1, width);
+  shift_right(xmm0, size + 1, width, is_signed, xmm2);
+  shift_right(xmm1, size + 1, width, is_signed, xmm2);
   p(kPadd[size + 1], xmm0, xmm1);
   if (accumulate) p(kPadd[size + 1], xmm0, v(rd(word)));
   store_result(rd(word), q);
@@ -563,21 +501,24 @@ X64Translator::Emitted X64Translator::simd_pair_long(uint32_t word, bool accumul
 
 // ADDV, UADDLV, SMAXV and its kin: the result is in the lowest element.
 X64Translator::Emitted X64Translator::simd_across(uint32_t word, FpOp op, unsigned size, bool q) {
-  if (op == FpOp::kAddv || op == FpOp::kUaddlv) {
-    if (op == FpOp::kUaddlv && size == 2) return Emitted::kNot;
+  const bool is_long = op == FpOp::kSaddlv || op == FpOp::kUaddlv;
+  if (op == FpOp::kAddv || is_long) {
+    if (is_long && size == 2) return Emitted::kNot;
     load_vector(xmm0, rn(word), q ? 16 : 8);
     if (size == 0) {
+      if (op == FpOp::kSaddlv) p(kPxor, xmm0, lane_constant(kLaneSign, 0));  // 16 times 128 more
       zero(xmm1);
       p(kPsadbw, xmm0, xmm1);
       sse(0x66, kPshuf, xmm1, xmm0, 0x4e);
       p(kPadd[2], xmm0, xmm1);
     } else {
       unsigned sums = size;
-      if (op == FpOp::kUaddlv) {  // of halfwords
+      if (is_long) {  // of halfwords
+        const unsigned right = op == FpOp::kSaddlv ? kRightSigned : kRight;
         movaps(xmm1, xmm0);
         shift_elements(kLeft, 2, xmm0, 16);
-        shift_elements(kRight, 2, xmm0, 16);
-        shift_elements(kRight, 2, xmm1, 16);
+        shift_elements(right, 2, xmm0, 16);
+        shift_elements(right, 2, xmm1, 16);
         p(kPadd[2], xmm0, xmm1);
         sums = 2;
       }
@@ -613,7 +554,11 @@ X64Translator::Emitted X64Translator::simd_across(uint32_t word, FpOp op, unsign
     }
   }
   movd(eax, xmm0);
-  const unsigned result = op == FpOp::kUaddlv ? size + 1 : size;
+  if (op == FpOp::kSaddlv && size == 0) {
+    sub(eax, 16 * 128);
+    flags_kept_ = false;
+  }
+  const unsigned result = is_long ? size + 1 : size;
   if (result < 2) movzx(eax, eax.cut(result == 0 ? 8 : 16));
   movd(xmm0, eax);
   movups(v(rd(word)), xmm0);
@@ -773,6 +718,8 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
   const unsigned size = form.size_log2;
   const bool scalar = (word >> 28 & 1) != 0;
   const bool q = !scalar && (word >> 30 & 1) != 0;
+  const Emitted rounded = simd_rounding(word, form, scalar, q);
+  if (rounded != Emitted::kNot) return rounded;
   // Of scalars only those of 64 bits: they are a vector's lower half.
   if (scalar && size != 3 && op != FpOp::kDupScalar) return Emitted::kNot;
   flags_kept_ = true;
@@ -793,16 +740,6 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
       return simd_two(word, kPmaxUnsigned[size], q);
     case FpOp::kUmin:
       return simd_two(word, kPminUnsigned[size], q);
-    case FpOp::kUrhadd:
-      return simd_two(word, kPavg[size], q);
-    case FpOp::kUqadd:
-      return simd_saturating(word, kPaddUnsigned[size], kPadd[size], q);
-    case FpOp::kSqadd:
-      return simd_saturating(word, kPaddSigned[size], kPadd[size], q);
-    case FpOp::kUqsub:
-      return simd_saturating(word, kPsubUnsigned[size], kPsub[size], q);
-    case FpOp::kSqsub:
-      return simd_saturating(word, kPsubSigned[size], kPsub[size], q);
     case FpOp::kBic:
     case FpOp::kOrr:
     case FpOp::kOrn:
@@ -847,8 +784,14 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
     case FpOp::kCmltZero:
       return simd_compare(word, op, size, q);
     case FpOp::kAbs:
-      if (!host_has(kPabs[size])) return Emitted::kNot;
-      p(kPabs[size], xmm0, v(rn(word)));
+      if (host_has(size < 3 ? kPabs[size] : 0)) {
+        p(kPabs[size], xmm0, v(rn(word)));
+      } else {
+        load_vector(xmm0, rn(word));
+        sign_mask(xmm1, xmm0, size);
+        p(kPxor, xmm0, xmm1);
+        p(kPsub[size], xmm0, xmm1);
+      }
       store_result(rd(word), q);
       return Emitted::kDone;
     case FpOp::kNeg:
@@ -858,6 +801,12 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
       return Emitted::kDone;
     case FpOp::kCnt:
       return simd_count(word, q);
+    case FpOp::kAddpScalar:
+      load_vector(xmm0, rn(word));
+      sse(0x66, kPshuf, xmm1, xmm0, 0xee);
+      p(kPadd[3], xmm0, xmm1);
+      store_result(rd(word), false);
+      return Emitted::kDone;
     case FpOp::kAddp:
       return simd_pairs(word, kPadd[size], size, q);
     case FpOp::kSmaxp:
@@ -875,13 +824,25 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
     case FpOp::kShl:
     case FpOp::kSli:
     case FpOp::kSri:
+    case FpOp::kSrshr:
+    case FpOp::kUrshr:
+    case FpOp::kSrsra:
+    case FpOp::kUrsra:
       return simd_shift(word, op, size, q);
     case FpOp::kSshll:
     case FpOp::kUshll:
       return simd_shift_long(word, op, size, q);
-    case FpOp::kShrn:
-    case FpOp::kXtn:
-      return simd_narrow(word, op, size, q);
+    case FpOp::kShll:
+      load_vector(xmm1, rn(word));
+      zero(xmm0);
+      p((q ? kPunpckh : kPunpckl)[size], xmm0, xmm1);
+      keep_vector(rd(word));
+      return Emitted::kDone;
+    case FpOp::kAddhn:
+    case FpOp::kRaddhn:
+    case FpOp::kSubhn:
+    case FpOp::kRsubhn:
+      return simd_high_narrow(word, op, size, q);
     case FpOp::kSaddl:
     case FpOp::kUaddl:
       return simd_long_sum(word, kPadd[size + 1], false, op == FpOp::kSaddl, size, q);
@@ -903,6 +864,14 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
     case FpOp::kSmlsl:
     case FpOp::kUmlsl:
       return simd_long_multiply(word, -1, op == FpOp::kSmlsl, size, q);
+    case FpOp::kSdot:
+    case FpOp::kUdot:
+      load_element_operand(xmm1, word, 2);
+      load_vector(xmm0, rn(word));
+      call_routine(dot_[op == FpOp::kSdot]);
+      p(kPadd[2], xmm0, v(rd(word)));
+      store_result(rd(word), q);
+      return Emitted::kDone;
     case FpOp::kSabdl:
     case FpOp::kUabdl:
       return simd_long_difference(word, false, op == FpOp::kSabdl, size, q);
@@ -916,6 +885,7 @@ X64Translator::Emitted X64Translator::simd(uint32_t word, const FpForm& form) {
     case FpOp::kUadalp:
       return simd_pair_long(word, true, op == FpOp::kSadalp, size, q);
     case FpOp::kAddv:
+    case FpOp::kSaddlv:
     case FpOp::kUaddlv:
     case FpOp::kSmaxv:
     case FpOp::kSminv:

@@ -31,6 +31,12 @@ bool has_lzcnt() {
   return __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_LZCNT) != 0;
 }
 
+bool has_f16c() {
+  unsigned eax, ebx, ecx, edx;
+  return __builtin_cpu_supports("avx") != 0 && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 &&
+         (ecx & bit_F16C) != 0;
+}
+
 bool has_sha() {
   unsigned eax, ebx, ecx, edx;
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & bit_SHA) != 0;
@@ -85,7 +91,9 @@ X64Translator::HostFeatures X64Translator::host_features() {
       .ssse3 = __builtin_cpu_supports("ssse3") != 0,
       .sse41 = __builtin_cpu_supports("sse4.1") != 0,
       .sse42 = __builtin_cpu_supports("sse4.2") != 0,
+      .avx2 = __builtin_cpu_supports("avx2") != 0,
       .fma = __builtin_cpu_supports("fma") != 0,
+      .f16c = has_f16c(),
       .aes = __builtin_cpu_supports("aes") != 0,
       .pclmul = __builtin_cpu_supports("pclmul") != 0,
       .sha = __builtin_cpu_supports("ssse3") != 0 && has_sha(),
@@ -159,6 +167,13 @@ void X64Translator::emit_routines() {
         emit_interleave(is_load, n, size_log2);
     }
   }
+  emit_rounding();
+  for (const bool is_signed : {false, true}) {
+    align(16);
+    dot_[is_signed] = here();
+    emit_dot(is_signed);
+  }
+  emit_sha512();
   for (const bool rsqrt : {false, true}) {
     for (const bool is_double : {false, true}) {
       align(64);
@@ -166,6 +181,9 @@ void X64Translator::emit_routines() {
       emit_estimate(rsqrt, is_double);
     }
   }
+  align(64);
+  to_half_ = here();
+  emit_to_half();
   align(64);
   find_block_ = here();
   emit_find_block();

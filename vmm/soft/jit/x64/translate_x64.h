@@ -75,7 +75,7 @@ class X64Translator final : public Translator, private Assembler {
   };
   static constexpr uint8_t kNoVector = 0xff;
   struct HostFeatures {
-    bool bmi2, lzcnt, ssse3, sse41, sse42, fma, aes, pclmul, sha;
+    bool bmi2, lzcnt, ssse3, sse41, sse42, avx2, fma, f16c, aes, pclmul, sha;
   };
   static HostFeatures host_features();
   static constexpr unsigned kSizes = 7;  // of accesses, by log2 of the bytes
@@ -166,6 +166,7 @@ class X64Translator final : public Translator, private Assembler {
   Mem pool(size_t offset) const { return ptr[rip + at(pool_ + static_cast<uint32_t>(offset))]; }
   Emitted fp(uint32_t word);
   Emitted fp_arithmetic(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_extremum(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_fused(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_compare(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_compare_flags(uint32_t word, FpOp op, bool is_double);
@@ -176,6 +177,7 @@ class X64Translator final : public Translator, private Assembler {
   Emitted fp_from_integer(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_round(uint32_t word, FpOp op, const Shape& shape);
   Emitted fp_convert(uint32_t word, FpOp op);
+  Emitted fp_half(uint32_t word, FpOp op);
   static Shape shape_of(uint32_t word, unsigned size_log2);
   bool is_kept(unsigned reg, unsigned bytes = 16) const {
     return kept_for_ == index_ && kept_vector_ == reg && kept_bytes_ <= bytes;
@@ -189,12 +191,17 @@ class X64Translator final : public Translator, private Assembler {
     load_vector(to, reg, bytes_of(shape));
   }
   Mem load_operand2(Xmm to, uint32_t word, const Shape& shape);
+  void load_lane_pairs(uint32_t word, const Shape& shape);
+  void extremum(bool maximum, uint8_t prefix);
+  void add_away(const Shape& shape);
+  void scale(int power, const Shape& shape);
   void store_lanes(unsigned reg, const Shape& shape);
   void check(const Shape& shape, Range range);
   void check_lanes(Xmm bad, const Shape& shape);
   void check_ordered(Xmm a, Xmm scratch, const Mem& b, const Shape& shape);
   Emitted fp_estimate(uint32_t word, FpOp op, const Shape& shape);
   void emit_estimate(bool rsqrt, bool is_double);
+  void emit_to_half();
   void emit_pool();
 
   // --- translate_crypto.cc ---
@@ -202,6 +209,8 @@ class X64Translator final : public Translator, private Assembler {
   bool aes(uint32_t word);
   bool sha1(uint32_t word);
   bool sha256(uint32_t word);
+  bool sha512(uint32_t word);
+  void emit_sha512();
   bool sha3(uint32_t word);
   void sha256_rounds(uint32_t word);
 
@@ -209,18 +218,17 @@ class X64Translator final : public Translator, private Assembler {
   // q: of 128 bits, and of the "2" forms.
   Emitted simd(uint32_t word, const FpForm& form);
   Emitted simd_two(uint32_t word, unsigned opcode, bool q);
-  Emitted simd_saturating(uint32_t word, unsigned opcode, unsigned plain, bool q);
   Emitted simd_bits(uint32_t word, FpOp op, bool q);
   Emitted simd_immediate(uint32_t word, FpOp op, bool q);
   Emitted simd_compare(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_multiply(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_pairs(uint32_t word, unsigned opcode, unsigned size, bool q);
   Emitted simd_shift(uint32_t word, FpOp op, unsigned size, bool q);
-  Emitted simd_narrow(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_shift_long(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_long_sum(uint32_t word, unsigned opcode, bool wide, bool is_signed, unsigned size,
                         bool q);
   Emitted simd_long_multiply(uint32_t word, int accumulate, bool is_signed, unsigned size, bool q);
+  void emit_dot(bool is_signed);
   Emitted simd_long_difference(uint32_t word, bool accumulate, bool is_signed, unsigned size,
                                bool q);
   Emitted simd_pair_long(uint32_t word, bool accumulate, bool is_signed, unsigned size, bool q);
@@ -235,6 +243,8 @@ class X64Translator final : public Translator, private Assembler {
   void ones(Xmm to);
   void zero(Xmm to);
   void shift_elements(unsigned digit, unsigned size_log2, Xmm r, unsigned by);
+  void shift_left(Xmm r, unsigned size, unsigned by, Xmm scratch);
+  void shift_right(Xmm r, unsigned size, unsigned by, bool is_signed, Xmm scratch);
   void store_result(unsigned reg, bool q);
   void store_narrow(unsigned reg, bool q);
   void store_accumulated(unsigned reg, int accumulate, unsigned size_log2);
@@ -247,6 +257,34 @@ class X64Translator final : public Translator, private Assembler {
   void absolute_difference(unsigned size_log2, bool is_signed);
   void insert_lane(unsigned reg, unsigned lane, unsigned size_log2);  // of r11
   void replicate(unsigned size_log2, bool q);                         // xmm0's lowest lane
+
+  // --- translate_rounding.cc ---
+  // What an element's overflow becomes: the nearest of a signed, of an unsigned number; of an
+  // unsigned one for a signed operand.
+  enum Saturation : uint8_t { kSigned, kUnsigned, kToUnsigned, kSaturations };
+  enum LaneConstant : uint8_t { kLaneOne, kLaneSign, kLaneLargest, kLaneHalf, kLaneConstants };
+  Emitted simd_rounding(uint32_t word, const FpForm& form, bool scalar, bool q);
+  Emitted simd_saturating_sum(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_mixed_sum(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_halving(uint32_t word, FpOp op, unsigned size, bool q);
+  Emitted simd_double_high(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_narrow(uint32_t word, FpOp op, unsigned size, bool scalar, bool q);
+  Emitted simd_high_narrow(uint32_t word, FpOp op, unsigned size, bool q);
+  Emitted simd_saturating_shift(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_shift_by_register(uint32_t word, FpOp op, unsigned size, bool q);
+  Mem lane_constant(LaneConstant which, unsigned size) const;
+  void load_operand(Xmm to, unsigned reg, unsigned bytes);
+  void sign_mask(Xmm to, Xmm from, unsigned size);
+  void signs_to_lanes(Xmm r, unsigned size);
+  void round_right(unsigned size, unsigned by, bool is_signed);
+  void multiply_bytes();
+  void set_saturated();
+  void emit_rounding();
+  void emit_saturating_sum(bool is_signed, bool subtract, unsigned size);
+  void emit_saturating_narrow(Saturation kind, unsigned size);
+  void emit_saturating_shift(Saturation kind, unsigned size);
+  void emit_double_high(bool rounding, unsigned size);
+  void emit_shift_by_register(bool is_signed, bool rounding, unsigned size);
 
   // --- translate_memory.cc ---
   Emitted memory(uint32_t word);
@@ -275,9 +313,17 @@ class X64Translator final : public Translator, private Assembler {
   Emitted compare_and_swap(unsigned size);
   Emitted compare_and_swap_pair(bool wide);
   Emitted load_exclusive(unsigned size);
-  Emitted store_exclusive(unsigned size);
-  void look_up_whole(Access access, unsigned size);
+  Emitted store_exclusive(unsigned size, bool pair);
+  Emitted load_exclusive_pair(bool wide);
+  Emitted unscaled_ordered(uint32_t word);
+  Emitted load_acquire(unsigned size, unsigned opc, int offset);
+  Emitted store_release(unsigned size, int offset);
+  void look_up_whole(Access access, unsigned size, int offset = 0);
   void marked_ipa();
+  void set_monitor(unsigned size);
+  void put_aside();
+  void take_back();
+  void load_words(Gp to, unsigned low, unsigned high);
   void rax_from(unsigned size);
 
   // --- translate_branch.cc ---
@@ -304,12 +350,19 @@ class X64Translator final : public Translator, private Assembler {
   int registers_, vectors_, attention_, flag_n_, flag_z_, flag_c_, flag_v_, block_at_, tlb_at_,
       token_at_, mask_at_, chain_site_at_, returns_at_, return_top_at_, fpcr_at_, fpsr_at_,
       monitor_at_;
-  uint32_t no_token_, pool_, estimates_, estimate_[2][2],  // reciprocal, root; single, double
+  uint32_t no_token_, pool_, estimates_, to_half_,
+      estimate_[2][2],  // reciprocal, root; single, double
       ways_[kWays], find_block_, push_return_, pop_return_;
   uint32_t look_up_[kAccesses][2][kSizes];  // by base SP
-  uint32_t interleave_[2][3][4];            // by load, registers - 2, size
-  uint32_t first_;                          // where the first block's code begins
-  uint32_t cold_;                           // where the next ways out go
+  uint32_t dot_[2], sha512_sigma_[2], sha512_round_[2];
+  uint32_t interleave_[2][3][4];  // by load, registers - 2, size
+  // Of translate_rounding.cc, by size; [signed][subtract][size - 2], [rounding][size - 1],
+  // [signed][rounding][size - 1].
+  uint32_t lane_constants_, note_difference_, saturating_sum_[2][2][2],
+      saturating_narrow_[kSaturations][3], saturating_shift_[kSaturations][4], double_high_[2][2],
+      shift_by_register_[2][2][3];
+  uint32_t first_;  // where the first block's code begins
+  uint32_t cold_;   // where the next ways out go
 
   // Of the block and the instruction at hand.
   Block* block_ = nullptr;

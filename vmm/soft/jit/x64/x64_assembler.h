@@ -146,6 +146,7 @@ class Assembler {
     modrm(0, wide(to), alu_opcode(op, to), to.code, from);
   }
   void alu(Alu op, Gp to, Gp from) { modrm(0, wide(to), alu_opcode(op, to), to.code, from); }
+  void alu(Alu op, const Mem& to, Gp from) { modrm(0, wide(from), op << 3 | 1u, from.code, to); }
   void alu(Alu op, Gp to, int32_t imm) { alu_immediate(op, to, imm); }
   void alu(Alu op, const Mem& to, int32_t imm) { alu_immediate(op, to, imm); }
   void add(auto to, auto from) { alu(kAdd, to, from); }
@@ -222,12 +223,26 @@ class Assembler {
   }
   // FMA, of the registers 0 to 7: VEX.128.66.0F38.
   void fma(uint8_t op, bool is_double, Xmm to, Xmm by, const Mem& from) {
-    vex_fma(op, is_double, by, from.at.base < 8);
+    vex(kMap0f38, op, is_double, by, from.at.base < 8);
     operand(to.code, from, 0);
   }
   void fma(uint8_t op, bool is_double, Xmm to, Xmm by, Xmm from) {
-    vex_fma(op, is_double, by, true);
+    vex(kMap0f38, op, is_double, by, true);
     put8(static_cast<uint8_t>(0xc0 | to.code << 3 | from.code));
+  }
+  // F16C, of the same registers: four halves to singles (VCVTPH2PS), and back, to nearest
+  // (VCVTPS2PH).
+  void half_to_single(Xmm to, auto from) { fma(0x13, false, to, kNoXmm, from); }
+  void single_to_half(Xmm to, Xmm from) {
+    vex(kMap0f3a, 0x1d, false, kNoXmm, true);
+    put8(static_cast<uint8_t>(0xc0 | from.code << 3 | to.code));
+    put8(0);
+  }
+
+  // AVX2's shifts of each element by its own amount: VPSRLVD 0x45, VPSRAVD 0x46, VPSLLVD 0x47; of
+  // doublewords or quadwords.
+  void shift_each(uint8_t op, bool is_quad, Xmm to, Xmm value, Xmm by) {
+    fma(op, is_quad, to, value, by);
   }
 
   void crc32c(Gp to, const Mem& from) {  // of `from`'s width
@@ -301,10 +316,12 @@ class Assembler {
     put8(0xf0);
     sized_modrm(op, m, r);
   }
-  void vex_fma(uint8_t op, bool is_double, Xmm by, bool low_base) {
+  enum VexMap : uint8_t { kMap0f38 = 2, kMap0f3a = 3 };
+  static constexpr Xmm kNoXmm{0};  // of the operand that an instruction has not
+  void vex(VexMap map, uint8_t op, bool w, Xmm by, bool low_base) {
     put8(0xc4);
-    put8(static_cast<uint8_t>(0xc0 | (low_base ? 0x20 : 0) | 2));
-    put8(static_cast<uint8_t>((is_double ? 0x80 : 0) | (~by.code & 15) << 3 | 1));
+    put8(static_cast<uint8_t>(0xc0 | (low_base ? 0x20 : 0) | map));
+    put8(static_cast<uint8_t>((w ? 0x80 : 0) | (~by.code & 15) << 3 | 1));
     put8(op);
   }
   void put8(uint8_t value) { *at_++ = value; }
