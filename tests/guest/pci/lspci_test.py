@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """`lspci -vv` in one guest, Debian's generic kernel with its drivers, under Trapline and under QEMU with the same
-devices: what the functions say of themselves, how the kernel has set them up, and which messages it uses. Each line must
-be the same, or stand in lspci_differs.txt with a reason.
+devices: what the functions say of themselves, how the kernel has set them up, and which interrupts it uses. Each line
+must be the same, or stand in DIFFERENCES with a reason.
 
-lspci_test.py TRAPLINE GUEST_DIR QEMU DIFFERENCES
+lspci_test.py TRAPLINE GUEST_DIR QEMU DIFFERENCES [KERNEL OPTIONS]
 """
 import difflib
 import glob
@@ -20,7 +20,8 @@ MODULES = ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ahci", "virtio_
            "virtio_rng", "virtio_console", "virtio_input", "virtio_balloon", "snd-hda-codec-generic",
            "snd-hda-intel"]
 # What lspci prints in words is compared as that; of the header's words those that it leaves out.
-COMMAND = ("/lib/lspci -i /lib/pci.ids -vv -x 2>/dev/null; grep ITS-MSI /proc/interrupts")
+COMMAND = ("for i in 0 1 2; do ip link set eth$i up; done; /lib/lspci -i /lib/pci.ids -vv -x 2>/dev/null; "
+           "grep -E 'ITS-MSI|virtio|ahci|eth|snd' /proc/interrupts")
 HEADER = {0x08: "Class Code, Revision ID", 0x0c: "BIST, Header Type, Latency Timer, Cache Line Size",
           0x28: "CardBus CIS Pointer", 0x3c: "Max_Lat, Min_Gnt, Interrupt Pin, Interrupt Line"}
 
@@ -51,7 +52,7 @@ def qemu(disks):
 
 
 def seen(command):
-    """{function or "messages": lines}, without the addresses that the kernel chose, which follow from the BARs'
+    """{function or "interrupts": lines}, without the addresses that the kernel chose, which follow from the BARs'
     sizes, and its own numbers for interrupts."""
     status, output, errors = guest.run(command, 900)
     text = output.decode(errors="replace").replace("\r", "")
@@ -61,9 +62,8 @@ def seen(command):
         found = re.match(r"([0-9a-f]{2}:[0-9a-f]{2}\.[0-9]) (.*)", line)
         if found:
             lines = result[f"{found[1]} {found[2]}"] = []
-        elif "ITS-MSI" in line:
-            fields = line.split()
-            result.setdefault("messages", []).append(f"{fields[-3]} {fields[-1]}")
+        elif "ITS-MSI" in line or "GICv3" in line:
+            result.setdefault("interrupts", []).append(re.sub(r"^.*(?=ITS-MSI|GICv3)", "", line))
         elif lines is not None and re.match(r"[0-3]0: ", line):
             raw = bytes.fromhex(line[4:])
             for at in range(0, 16, 4):
@@ -101,7 +101,7 @@ def explained(theirs, rules):
 
 
 def test():
-    program, directory, other, table = sys.argv[1:]
+    program, directory, other, table, *append = sys.argv[1:]
     generic.need(directory)
     guest.need_guest(directory, os.path.join("tools", "packages"))
     with shells.scratch() as folder:
@@ -115,7 +115,7 @@ def test():
         for disk in disks:
             with open(disk, "wb") as file:
                 file.truncate(1 << 20)
-        options = generic.options(directory, image, f"{guest.CMDLINE} trapline.cmd={COMMAND}")
+        options = generic.options(directory, image, " ".join([guest.CMDLINE, *append, f"trapline.cmd={COMMAND}"]))
         ours = seen([program, "run", *options, *trapline(disks, os.path.join(folder, "sound.wav"))])
         theirs = seen([other, "-M", "virt,gic-version=3", "-cpu", "cortex-a57", "-m", "512M", "-nodefaults",
                        "-nographic", "-serial", "stdio", "-no-reboot",
@@ -131,7 +131,7 @@ def test():
             wrong += [name] + list(difflib.unified_diff(lines, ours[name], "QEMU", "Trapline", n=0, lineterm=""))
     unused = [f"{name}: {line}" for name, lines in rules.items() for line in lines]
     guest.require(not wrong, "\n".join(wrong))
-    guest.require(not unused, "QEMU does not print this, which lspci_differs.txt names:\n" + "\n".join(unused))
+    guest.require(not unused, "QEMU does not print this, which the table names:\n" + "\n".join(unused))
     print(f"{len(ours) - 1} functions, {sum(map(len, theirs.values())) - changed} lines are the same, "
           f"{changed} are explained")
 
