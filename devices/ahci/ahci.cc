@@ -20,6 +20,7 @@ pci::Endpoint::Spec spec_of(const std::string& name, Device* registers) {
   spec.class_code = 0x010601;  // storage, SATA, AHCI
   spec.interrupt_pin = true;
   spec.msi_vectors = 1;
+  spec.msi_capability = 0x80;  // as the ICH9's
   spec.bars[kBar] = {.space = pci::Space::kMemory32, .size = kBarBytes, .device = registers};
   return spec;
 }

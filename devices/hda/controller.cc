@@ -118,6 +118,7 @@ pci::Endpoint::Spec spec_of(const std::string& name, Device* registers) {
   spec.class_code = 0x040300;  // multimedia, High Definition Audio
   spec.interrupt_pin = true;
   spec.msi_vectors = 1;
+  spec.msi_capability = 0x60;  // as the ICH6's
   spec.bars[0] = {.size = Controller::kBarBytes, .device = registers};
   return spec;
 }

@@ -98,7 +98,7 @@ void Endpoint::add_capability(unsigned offset, CapabilityId id, const std::vecto
 
 void Endpoint::add_message_capabilities() {
   if (msi_ != nullptr) {
-    msi_at_ = kHeaderBytes;
+    msi_at_ = spec_.msi_capability;
     const uint32_t capable = static_cast<uint32_t>(std::countr_zero(spec_.msi_vectors)) << 1;
     const uint32_t mask =
         spec_.msi_vectors == 32 ? ~uint32_t{0} : (uint32_t{1} << spec_.msi_vectors) - 1;

@@ -50,6 +50,7 @@ class Endpoint final {
     uint32_t class_code = 0;  // base class, sub-class, interface
     bool interrupt_pin = false;
     unsigned msi_vectors = 0;                 // 0: no MSI
+    unsigned msi_capability = kHeaderBytes;   // where, in configuration space
     unsigned msix_vectors = 0, msix_bar = 1;  // 0: no MSI-X; else a BAR of its own
     unsigned msix_capability = 0;             // where, in configuration space
     std::array<Bar, kBars> bars;              // a 64-bit one takes the next one's place

@@ -47,6 +47,7 @@ class Blk final : public Function {
   }
 
   uint32_t device_id() const override { return 2; }
+  uint32_t pci_class() const override { return 0x010000; }  // mass storage, SCSI
   uint64_t features() const override;
   unsigned queue_count() const override { return queues_; }
   uint16_t queue_max(unsigned) const override { return kQueueSize; }

@@ -34,6 +34,7 @@ class Console final : public Function {
   void output_room();
 
   uint32_t device_id() const override { return 3; }
+  uint32_t pci_class() const override { return 0x078000; }  // communication, other
   uint64_t features() const override;
   unsigned queue_count() const override { return 2; }
   uint16_t queue_max(unsigned) const override { return 64; }

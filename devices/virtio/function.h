@@ -43,6 +43,9 @@ class Function {
   void bind(Host* host) { host_ = host; }
 
   virtual uint32_t device_id() const = 0;  // virtio 1.2, 5
+  // Base class, sub-class and interface of the function on PCI, which the standard leaves open: as
+  // QEMU's. What has none is unclassified.
+  virtual uint32_t pci_class() const { return 0x00ff00; }
   // Feature bits of the device type (0-23, 50 and up); the transport adds its own.
   virtual uint64_t features() const = 0;
   virtual unsigned queue_count() const = 0;                             // at most 62

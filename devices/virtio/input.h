@@ -34,6 +34,9 @@ class Input final : public Function {
   void send(std::span<const InputEvent> events);
 
   uint32_t device_id() const override { return 18; }
+  uint32_t pci_class() const override {
+    return kind_ == Kind::kKeyboard ? 0x090000 : 0x098000;  // input: keyboard, other
+  }
   uint64_t features() const override { return 0; }
   unsigned queue_count() const override { return 2; }
   uint16_t queue_max(unsigned) const override { return 64; }

@@ -50,6 +50,7 @@ class Net final : public Function {
   }
 
   uint32_t device_id() const override { return 1; }
+  uint32_t pci_class() const override { return 0x020000; }  // network, Ethernet
   uint64_t features() const override {
     return net::kMac | net::kStatus | net::kMergeableBuffers | net::kControlQueue |
            net::kControlRx | net::kControlMacAddress | backend_->offloads() |

@@ -72,6 +72,7 @@ class Scsi final : public Function, private Disk::Controller {
   }
 
   uint32_t device_id() const override { return 8; }
+  uint32_t pci_class() const override { return 0x010000; }  // mass storage, SCSI
   uint64_t features() const override { return 0; }
   unsigned queue_count() const override { return kFirstRequestQueue + queues_; }
   uint16_t queue_max(unsigned index) const override {

@@ -65,23 +65,6 @@ std::vector<uint8_t> capability(CfgType type, unsigned bytes, uint32_t offset, u
   return out;
 }
 
-// PCI's class of a device type, as QEMU's; what it has none for is a device of no class.
-uint32_t class_of(uint32_t device_id) {
-  switch (device_id) {
-    case 1:
-      return 0x020000;  // network, Ethernet
-    case 2:
-    case 8:
-      return 0x010000;  // storage, SCSI
-    case 3:
-      return 0x078000;  // communication, other
-    case 18:
-      return 0x098000;  // input, other
-    default:
-      return 0x00ff00;
-  }
-}
-
 pci::Endpoint::Spec spec_of(const std::string& name, const Function& function, Device* registers) {
   pci::Endpoint::Spec spec;
   spec.name = name;
@@ -89,7 +72,7 @@ pci::Endpoint::Spec spec_of(const std::string& name, const Function& function, D
   spec.device = static_cast<uint16_t>(0x1040 + function.device_id());
   spec.subsystem = 0x1100;
   spec.revision = 1;  // 4.1.2.1
-  spec.class_code = class_of(function.device_id());
+  spec.class_code = function.pci_class();
   spec.interrupt_pin = true;
   spec.msix_vectors = function.queue_count() + 1;
   spec.msix_bar = 1;

@@ -270,9 +270,9 @@ TEST(Ahci, LineAndMessages) {
   b.write(kGhc, kAhciEnable | kInterruptEnable);
   EXPECT_TRUE(b.bus.lines[1].level);
 
-  b.bus.write(1, 0x44, 0x08080040);
-  b.bus.write(1, 0x4c, 7, 2);
-  b.bus.write(1, 0x42, 1, 2);  // MSI enable
+  b.bus.write(1, 0x84, 0x08080040);
+  b.bus.write(1, 0x8c, 7, 2);
+  b.bus.write(1, 0x82, 1, 2);  // MSI enable
   EXPECT_FALSE(b.bus.lines[1].level);
   b.set(kPxIs, ~0u);
   b.write(kIs, 1);

@@ -4,41 +4,22 @@ no gap.
 
 audio_test.py TRAPLINE GUEST_DIR [TRAPLINE OPTIONS]
 """
-import array
-import math
 import os
 import sys
-import wave
 
 from viewer import guest
+import audio_tone
 import generic
 import shells
 
-RATE, SECONDS, HZ = 8000, 2, 440  # as /dev/dsp takes it: a byte a sample
-# The codec's driver first: there is nothing in this guest that would load it when it is found.
-MODULES = ["snd-hda-codec-generic", "snd-hda-intel", "snd-pcm-oss"]
-
-
-def tone():
-    return bytes(128 + round(100 * math.sin(2 * math.pi * HZ * n / RATE))
-                 for n in range(RATE * SECONDS))
-
 
 def check(path):
-    with wave.open(path) as file:
-        guest.require((file.getnchannels(), file.getsampwidth(), file.getframerate()) ==
-                      (2, 2, 48000), f"{file.getparams()}")
-        samples = array.array("h", file.readframes(file.getnframes()))
-    left, right = samples[0::2], samples[1::2]
-    guest.require(left == right, "the two channels differ")
-    loud = [n for n, sample in enumerate(left) if abs(sample) > 1000]
-    guest.require(loud, f"{len(left)} frames of silence")
-    heard = left[loud[0]:loud[-1] + 1]
+    heard = audio_tone.heard(path)
     seconds = len(heard) / 48000
-    guest.require(abs(seconds - SECONDS) < 0.05, f"{seconds} s of sound")
-    rises = [n for n in range(1, len(heard)) if heard[n - 1] < 0 <= heard[n]]
+    guest.require(abs(seconds - audio_tone.SECONDS) < 0.05, f"{seconds} s of sound")
+    rises = audio_tone.rises(heard)
     hz = (len(rises) - 1) * 48000 / (rises[-1] - rises[0])
-    guest.require(abs(hz - HZ) < 1, f"{hz} Hz")
+    guest.require(abs(hz - audio_tone.HZ) < 1, f"{hz} Hz")
     periods = [b - a for a, b in zip(rises, rises[1:])]
     guest.require(max(periods) - min(periods) < 20, f"gaps: from {min(periods)} to {max(periods)}")
     guest.require(max(heard) > 20000, f"at most {max(heard)}")
@@ -51,7 +32,8 @@ def test():
     with shells.scratch() as folder:
         image, sound = os.path.join(folder, "initrd"), os.path.join(folder, "sound.wav")
         stats = os.path.join(folder, "stats.json")
-        generic.initrd(image, directory, "initrd-test.gz", MODULES, {"tone": tone()})
+        generic.initrd(image, directory, "initrd-test.gz", audio_tone.MODULES,
+                       {"tone": audio_tone.tone()})
         play = "cat /proc/asound/cards; cat /tone > /dev/dsp"
         status, output, errors = guest.run(
             [trapline, "run", *generic.options(
