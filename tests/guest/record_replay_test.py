@@ -95,10 +95,14 @@ def check_bad_input(trapline, trace, folder):
         with open(bad, "wb") as out:
             out.write(content)
 
+    # What is there is shown, and the last line says what is not; registers have their names.
     write(whole[:len(whole) // 2])
-    line = command([trapline, "replay", bad], 0, 1)
-    if "cut off" not in line:
-        raise guest.Failure(f"a truncated trace: {line}")
+    for verb in ("replay", "report"):
+        text = command([trapline, verb, bad], 1)
+        if "cut off" not in text.splitlines()[-1] or not text.splitlines()[-1].startswith("trapline: "):
+            raise guest.Failure(f"{verb} of a truncated trace: {text}")
+    if "UARTDR" not in text and "GICD_" not in text:
+        raise guest.Failure(f"a truncated trace has no names: {text}")
     write(b"not a trace at all")
     line = command([trapline, "replay", bad], 1)
     if line.count("\n") != 1 or "bad" not in line:
@@ -106,9 +110,10 @@ def check_bad_input(trapline, trace, folder):
     damaged = bytearray(whole)
     damaged[len(damaged) * 2 // 3] ^= 1
     write(bytes(damaged))
-    line = command([trapline, "replay", bad], 0, 1)
-    if "checksum" not in line and "cut off" not in line and "block" not in line:
-        raise guest.Failure(f"a damaged trace: {line}")
+    for verb in ("replay", "report"):
+        line = command([trapline, verb, bad], 1).splitlines()[-1]
+        if "checksum" not in line and "cut off" not in line and "block" not in line:
+            raise guest.Failure(f"{verb} of a damaged trace: {line}")
     line = command([trapline, "replay", os.path.join(folder, "missing")], 1)
     if "missing: No such file" not in line:
         raise guest.Failure(line)
@@ -119,8 +124,11 @@ def check_bad_input(trapline, trace, folder):
 
 def check_report(trapline, trace):
     text = command([trapline, "report", trace])
-    if "DABT_LOW" not in text or "gicd" not in text:
+    if "DABT_LOW" not in text or "gicd" not in text or "gicd +0x0" in text:
         raise guest.Failure(text)
+    line = command([trapline, "report", trace, "--symbols", trace + ".none"], 1)
+    if "No such file" not in line:
+        raise guest.Failure(line)
 
 
 def main():

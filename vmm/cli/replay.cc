@@ -78,7 +78,6 @@ int replay_command(const ReplayCommandOptions& options) {
         "TLBI or write came between\n",
         result.not_compared);
   }
-  if (!result.cut_off.empty()) text += "  " + result.cut_off + "\n";
   std::fputs(text.c_str(), stdout);
 
   if (!options.stats.empty()) {
@@ -104,7 +103,7 @@ int replay_command(const ReplayCommandOptions& options) {
     return fail(
         fmt::format("{}: {} exits differ from the recording", options.file, result.differing));
   }
-  return 0;
+  return result.cut_off.empty() ? 0 : fail(result.cut_off);
 }
 
 }  // namespace trapline

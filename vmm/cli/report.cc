@@ -13,6 +13,7 @@
 #include "vmm/host/output_file.h"
 #include "vmm/report/csv_writer.h"
 #include "vmm/report/folded_writer.h"
+#include "vmm/report/ftrace_symbols.h"
 #include "vmm/report/json_writer.h"
 #include "vmm/report/nested.h"
 #include "vmm/report/page_writer.h"
@@ -25,6 +26,19 @@
 
 namespace trapline {
 namespace {
+
+// A profile or a recording, with names by files where they are given. read_profile() does that for
+// a host's trace itself.
+Result<Profile> read_input(const std::string& file, const HostTraceOptions& host) {
+  const bool recorded = trace::is_trace(file);
+  Result<Profile> profile = recorded ? trace::read_trace_profile(file) : read_profile(file, host);
+  if (!profile || (host.symbols.empty() && host.image.empty())) return profile;
+  if (!recorded && !profile->events.empty()) return profile;
+  Result<TraceSymbols> symbols = TraceSymbols::load(host.symbols, host.image);
+  if (!symbols) return Error{symbols.error()};
+  symbols->name(*profile);
+  return profile;
+}
 
 std::string written(ReportFormat format, const std::vector<Profile>& profiles) {
   const Profile& first = profiles.front();
@@ -75,8 +89,7 @@ int report_command(const ReportOptions& options) {
   }
   std::vector<Profile> profiles;
   for (const std::string& file : options.files) {
-    Result<Profile> profile =
-        trace::is_trace(file) ? trace::read_trace_profile(file) : read_profile(file, options.host);
+    Result<Profile> profile = read_input(file, options.host);
     if (!profile) return fail(profile.error());
     Result<Profile> selected = select(std::move(*profile), options.selection);
     if (!selected) return fail(selected.error());
@@ -86,7 +99,11 @@ int report_command(const ReportOptions& options) {
   const std::string text = written(options.format, profiles);
   const std::string error =
       options.output.empty() ? put_to_standard_output(text) : write_output(options.output, text);
-  return error.empty() ? 0 : fail(error);
+  if (!error.empty()) return fail(error);
+  for (const Profile& profile : profiles) {
+    if (!profile.broken.empty()) return fail(profile.broken);
+  }
+  return 0;
 }
 
 }  // namespace trapline

@@ -67,8 +67,8 @@ ReportFormat format_of(const std::string& path) {
 CLI::App* add_report_command(CLI::App& app, ReportOptions& options) {
   CLI::App* command = app.add_subcommand(
       "report",
-      "Who exits, where, how often and how long: of --stats JSON made with --profile, or of a\n"
-      "KVM host's trace; of two, also what changed from the first to the second");
+      "Who exits, where, how often and how long: of --stats JSON made with --profile, of a\n"
+      "recording (run --record) or a KVM host's trace; of two, also what changed to the second");
   command->add_option("files", options.files, "one input, or two to compare")
       ->required()
       ->expected(1, 2)
@@ -102,9 +102,9 @@ CLI::App* add_report_command(CLI::App& app, ReportOptions& options) {
   add_time(command, "--min-ns", 1, selection.min_ns,
            "exits that took so long to handle; needs single exits");
   command->add_option("--symbols", options.host.symbols,
-                      "of a host's trace: names of the guest's code (vmlinux, System.map, Image)");
+                      "names of the guest's code (vmlinux, System.map, Image)");
   command->add_option("--image", options.host.image,
-                      "of a host's trace: the guest's kernel, for the instructions");
+                      "the guest's kernel: instructions, and names if --symbols gives none");
   command->add_option("--dtb", options.host.dtb,
                       "of a host's trace: the guest's device tree, for the devices");
   command->add_option("--map", options.host.map,

@@ -219,6 +219,7 @@ class Machine final : public PowerControl,
   bool profiling() const;
   std::string with_parked_vcpus(const std::function<void()>& change);
   std::string start_recording();
+  std::vector<const SysregDevice*> sysreg_devices() const;  // ours: not the kernel's
   void save_clock(StateWriter& out);
   bool load_clock(StateReader& in);
   void save_power(StateWriter& out);

@@ -85,7 +85,7 @@ RunReport Machine::counts(double wall_seconds, uint64_t cycles) const {
   report.backend = backend_->name();
   report.clock = options_.icount ? "icount" : "host";
   report.bus = &bus_;
-  if (!backend_->in_kernel()) report.sysreg_devices = {irqchip_->cpu_interface(), timer_.get()};
+  report.sysreg_devices = sysreg_devices();
   const auto note = [](void* to, std::string_view name, uint64_t value) {
     static_cast<RunReport*>(to)->backend_counts.emplace_back(name, value);
   };

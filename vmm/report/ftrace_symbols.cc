@@ -52,6 +52,7 @@ Result<TraceSymbols> TraceSymbols::load(const std::string& symbols, const std::s
   if (!image.empty() || out.image_base_ == 0) {
     if (Result<SymbolTable> own = kallsyms_of_image(file->bytes())) {
       out.image_base_ = own->text_begin();
+      if (symbols.empty()) out.symbols_ = std::move(*own);
     }
   }
   if (out.image_base_ == 0) {
@@ -108,8 +109,9 @@ void TraceSymbols::name(Profile& profile) {
   }
   for (ProfileRow& row : profile.rows) {
     if (row.other) continue;
-    row.symbol = symbols_.describe(row.pc);
-    if (!image_) continue;
+    if (std::string symbol = symbols_.describe(row.pc); !symbol.empty())
+      row.symbol = std::move(symbol);
+    if (!image_ || row.word != 0) continue;
     const auto word = KernelCode{image_->bytes(), image_base_ + *offset}.word(row.pc);
     // Linux patches itself: what trapped cannot have been that.
     const CodeSite site = site_of(row);

@@ -122,6 +122,7 @@ struct Profile {
   std::map<std::string, uint64_t> counters;       // what else was counted, by name
   std::vector<std::string> notes;                 // what a reader of the report must know:
                                                   // lost events, unknown lines, no symbols
+  std::string broken;  // of a source that could be read in part only: where it is broken off
   std::vector<NestedRow> nested;
   std::vector<ExitEvent> events;  // empty: the source has sums only
 

@@ -62,7 +62,9 @@ Result<Profile> read_profile(const std::string& path, const HostTraceOptions& ho
     if (std::filesystem::is_regular_file(path, code)) return read_host_trace(path, host);
     return Error{path + ": a host's trace is read from a file, not from a pipe"};
   }
-  return Error{path + ": neither statistics (JSON) nor a host's trace of kvm events"};
+  return Error{path +
+               ": neither statistics (JSON), nor a recording (run --record), nor a host's trace of "
+               "kvm events"};
 }
 
 }  // namespace trapline

@@ -85,8 +85,7 @@ void put_times(Text& text, const char* heading, size_t width, const std::vector<
 
 // Where the time of a class goes; sleep is a column of its own.
 void put_stages(Text& text, const std::vector<Group>& classes) {
-  text.line("");
-  text.line("stages, on average of a timed exit");
+  bool any = false;
   for (const Group& group : classes) {
     std::string parts;
     for (const auto& [name, ns] : group.row.stages_ns) {
@@ -96,7 +95,12 @@ void put_stages(Text& text, const std::vector<Group>& classes) {
     }
     if (group.row.sleep_ns > 0) parts += "  asleep, in all " + format_ns(group.row.sleep_ns);
     if (group.row.to_user > 0) parts += "  to user space " + format_count(group.row.to_user);
-    if (!parts.empty()) text.line("  {:<10}{}", cut(group.label, 10), parts);
+    if (parts.empty()) continue;
+    if (!std::exchange(any, true)) {
+      text.line("");
+      text.line("stages, on average of a timed exit");
+    }
+    text.line("  {:<10}{}", cut(group.label, 10), parts);
   }
 }
 

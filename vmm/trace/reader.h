@@ -58,7 +58,7 @@ class Reader {
   // error is what cannot be a trace. Again: from the beginning.
   Result<bool> read(Listener& listener);
   const std::string& why() const { return why_; }
-  // Once all was read: names for what was seen; null in a trace that was cut off.
+  // Once all was read: names for what was seen; in a trace that was cut off the registers' alone.
   const nlohmann::json& names() const { return names_; }
 
  private:

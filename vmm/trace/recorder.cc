@@ -34,7 +34,10 @@ bool same_instruction(const Access& a, const Access& b) {
 }  // namespace
 
 ExitRecorder::ExitRecorder(Recording& recording, unsigned index)
-    : recording_(recording), index_(index) {}
+    : recording_(recording), index_(index) {
+  recent_places_.fill(kNone);
+  recent_targets_.fill(kNone);
+}
 
 void ExitRecorder::attend(Vcpu& vcpu, const ExitCounters& counters, PowerControl& power) {
   vcpu_ = &vcpu;

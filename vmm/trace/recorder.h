@@ -116,7 +116,9 @@ class ExitRecorder final : public ExitObserver, public PowerControl {
   uint64_t sources_ = 0;
   // PCs and registers seen, each with a filter in front.
   static constexpr size_t kFilter = 1024;
-  std::array<uint64_t, kFilter> recent_places_{}, recent_targets_{};
+  // What was seen last in each slot; kNone has never been.
+  static constexpr uint64_t kNone = ~uint64_t{0};
+  std::array<uint64_t, kFilter> recent_places_, recent_targets_;
   std::set<uint64_t> places_, targets_;
 
   Block block_;
@@ -146,6 +148,8 @@ class Recording final {
   void memory_written(uint64_t ipa, uint64_t size);
   void map_changed();
 
+  // What can be named before anything has run (JSON): for a trace that will be broken off.
+  void put_names(const std::string& names);
   // Once no vCPU runs: the rest, with `names` (JSON) for those who read. One line; empty on
   // success.
   std::string finish(const std::string& names);

@@ -83,6 +83,8 @@ void Recording::map_changed() {
   for (const auto& vcpu : vcpus_) vcpu->map_changed();
 }
 
+void Recording::put_names(const std::string& names) { writer_->write(BlockType::kNames, names); }
+
 std::string Recording::finish(const std::string& names) {
   for (const auto& vcpu : vcpus_) vcpu->flush();
   writer_->write(BlockType::kNames, names);

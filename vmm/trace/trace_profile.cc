@@ -218,7 +218,8 @@ Result<Profile> read_trace_profile(const std::string& path) {
   Profile profile = builder.take(reader->names());
   profile.file = path;
   profile.source = fmt::format("trapline's recording, {} backend", reader->configuration().backend);
-  if (!reader->why().empty()) profile.notes.push_back(reader->why());
+  profile.broken = reader->why();
+  if (!profile.broken.empty()) profile.notes.push_back(profile.broken);
   return profile;
 }
 

@@ -13,7 +13,7 @@ namespace trapline::trace {
 bool is_trace(const std::string& path);
 
 // Each exit is in Profile::events, up to some millions. A trace that was cut off is read as far as
-// it goes, and a note says so.
+// it goes; Profile::broken and a note say so.
 Result<Profile> read_trace_profile(const std::string& path);
 
 }  // namespace trapline::trace

@@ -365,9 +365,9 @@ TEST_F(HostTrace, SymbolsAndKaslr) {
   EXPECT_TRUE(has_note(other, "another kernel's"));
   EXPECT_EQ(other.rows[0].symbol, "");
   EXPECT_EQ(other.rows[0].text, "");
-  // Names alone, and instructions alone.
+  // The Image as what it is named: its names count where no others are given.
   const Profile image_only = read_text(here, {.image = path});
-  EXPECT_EQ(image_only.rows[0].symbol, "");
+  EXPECT_EQ(image_only.rows[0].symbol, "kvm_1_read+0x0");
   EXPECT_EQ(image_only.rows[0].word, kLdrh);
   const std::string map = file("System.map",
                                "ffff800008000000 T _text\nffff800008010000 t cpu_do_idle\n"
