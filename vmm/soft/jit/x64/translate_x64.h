@@ -173,11 +173,6 @@ class X64Translator final : public Translator, private Assembler {
   Emitted fp_compare_conditionally(uint32_t word, bool is_double);
   Emitted fp_select(uint32_t word, bool is_double);
   Emitted fp_move(uint32_t word, FpOp op, bool is_double);
-  Emitted fp_to_integer(uint32_t word, FpOp op, const Shape& shape);
-  Emitted fp_from_integer(uint32_t word, FpOp op, const Shape& shape);
-  Emitted fp_round(uint32_t word, FpOp op, const Shape& shape);
-  Emitted fp_convert(uint32_t word, FpOp op);
-  Emitted fp_half(uint32_t word, FpOp op);
   static Shape shape_of(uint32_t word, unsigned size_log2);
   bool is_kept(unsigned reg, unsigned bytes = 16) const {
     return kept_for_ == index_ && kept_vector_ == reg && kept_bytes_ <= bytes;
@@ -193,16 +188,23 @@ class X64Translator final : public Translator, private Assembler {
   Mem load_operand2(Xmm to, uint32_t word, const Shape& shape);
   void load_lane_pairs(uint32_t word, const Shape& shape);
   void extremum(bool maximum, uint8_t prefix);
-  void add_away(const Shape& shape);
-  void scale(int power, const Shape& shape);
   void store_lanes(unsigned reg, const Shape& shape);
   void check(const Shape& shape, Range range);
   void check_lanes(Xmm bad, const Shape& shape);
   void check_ordered(Xmm a, Xmm scratch, const Mem& b, const Shape& shape);
   Emitted fp_estimate(uint32_t word, FpOp op, const Shape& shape);
   void emit_estimate(bool rsqrt, bool is_double);
-  void emit_to_half();
   void emit_pool();
+
+  // --- translate_fp_convert.cc ---
+  Emitted fp_to_integer(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_from_integer(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_round(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_convert(uint32_t word, FpOp op);
+  Emitted fp_half(uint32_t word, FpOp op);
+  void add_away(const Shape& shape);
+  void scale(int power, const Shape& shape);
+  void emit_to_half();
 
   // --- translate_crypto.cc ---
   Emitted crypto(uint32_t word);
