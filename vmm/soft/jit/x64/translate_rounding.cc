@@ -119,18 +119,13 @@ void X64Translator::emit_rounding() {
     set_saturated();
   });
   for (const bool first : {false, true}) {
-    for (const bool second : {false, true}) {
-      for (unsigned i = 0; i < 2; ++i) {
-        routine(saturating_sum_[first][second][i],
-                [&] { emit_saturating_sum(first, second, i + 2); });
-      }
-      for (unsigned i = 3; i-- > 0;) {  // the halfwords' is made of the words'
-        routine(shift_by_register_[first][second][i],
-                [&] { emit_shift_by_register(first, second, i + 1); });
-      }
-    }
     for (unsigned i = 0; i < 2; ++i) {
+      for (const bool subtract : {false, true}) {
+        routine(saturating_sum_[first][subtract][i],
+                [&] { emit_saturating_sum(first, subtract, i + 2); });
+      }
       routine(double_high_[first][i], [&] { emit_double_high(first, i + 1); });
+      routine(double_long_[first][i], [&] { emit_double_long(first, i + 1); });
     }
   }
   for (const Saturation kind : {kSigned, kUnsigned, kToUnsigned}) {
@@ -139,6 +134,13 @@ void X64Translator::emit_rounding() {
         routine(saturating_narrow_[kind][size], [&] { emit_saturating_narrow(kind, size); });
       }
       routine(saturating_shift_[kind][size], [&] { emit_saturating_shift(kind, size); });
+    }
+  }
+  for (unsigned i = 0; i < 8; ++i) {
+    const ShiftEach how{(i & 1) != 0, (i & 2) != 0, (i & 4) != 0};
+    for (unsigned size = 4; size-- > 0;) {  // the narrow ones are made of the wide ones
+      routine(shift_by_register_[how.is_signed][how.rounding][how.saturating][size],
+              [&] { size < 2 ? emit_shift_narrow(how, size) : emit_shift_by_register(how, size); });
     }
   }
 }
@@ -298,37 +300,40 @@ void X64Translator::emit_double_high(bool rounding, unsigned size) {
   set_saturated();
 }
 
+// The lower or upper half of xmm0 and xmm1: products as wide as two elements, doubled. Again that
+// of two smallest numbers becomes the smallest, and is the only one that overflows.
+void X64Translator::emit_double_long(bool upper, unsigned size) {
+  const unsigned unpack = (upper ? kPunpckh : kPunpckl)[size];
+  if (size == 1) {
+    movaps(xmm2, xmm0);
+    p(kPmull[1], xmm0, xmm1);
+    p(kPmulhw, xmm2, xmm1);
+    p(unpack, xmm0, xmm2);
+  } else {
+    p(unpack, xmm0, xmm0);
+    p(unpack, xmm1, xmm1);
+    p(kPmuldq, xmm0, xmm1);
+  }
+  p(kPadd[size + 1], xmm0, xmm0);
+  movaps(xmm2, xmm0);
+  p(kPcmpeq[size + 1], xmm2, lane_constant(kLaneSign, size + 1));
+  p(kPxor, xmm0, xmm2);
+  p(kPmovmskb, Xmm{0}, xmm2);
+  set_saturated();
+}
+
 // xmm0, each element by the signed lowest byte of xmm1's, to the left or, negative, to the right.
 // By a number that is too large, as an unsigned one, the host shifts everything out: so of the two
 // shifts one gives nothing.
-void X64Translator::emit_shift_by_register(bool is_signed, bool rounding, unsigned size) {
-  if (size == 1) {  // as words, whose upper halves are cut off
-    const auto half = [&](unsigned punpck) {
-      zero(xmm4);
-      if (is_signed) p(kPcmpgt[1], xmm4, xmm6);
-      movaps(xmm0, xmm6);
-      p(punpck, xmm0, xmm4);
-      movaps(xmm1, xmm7);
-      p(punpck, xmm1, xmm1);
-      call_routine(shift_by_register_[is_signed][rounding][1]);
-      shift_elements(kLeft, 2, xmm0, 16);
-      shift_elements(kRightSigned, 2, xmm0, 16);
-    };
-    movaps(xmm6, xmm0);
-    movaps(xmm7, xmm1);
-    half(kPunpckl[1]);
-    movaps(xmm8, xmm0);
-    half(kPunpckh[1]);
-    p(kPackssdw, xmm8, xmm0);
-    movaps(xmm0, xmm8);
-    return;
-  }
+void X64Translator::emit_shift_by_register(ShiftEach how, unsigned size) {
+  const auto [is_signed, rounding, saturating] = how;
   const bool quad = size == 3;
   shift_left(xmm1, size, (8u << size) - 8, xmm2);
   shift_right(xmm1, size, (8u << size) - 8, true, xmm2);
   zero(xmm2);
   p(kPsub[size], xmm2, xmm1);  // to the right by
   shift_each(kVpsllv, quad, xmm3, xmm0, xmm1);
+  if (saturating) saturate_shifted(is_signed, size);
   if (rounding) {  // to the right by one less
     ones(xmm5);
     p(kPxor, xmm5, xmm1);
@@ -352,6 +357,68 @@ void X64Translator::emit_shift_by_register(bool is_signed, bool rounding, unsign
     p(kPand, xmm5, lane_constant(kLaneOne, size));
     p(kPadd[size], xmm0, xmm5);
   }
+}
+
+// xmm3 is xmm0 shifted to the left by xmm1: what is another number, shifted back, overflows.
+void X64Translator::saturate_shifted(bool is_signed, unsigned size) {
+  const bool quad = size == 3;
+  if (is_signed && quad) {
+    movaps(xmm12, xmm3);
+    signs_to_lanes(xmm12, size);
+    movaps(xmm4, xmm3);
+    p(kPxor, xmm4, xmm12);
+    shift_each(kVpsrlv, quad, xmm4, xmm4, xmm1);
+    p(kPxor, xmm4, xmm12);
+  } else {
+    shift_each(is_signed ? kVpsrav : kVpsrlv, quad, xmm4, xmm3, xmm1);
+  }
+  p(kPcmpeq[size], xmm4, xmm0);  // ones where it fits
+  movaps(xmm12, xmm1);
+  signs_to_lanes(xmm12, size);
+  p(kPor, xmm4, xmm12);
+  if (is_signed) {
+    movaps(xmm12, xmm0);
+    signs_to_lanes(xmm12, size);
+    p(kPxor, xmm12, lane_constant(kLaneLargest, size));
+  } else {
+    ones(xmm12);
+  }
+  p(kPmovmskb, Xmm{0}, xmm4);
+  p(kPand, xmm3, xmm4);
+  p(kPandn, xmm4, xmm12);
+  p(kPor, xmm3, xmm4);
+  xor_(eax, 0xffff);
+  set_saturated();
+}
+
+// Bytes and halfwords: as elements twice as wide, which are narrowed.
+void X64Translator::emit_shift_narrow(ShiftEach how, unsigned size) {
+  const auto [is_signed, rounding, saturating] = how;
+  const Xmm value = size == 0 ? xmm9 : xmm6, by = size == 0 ? xmm10 : xmm7,
+            low = size == 0 ? xmm11 : xmm8;
+  movaps(value, xmm0);
+  movaps(by, xmm1);
+  for (const bool upper : {false, true}) {
+    const unsigned unpack = (upper ? kPunpckh : kPunpckl)[size];
+    movaps(xmm0, value);
+    if (is_signed) {
+      sign_mask(xmm1, xmm0, size);
+    } else {
+      zero(xmm1);
+    }
+    p(unpack, xmm0, xmm1);
+    movaps(xmm1, by);
+    p(unpack, xmm1, xmm1);
+    call_routine(shift_by_register_[is_signed][rounding][saturating][size + 1]);
+    if (saturating) call_routine(saturating_narrow_[is_signed ? kSigned : kUnsigned][size]);
+    if (!upper) movaps(low, xmm0);
+  }
+  if (saturating) {
+    p(kPunpckl[3], low, xmm0);
+  } else {
+    unzip(low, xmm0, size, 0);
+  }
+  movaps(xmm0, low);
 }
 
 // --- families ------------------------------------------------------------------------------------
@@ -564,16 +631,43 @@ X64Translator::Emitted X64Translator::simd_saturating_shift(uint32_t word, FpOp 
   return Emitted::kDone;
 }
 
+// SSHL and its kin.
 X64Translator::Emitted X64Translator::simd_shift_by_register(uint32_t word, FpOp op, unsigned size,
-                                                             bool q) {
-  if (size == 0 || !host_.avx2) return Emitted::kNot;
-  const bool is_signed = op == FpOp::kSshl || op == FpOp::kSrshl;
-  const bool rounding = op == FpOp::kSrshl || op == FpOp::kUrshl;
-  load_vector(xmm1, rm(word));
-  load_vector(xmm0, rn(word));
-  call_routine(shift_by_register_[is_signed][rounding][size - 1]);
-  store_result(rd(word), q);
-  flags_kept_ = true;
+                                                             unsigned bytes) {
+  if (!host_.avx2) return Emitted::kNot;
+  const bool is_signed =
+      op == FpOp::kSshl || op == FpOp::kSrshl || op == FpOp::kSqshl || op == FpOp::kSqrshl;
+  const bool rounding =
+      op == FpOp::kSrshl || op == FpOp::kUrshl || op == FpOp::kSqrshl || op == FpOp::kUqrshl;
+  const bool saturating = op >= FpOp::kSqshl && op <= FpOp::kUqrshl;
+  load_operand(xmm1, rm(word), bytes);
+  load_operand(xmm0, rn(word), bytes);
+  call_routine(shift_by_register_[is_signed][rounding][saturating][size]);
+  keep_vector(rd(word), bytes);
+  flags_kept_ = !saturating;
+  return Emitted::kDone;
+}
+
+// SQDMULL, SQDMLAL, SQDMLSL: the size is the narrow element's.
+X64Translator::Emitted X64Translator::simd_double_long(uint32_t word, FpOp op, unsigned size,
+                                                       bool scalar, bool q) {
+  const bool by_element = (word & 1 << 24) != 0;
+  const unsigned bytes = scalar ? 1u << size : 16;
+  if (size == 2 && !host_.sse41) return Emitted::kNot;
+  if (by_element) {
+    load_element_operand(xmm1, word, size);
+  } else {
+    load_operand(xmm1, rm(word), bytes);
+  }
+  load_operand(xmm0, rn(word), bytes);
+  call_routine(double_long_[q][size - 1]);
+  if (op != FpOp::kSqdmull) {
+    movaps(xmm1, xmm0);
+    const Mem d = v(rd(word));
+    !scalar ? movups(xmm0, d) : size == 2 ? movsd(xmm0, d) : movss(xmm0, d);
+    call_routine(saturating_sum_[1][op == FpOp::kSqdmlsl][size - 1]);
+  }
+  keep_vector(rd(word), scalar ? 2 * bytes : 16);
   return Emitted::kDone;
 }
 
@@ -610,7 +704,15 @@ X64Translator::Emitted X64Translator::simd_rounding(uint32_t word, const FpForm&
     case FpOp::kUshl:
     case FpOp::kSrshl:
     case FpOp::kUrshl:
-      return simd_shift_by_register(word, form.op, size, q);
+    case FpOp::kSqshl:
+    case FpOp::kUqshl:
+    case FpOp::kSqrshl:
+    case FpOp::kUqrshl:
+      return simd_shift_by_register(word, form.op, size, bytes);
+    case FpOp::kSqdmull:
+    case FpOp::kSqdmlal:
+    case FpOp::kSqdmlsl:
+      return simd_double_long(word, form.op, size, scalar, q);
     case FpOp::kXtn:
     case FpOp::kShrn:
     case FpOp::kRshrn:

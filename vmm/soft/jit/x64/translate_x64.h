@@ -173,11 +173,6 @@ class X64Translator final : public Translator, private Assembler {
   Emitted fp_compare_conditionally(uint32_t word, bool is_double);
   Emitted fp_select(uint32_t word, bool is_double);
   Emitted fp_move(uint32_t word, FpOp op, bool is_double);
-  Emitted fp_to_integer(uint32_t word, FpOp op, const Shape& shape);
-  Emitted fp_from_integer(uint32_t word, FpOp op, const Shape& shape);
-  Emitted fp_round(uint32_t word, FpOp op, const Shape& shape);
-  Emitted fp_convert(uint32_t word, FpOp op);
-  Emitted fp_half(uint32_t word, FpOp op);
   static Shape shape_of(uint32_t word, unsigned size_log2);
   bool is_kept(unsigned reg, unsigned bytes = 16) const {
     return kept_for_ == index_ && kept_vector_ == reg && kept_bytes_ <= bytes;
@@ -193,16 +188,23 @@ class X64Translator final : public Translator, private Assembler {
   Mem load_operand2(Xmm to, uint32_t word, const Shape& shape);
   void load_lane_pairs(uint32_t word, const Shape& shape);
   void extremum(bool maximum, uint8_t prefix);
-  void add_away(const Shape& shape);
-  void scale(int power, const Shape& shape);
   void store_lanes(unsigned reg, const Shape& shape);
   void check(const Shape& shape, Range range);
   void check_lanes(Xmm bad, const Shape& shape);
   void check_ordered(Xmm a, Xmm scratch, const Mem& b, const Shape& shape);
   Emitted fp_estimate(uint32_t word, FpOp op, const Shape& shape);
   void emit_estimate(bool rsqrt, bool is_double);
-  void emit_to_half();
   void emit_pool();
+
+  // --- translate_fp_convert.cc ---
+  Emitted fp_to_integer(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_from_integer(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_round(uint32_t word, FpOp op, const Shape& shape);
+  Emitted fp_convert(uint32_t word, FpOp op);
+  Emitted fp_half(uint32_t word, FpOp op);
+  void add_away(const Shape& shape);
+  void scale(int power, const Shape& shape);
+  void emit_to_half();
 
   // --- translate_crypto.cc ---
   Emitted crypto(uint32_t word);
@@ -271,7 +273,8 @@ class X64Translator final : public Translator, private Assembler {
   Emitted simd_narrow(uint32_t word, FpOp op, unsigned size, bool scalar, bool q);
   Emitted simd_high_narrow(uint32_t word, FpOp op, unsigned size, bool q);
   Emitted simd_saturating_shift(uint32_t word, FpOp op, unsigned size, unsigned bytes);
-  Emitted simd_shift_by_register(uint32_t word, FpOp op, unsigned size, bool q);
+  Emitted simd_shift_by_register(uint32_t word, FpOp op, unsigned size, unsigned bytes);
+  Emitted simd_double_long(uint32_t word, FpOp op, unsigned size, bool scalar, bool q);
   Mem lane_constant(LaneConstant which, unsigned size) const;
   void load_operand(Xmm to, unsigned reg, unsigned bytes);
   void sign_mask(Xmm to, Xmm from, unsigned size);
@@ -284,7 +287,14 @@ class X64Translator final : public Translator, private Assembler {
   void emit_saturating_narrow(Saturation kind, unsigned size);
   void emit_saturating_shift(Saturation kind, unsigned size);
   void emit_double_high(bool rounding, unsigned size);
-  void emit_shift_by_register(bool is_signed, bool rounding, unsigned size);
+  void emit_double_long(bool upper, unsigned size);
+  // How each element is shifted by its own amount.
+  struct ShiftEach {
+    bool is_signed, rounding, saturating;
+  };
+  void emit_shift_by_register(ShiftEach how, unsigned size);
+  void emit_shift_narrow(ShiftEach how, unsigned size);
+  void saturate_shifted(bool is_signed, unsigned size);
 
   // --- translate_memory.cc ---
   Emitted memory(uint32_t word);
@@ -357,10 +367,10 @@ class X64Translator final : public Translator, private Assembler {
   uint32_t dot_[2], sha512_sigma_[2], sha512_round_[2];
   uint32_t interleave_[2][3][4];  // by load, registers - 2, size
   // Of translate_rounding.cc, by size; [signed][subtract][size - 2], [rounding][size - 1],
-  // [signed][rounding][size - 1].
+  // [upper half][size - 1], [signed][rounding][saturating].
   uint32_t lane_constants_, note_difference_, saturating_sum_[2][2][2],
       saturating_narrow_[kSaturations][3], saturating_shift_[kSaturations][4], double_high_[2][2],
-      shift_by_register_[2][2][3];
+      double_long_[2][2], shift_by_register_[2][2][2][4];
   uint32_t first_;  // where the first block's code begins
   uint32_t cold_;   // where the next ways out go
 

@@ -65,7 +65,7 @@ inline constexpr Gp rax{0, 64}, rcx{1, 64}, rdx{2, 64}, rbx{3, 64}, rsp{4, 64}, 
 inline constexpr Gp al{0, 8}, eax{0, 32}, ecx{1, 32}, edx{2, 32}, esi{6, 32}, r8d{8, 32},
     r9d{9, 32}, r10d{10, 32}, r11d{11, 32};
 inline constexpr Xmm xmm0{0}, xmm1{1}, xmm2{2}, xmm3{3}, xmm4{4}, xmm5{5}, xmm6{6}, xmm7{7},
-    xmm8{8};
+    xmm8{8}, xmm9{9}, xmm10{10}, xmm11{11}, xmm12{12};
 
 // Condition codes, as in the opcodes.
 enum Cc : uint8_t { kO, kNo, kB, kAe, kE, kNe, kBe, kA, kS, kNs, kP, kNp, kL, kGe, kLe, kG };
