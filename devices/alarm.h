@@ -9,6 +9,7 @@
 #define TRAPLINE_DEVICES_ALARM_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "mmio/clock.h"
 
@@ -45,6 +46,11 @@ class Alarm {
     if (armed_ && armed_deadline_ < deadline && clock_.postpone(handle_, deadline)) {
       armed_deadline_ = deadline;
     }
+  }
+
+  // With the owner's mutex held: when `fire` runs next; nothing if it does not.
+  std::optional<uint64_t> deadline() const {
+    return armed_ ? std::optional(armed_deadline_) : std::nullopt;
   }
 
   // With the owner's mutex held.

@@ -105,7 +105,7 @@ constexpr uint32_t kStereo48k16 = 0x0011;  // SDFMT, 3.7.1
 
 constexpr uint64_t kTick = Clock::kFrequency / 200;    // the stream is moved every 5 ms
 constexpr uint64_t kMostLate = Clock::kFrequency / 4;  // what is older is not caught up with
-constexpr uint32_t kStateVersion = 1;
+constexpr uint32_t kStateVersion = 2;
 
 pci::Endpoint::Spec spec_of(const std::string& name, Device* registers) {
   pci::Endpoint::Spec spec;
@@ -479,6 +479,8 @@ void Controller::save(StateWriter& out) const {
   out.put(owed_);
   out.put(entry_);
   out.put(entry_at_);
+  // It cannot be told from since_: something else may have moved the stream after it was armed.
+  out.put(alarm_.deadline().value_or(0));
 }
 
 bool Controller::load(StateReader& in) {
@@ -496,9 +498,15 @@ bool Controller::load(StateReader& in) {
     for (const Row& row : kRows) {  // what no driver can have written
       if (row.writable == 0 && row.cleared == 0) word(row.at) = row.initial;
     }
-    interrupting_ = false;
-    update_interrupt();
-    stale = arm();
+    // No message: it was sent before, or waits in the endpoint.
+    interrupting_ = (interrupt_status() & word(kIntctl) & kGlobal) != 0;
+    endpoint_->set_interrupt(interrupting_);
+    const uint64_t now = clock_.now();
+    if (const uint64_t tick = in.get<uint64_t>(); tick != 0 && plays()) {
+      stale = alarm_.arm(now, std::clamp(tick, now, now + kTick));
+    } else {
+      stale = arm();
+    }
   }
   alarm_.cancel(stale);
   return in.ok();
