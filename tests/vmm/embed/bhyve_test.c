@@ -385,6 +385,30 @@ static void beyond(void) {
          "SIMD: an external abort");
 }
 
+/* A load-exclusive without a store within reach; a word that is not what trapped. */
+static void given_up(void) {
+  const uint32_t code[] = {0x885f7c41, 0x1e604020}; /* ldxr w1, [x2]; fmov d0, d1 */
+  const struct trap trap = {code[0], DABT, UART, UART};
+  const struct trap other = {0xd503201f, DABT, UART, UART}; /* nop */
+  reset();
+  X(2) = UART;
+  start(&trap);
+  memcpy(ram, code, sizeof(code));
+  vmm_trapline_describe(&guest.trapline, &guest.hypctx, &guest.exit);
+  vmm_trapline_emulate(&guest, UART, &guest.exit.u.inst_emul.vie, &guest.exit.u.inst_emul.paging,
+                       device_read, device_write, NULL);
+  expect(guest.trapline.beyond == 1 && (guest.injected_esr & 0x3f) == 0x10 && guest.next_pc == RAM,
+         "beyond reach: an external abort at the load-exclusive, counted");
+  reset();
+  for (unsigned i = 1; i < VMM_TRAPLINE_PATIENCE; i++) adapted(&other);
+  expect(guest.injected_esr == 0 && guest.next_pc == RAM, "not what trapped: once more");
+  adapted(&other);
+  expect(guest.trapline.stuck == 1 && (guest.injected_esr & 0x3f) == 0x10 && log_text[0] == 0,
+         "and in the end an external abort, counted");
+  adapted(&other);
+  expect(guest.injected_esr == 0, "and patience begins anew");
+}
+
 int main(void) {
   expect(vmm_trapline_size(10) <= sizeof(memory), "there is room");
   if (vmm_trapline_init(&guest.trapline, &guest, memory, 10) != 0) return 1;
@@ -398,6 +422,7 @@ int main(void) {
   fault_8();
   fault_9();
   beyond();
+  given_up();
   printf("%zu bytes a vCPU with a cache of 1024 entries\n", vmm_trapline_size(10));
   return failures != 0;
 }

@@ -8,6 +8,7 @@
  *
  * Ends with 0 when the guest powers off (PSCI), 1 if the host lacks something.
  */
+#include <asm/ptrace.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <trapline-hosted.h>
 #include <unistd.h>
 
@@ -28,7 +30,10 @@ static struct {
   struct kvm_run *run;
   char *ram;
   uint8_t device[0x1000];
-  unsigned long register_calls, nisv;
+  struct tl_cpu cpu; /* of the exit that is dealt with */
+  uint64_t stuck_at; /* the PC of the last TL_RETRY, and since when */
+  time_t stuck_since;
+  unsigned long register_calls, nisv, beyond, stuck;
 } vm;
 
 static int need(int result, const char *what) {
@@ -62,9 +67,10 @@ static void set(uint64_t id, uint64_t value) {
   need(one_reg(KVM_SET_ONE_REG, id, &value), "KVM_SET_ONE_REG");
 }
 
+/* SP is the one that PSTATE's EL and SPSel select: SP_EL1 at EL1h alone; regs.sp is SP_EL0. */
 static uint64_t gpr_id(unsigned reg) {
-  /* At EL1h; a guest at EL0 or EL1t has sp_el0 there: CORE(regs.sp). */
-  return reg == TL_REG_SP ? CORE(sp_el1) : CORE(regs.regs[0]) + 2 * reg;
+  if (reg != TL_REG_SP) return CORE(regs.regs[0]) + 2 * reg;
+  return (vm.cpu.pstate & 0xf) == PSR_MODE_EL1h ? CORE(sp_el1) : CORE(regs.sp);
 }
 
 static int read_gpr(void *arg, unsigned reg, uint64_t *value) {
@@ -129,27 +135,57 @@ static const struct tl_ops ops = {.size = sizeof(ops),
 /* --- the exits ----------------------------------------------------------------------------------
  */
 
+static void external_abort(void) {
+  struct kvm_vcpu_events events = {.exception.ext_dabt_pending = 1};
+  need(ioctl(vm.vcpu, KVM_SET_VCPU_EVENTS, &events), "KVM_SET_VCPU_EVENTS");
+}
+
+/* Legal guests retry for a while: a table that is being changed, an instruction that was. */
+static int is_stuck(uint64_t pc) {
+  const time_t now = time(NULL);
+  if (vm.stuck_at != pc) {
+    vm.stuck_at = pc;
+    vm.stuck_since = now;
+  }
+  return now - vm.stuck_since > 1;
+}
+
 static void no_syndrome(struct tl_vcpu *tl) {
   const struct tl_abort abort = {
       .esr = vm.run->arm_nisv.esr_iss, .ipa = vm.run->arm_nisv.fault_ipa, .valid = TL_ABORT_IPA};
-  struct tl_cpu cpu = {.pc = get(CORE(regs.pc)),
-                       .pstate = get(CORE(regs.pstate)),
-                       .sctlr = get(SYS(3, 0, 1, 0, 0)),
-                       .tcr = get(SYS(3, 0, 2, 0, 2)),
-                       .ttbr0 = get(SYS(3, 0, 2, 0, 0)),
-                       .ttbr1 = get(SYS(3, 0, 2, 0, 1)),
-                       .mair = get(SYS(3, 0, 10, 2, 0))};
-  const uint64_t pstate = cpu.pstate;
-  enum tl_result result = tl_handle_abort(tl, &cpu, &abort, NULL);
+  const uint64_t pc = get(CORE(regs.pc)), pstate = get(CORE(regs.pstate));
+  enum tl_result result;
 
+  vm.cpu = (struct tl_cpu){.pc = pc,
+                           .pstate = pstate,
+                           .sctlr = get(SYS(3, 0, 1, 0, 0)),
+                           .tcr = get(SYS(3, 0, 2, 0, 2)),
+                           .ttbr0 = get(SYS(3, 0, 2, 0, 0)),
+                           .ttbr1 = get(SYS(3, 0, 2, 0, 1)),
+                           .mair = get(SYS(3, 0, 10, 2, 0))};
   vm.nisv++;
-  if (result == TL_DONE_EXCLUSIVE) result = tl_step(tl, &cpu, 0, NULL, NULL);
-  set(CORE(regs.pc), cpu.pc);
-  if (cpu.pstate != pstate) set(CORE(regs.pstate), cpu.pstate);
-  if (result == TL_FAULT || result == TL_NOT_EMULATED || result == TL_FAILED) {
-    struct kvm_vcpu_events events = {.exception.ext_dabt_pending = 1};
-    need(ioctl(vm.vcpu, KVM_SET_VCPU_EVENTS, &events), "KVM_SET_VCPU_EVENTS");
+  result = tl_handle_abort(tl, &vm.cpu, &abort, NULL);
+  if (result == TL_DONE_EXCLUSIVE) result = tl_step(tl, &vm.cpu, 0, NULL, NULL);
+  switch (result) {
+    case TL_DONE:
+    case TL_PROGRESS:
+      break;
+    case TL_RETRY:
+      if (!is_stuck(pc)) break;
+      vm.stuck++;
+      external_abort();
+      break;
+    case TL_BEYOND: /* its store-exclusive would fail for ever */
+      vm.beyond++;
+      vm.cpu.pc = pc;
+      external_abort();
+      break;
+    default:
+      external_abort();
   }
+  if (result != TL_RETRY) vm.stuck_at = ~UINT64_C(0);
+  set(CORE(regs.pc), vm.cpu.pc);
+  if (vm.cpu.pstate != pstate) set(CORE(regs.pstate), vm.cpu.pstate);
 }
 
 static void mmio_exit(void) {
@@ -202,7 +238,8 @@ int main(int argc, char **argv) {
     } else if (vm.run->exit_reason == KVM_EXIT_MMIO) {
       mmio_exit();
     } else {
-      printf("%lu exits without a syndrome, %lu register calls\n", vm.nisv, vm.register_calls);
+      printf("%lu exits without a syndrome, %lu register calls, %lu exclusives beyond reach\n",
+             vm.nisv, vm.register_calls, vm.beyond);
       return vm.run->exit_reason != KVM_EXIT_SYSTEM_EVENT;
     }
   }

@@ -244,26 +244,38 @@ int vmm_trapline_emulate(struct vcpu *vcpu, uint64_t gpa, struct vie *vie,
   const struct tl_abort abort = abort_of(gpa, vie);
   struct tl_fault fault;
   enum tl_result result;
-  uint64_t pstate;
+  uint64_t pc, pstate;
 
   (void)paging; /* the registers themselves are asked, MAIR_EL1 among them */
   t->memread = memread;
   t->memwrite = memwrite;
   t->memarg = memarg;
   if (fetch_cpu(t) != 0) return VMM_EINVAL;
+  pc = t->cpu.pc;
   pstate = t->cpu.pstate;
   result = tl_handle_abort(t->tl, &t->cpu, &abort, &fault);
   if (result == TL_DONE_EXCLUSIVE) result = tl_step(t->tl, &t->cpu, 0, NULL, &fault);
   if (t->cpu.pstate != pstate && vm_set_register(vcpu, VM_REG_GUEST_CPSR, t->cpu.pstate) != 0) {
     return VMM_EINVAL;
   }
+  if (result != TL_RETRY || t->retried != pc) t->retries = 0;
   switch (result) {
     case TL_DONE:
     case TL_PROGRESS:
-    case TL_RETRY:
-    case TL_BEYOND:
       return resume_at(t);
     case TL_FAULT:
+      return inject(t, &fault);
+    case TL_RETRY:
+      t->retried = pc;
+      if (++t->retries < VMM_TRAPLINE_PATIENCE) return resume_at(t);
+      t->retries = 0;
+      t->stuck++;
+      tl_external_abort(&t->cpu, &abort, &fault);
+      return inject(t, &fault);
+    case TL_BEYOND: /* its store-exclusive would fail for ever */
+      t->beyond++;
+      t->cpu.pc = pc;
+      tl_external_abort(&t->cpu, &abort, &fault);
       return inject(t, &fault);
     case TL_NOT_EMULATED:
     case TL_FAILED:

@@ -19,6 +19,9 @@
 #define VMM_TRAPLINE_SF 1   /* the register is one of 64 bits */
 #define VMM_TRAPLINE_PAGE 2 /* only the page of gpa is known (FnV) */
 
+/* How often an instruction that is not what trapped is tried again: about a second. */
+#define VMM_TRAPLINE_PATIENCE 100000
+
 /* One a vCPU, in memory that the integrator allocates with it. */
 struct vmm_trapline {
   struct vcpu *vcpu;
@@ -31,6 +34,11 @@ struct vmm_trapline {
   mem_region_write_t memwrite;
   void *memarg;
   struct tl_cpu cpu;
+  /* Rule 1's patience: how often the instruction at `retried` has been given back to the guest. */
+  uint64_t retried;
+  unsigned retries;
+  /* For statistics: load-exclusives whose store tl_step() did not reach, instructions given up. */
+  uint64_t beyond, stuck;
   /* The three words of the exit, before inst_emul overwrites them (vmm_trapline_describe()). */
   uint64_t esr, far, hpfar;
 };
