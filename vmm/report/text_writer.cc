@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "vmm/report/nested.h"
 #include "vmm/report/summary.h"

@@ -4,7 +4,8 @@
 formats_test.py TRAPLINE PERFETTO_SAMPLE
 
 PERFETTO_SAMPLE prints a trace of single exits, which no JSON holds. pprof and Perfetto are
-decoded by protoc with the public schema; without protoc they are passed over, and it says so.
+decoded by protoc with the public schema, pprof also by `go tool pprof`; where a reader is not installed it is
+passed over, and the test says so.
 """
 import csv
 import gzip
@@ -148,6 +149,22 @@ def test_pprof(path, counts, total, names):
         require("class" in labels, f"pprof: labels {labels}")
     require(exits == total, f"pprof: {exits} exits of {total}")
     require(names <= innermost, f"pprof: missing {names - innermost}")
+    test_pprof_tool(compressed, names)
+
+
+def test_pprof_tool(compressed, names):
+    """The format's own program."""
+    if shutil.which("go") is None:
+        print("passed over: go tool pprof (golang-go is not installed)")
+        return
+    with tempfile.NamedTemporaryFile(suffix=".pb.gz") as file:
+        file.write(compressed)
+        file.flush()
+        done = subprocess.run(["go", "tool", "pprof", "-top", "-nodecount=1000", file.name], capture_output=True, check=False)
+    text = done.stdout.decode(errors="replace")
+    require(done.returncode == 0 and "flat%" in text, f"go tool pprof: {done.stderr.decode(errors='replace')}")
+    for name in names:
+        require(name in text, f"go tool pprof: no {name} in {text[:500]}")
 
 
 def packets_of(data):

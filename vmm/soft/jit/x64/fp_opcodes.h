@@ -1,5 +1,5 @@
-// What the translation of floating point reads: constants beside the code, opcodes of SSE, fields of
-// a word.
+// What the translation of floating point reads: constants beside the code, opcodes of SSE, fields
+// of a word.
 #ifndef TRAPLINE_VMM_SOFT_JIT_X64_FP_OPCODES_H_
 #define TRAPLINE_VMM_SOFT_JIT_X64_FP_OPCODES_H_
 
