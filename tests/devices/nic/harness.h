@@ -65,7 +65,10 @@ class FakeWire final : public virtio::NetBackend {
     hand_over();
   }
   void ready() override {
-    waiting_ = false;
+    {
+      std::lock_guard lock(mutex_);
+      waiting_ = false;
+    }
     hand_over();
   }
 
