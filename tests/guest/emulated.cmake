@@ -81,6 +81,16 @@ if(QEMU_SYSTEM_AARCH64)
     set_tests_properties(guest.nisv.${group} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77
                          LABELS "guest;kvm")
   endforeach()
+  # Each class of load and store on the backend, under the drop-in and in the C library's example.
+  add_executable(kvm_vmm ${CMAKE_SOURCE_DIR}/vmm/embed/examples/kvm_vmm.c)
+  target_link_libraries(kvm_vmm PRIVATE trapline_static)
+  set_target_properties(kvm_vmm PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
+  add_test(NAME guest.kvm.classes
+           COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/kvm/classes_test.py ${QEMU_SYSTEM_AARCH64}
+                   ${GUEST_DIR} $<TARGET_FILE:trapline> ${CMAKE_SYSROOT} ${host_build}
+                   ${CMAKE_CURRENT_BINARY_DIR} $<TARGET_FILE:trapline_nisv_preload>)
+  set_tests_properties(guest.kvm.classes PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "guest;kvm")
+
   # Each start of a QEMU takes it seconds there; on a busy host more than the four minutes that a boot has.
   set_tests_properties(guest.nisv.qemu PROPERTIES TIMEOUT 700 LABELS "guest;kvm;long")
 endif()
