@@ -29,12 +29,12 @@ _trapline() {
       --nested-ledger) words='off nv nv2 both' ;;
       --balloon | --input | --rng | --virtio-console) words='bus=mmio bus=pci' ;;
       --virtio) words='modern legacy' ;;
-      --append | --cpus | --gdb | --max-insns | --memory | --name | --profile-stacks | --stats-every | \
+      --append | --cpus | --gdb | --kaslr-offset | --max-insns | --memory | --name | --profile-stacks | --stats-every | \
         --translate-after) return ;;
       *)
         words='--accept-changed-disks --append --audio --backend --balloon --clock --config --cpu --cpus --decoder --disk
                --display --dump-dtb --el2
-               --firmware --flash --gdb --help --icache --icache-check --incoming --initrd --input --ioeventfd --isv --kaslr-seed --kernel
+               --firmware --flash --gdb --help --icache --icache-check --incoming --initrd --input --ioeventfd --isv --kaslr-offset --kaslr-seed --kernel
                --max-insns --memory --metrics --module --name --nested-ledger --net --no-reboot --profile --profile-stacks
                --raw --record --restore --rng --sandbox --serial --stats
                --stats-every --symbols --translate-after --vars --virtio --virtio-console'
@@ -57,9 +57,9 @@ _trapline() {
   elif [ "${COMP_WORDS[1]}" = report ]; then
     case $previous in
       --format) words='text html csv nested-csv folded pprof perfetto json' ;;
-      --filter | --from | --min-ns | --to | --vcpu) return ;;
+      --filter | --from | --kaslr-offset | --min-ns | --to | --vcpu) return ;;
       *)
-        words='--dtb --filter --format --from --help --image --map --min-ns --output --symbols --to
+        words='--dtb --filter --format --from --help --image --kaslr-offset --map --min-ns --output --symbols --to
                --vcpu'
         if [[ $word != -* ]]; then
           compopt -o filenames 2> /dev/null

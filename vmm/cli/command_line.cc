@@ -297,6 +297,8 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv,
                    "names for the profile: vmlinux or another ELF, an Image, System.map or "
                    "/proc/kallsyms text; auto: what the kernel carries in its memory; none")
       ->capture_default_str();
+  add_number(run_command, "--kaslr-offset", options.kaslr_offset, 0, ~uint64_t{0},
+             "how far above the addresses of --symbols F the kernel runs; Linux's is found", "0");
   add_number(run_command, "--max-insns", options.max_insns, 0, ~uint64_t{0},
              "stop after so many: status 124; 0: no limit", "0");
   run_command->add_option("--name", options.name,

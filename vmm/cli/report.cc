@@ -34,7 +34,7 @@ Result<Profile> read_input(const std::string& file, const HostTraceOptions& host
   Result<Profile> profile = recorded ? trace::read_trace_profile(file) : read_profile(file, host);
   if (!profile || (host.symbols.empty() && host.image.empty())) return profile;
   if (!recorded && !profile->events.empty()) return profile;
-  Result<TraceSymbols> symbols = TraceSymbols::load(host.symbols, host.image);
+  Result<TraceSymbols> symbols = TraceSymbols::load(host);
   if (!symbols) return Error{symbols.error()};
   symbols->name(*profile);
   return profile;

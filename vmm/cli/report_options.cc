@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "vmm/config/size.h"
+
 namespace trapline {
 namespace {
 
@@ -105,6 +107,18 @@ CLI::App* add_report_command(CLI::App& app, ReportOptions& options) {
                       "names of the guest's code (vmlinux, System.map, Image)");
   command->add_option("--image", options.host.image,
                       "the guest's kernel: instructions, and names if --symbols gives none");
+  command
+      ->add_option_function<std::string>(
+          "--kaslr-offset",
+          [&options](const std::string& text) {
+            uint64_t number = 0;
+            if (std::string error = parse_number(text, 0, ~uint64_t{0}, number); !error.empty()) {
+              throw CLI::ValidationError(fmt::format("--kaslr-offset {}: {}", text, error));
+            }
+            options.host.kaslr_offset = number;
+          },
+          "how far above these files' addresses the kernel runs; without it that is found")
+      ->type_name("N");
   command->add_option("--dtb", options.host.dtb,
                       "of a host's trace: the guest's device tree, for the devices");
   command->add_option("--map", options.host.map,

@@ -70,8 +70,9 @@ struct Options {
   std::string stats;
   unsigned stats_every = 16;  // one exit in so many is timed
   bool profile = false;
-  unsigned profile_stacks = 0;   // a call stack of one exit in so many; 0: none
-  std::string record;            // a trace of every exit
+  unsigned profile_stacks = 0;  // a call stack of one exit in so many; 0: none
+  std::string record;           // a trace of every exit
+  uint64_t kaslr_offset = 0;    // the kernel runs so far above a file's symbols; 0: found, if Linux
   std::string symbols = "auto";  // a file; "auto": the kernel's own tables in guest memory
   uint64_t max_insns = 0;        // 0: no limit
   std::string name;              // of the control socket; empty: none

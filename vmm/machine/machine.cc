@@ -75,6 +75,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const Options& options, Console
     auto table = load_symbols(options.symbols);
     if (!table) return Error{"--symbols " + table.error()};
     machine->symbols_ = std::move(*table);
+    if (options.kaslr_offset != 0) machine->symbols_.relocate(options.kaslr_offset);
   }
   return machine;
 }

@@ -71,7 +71,7 @@ Result<Profile> read_host_trace(const std::string& path, const HostTraceOptions&
   // What else is asked for first: a wrong name there need not wait for a gigabyte.
   Result<DevicesMap> devices = devices_of(options);
   if (!devices) return Error{devices.error()};
-  Result<TraceSymbols> symbols = TraceSymbols::load(options.symbols, options.image);
+  Result<TraceSymbols> symbols = TraceSymbols::load(options);
   if (!symbols) return Error{symbols.error()};
 
   TraceReader reader(path);

@@ -3,6 +3,8 @@
 #ifndef TRAPLINE_VMM_REPORT_FTRACE_H_
 #define TRAPLINE_VMM_REPORT_FTRACE_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,8 +17,9 @@ namespace trapline {
 struct HostTraceOptions {
   std::string symbols{};  // names for the guest's code: whatever load_symbols() reads
   std::string image{};    // the guest's kernel: the instructions at the exits
-  std::string dtb{};      // the guest's device tree: names for addresses
-  std::string map{};      // the same as text: "0xADDRESS SIZE NAME" a line, '#' begins a comment
+  std::optional<uint64_t> kaslr_offset{};  // of both; none: found
+  std::string dtb{};                       // the guest's device tree: names for addresses
+  std::string map{};  // the same as text: "0xADDRESS SIZE NAME" a line, '#' begins a comment
 };
 
 // Whether these are the first bytes of such a file, gzip'd ones included: of another architecture,

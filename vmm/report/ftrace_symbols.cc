@@ -31,8 +31,10 @@ bool is_image(std::span<const uint8_t> file) {
 
 }  // namespace
 
-Result<TraceSymbols> TraceSymbols::load(const std::string& symbols, const std::string& image) {
+Result<TraceSymbols> TraceSymbols::load(const HostTraceOptions& files) {
+  const std::string &symbols = files.symbols, &image = files.image;
   TraceSymbols out;
+  out.given_offset_ = files.kaslr_offset;
   out.symbols_path_ = symbols;
   out.image_path_ = image.empty() ? symbols : image;
   if (!symbols.empty()) {
@@ -100,7 +102,7 @@ std::optional<uint64_t> TraceSymbols::offset_of(Profile& profile) const {
 
 void TraceSymbols::name(Profile& profile) {
   if (symbols_.empty() && !image_) return;
-  const auto offset = offset_of(profile);
+  const auto offset = given_offset_ ? given_offset_ : offset_of(profile);
   if (!offset) return;
   if (*offset != 0) {
     profile.notes.push_back(

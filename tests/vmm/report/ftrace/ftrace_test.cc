@@ -361,6 +361,9 @@ TEST_F(HostTrace, SymbolsAndKaslr) {
     EXPECT_EQ(has_note(p, "(KASLR)"), text == moved);
     for (const ProfileRow& row : p.rows) EXPECT_NE(row.text, "") << row.symbol;
   }
+  const Profile given = read_text(moved, {.symbols = path, .kaslr_offset = kKaslr});
+  EXPECT_EQ(given.rows[0].symbol, "kvm_1_read+0x0");
+  EXPECT_EQ(read_text(moved, {.symbols = path, .kaslr_offset = 0}).rows[0].symbol, "") << "as told";
   const Profile other = read_text(elsewhere, {.symbols = path});
   EXPECT_TRUE(has_note(other, "another kernel's"));
   EXPECT_EQ(other.rows[0].symbol, "");
