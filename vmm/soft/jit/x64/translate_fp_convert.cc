@@ -52,7 +52,8 @@ void X64Translator::add_away(const Shape& shape) {
 }
 // xmm0 by a power of two.
 void X64Translator::scale(int power, const Shape& shape) {
-  const auto exponent = static_cast<u64>(power + (shape.is_double ? 1023 : 127));
+  const int biased = power + (shape.is_double ? 1023 : 127);
+  const auto exponent = static_cast<u64>(biased);
   fill(xmm1, shape.is_double ? exponent << 52 : twice(static_cast<uint32_t>(exponent) << 23));
   sse(shape.prefix, kSseMul, xmm0, xmm1);
 }
