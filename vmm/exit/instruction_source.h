@@ -89,8 +89,10 @@ class InstructionSource final {
   bool by_pc_;  // the policies whose key is the PC
   icache::OwnedICache cache_;
   std::unique_ptr<CapstoneDecoder> capstone_;
-  uint64_t seen_serial_ = 0;  // of the registers that the cache's context was made from
-  Access decoded_{};          // on a miss
+  // Of the registers that the context was made from; not 0 either, which a backend says that cannot
+  // tell.
+  uint64_t seen_serial_ = ~uint64_t{0};
+  Access decoded_{};  // on a miss
   uint32_t last_word_ = 0;
   uint64_t overtaken_ = 0;
 };
