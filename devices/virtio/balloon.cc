@@ -128,9 +128,10 @@ bool Balloon::take_statistics() {
       break;
     }
     if (!statistics_read_) {
+      // In this order: who saw what this read, and wants more, must not be forgotten.
+      wants_statistics_ = false;
       read_statistics();
       statistics_read_ = true;
-      wants_statistics_ = false;
     }
     if (!wants_statistics_) {
       queue.unpop(1);

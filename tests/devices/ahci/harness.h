@@ -3,10 +3,8 @@
 #define TRAPLINE_TESTS_DEVICES_AHCI_HARNESS_H_
 
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <memory>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -99,13 +97,19 @@ class AhciBench {
     dma.put(kList + sizeof(CommandHeader) * slot,
             CommandHeader{5, static_cast<uint16_t>(pieces.size()), 0, table(slot), {}});
   }
-  // Until CI, SACT or the error say that these slots have ended; 10 s at most.
+  // Until CI, SACT or the error say that these slots have ended.
   void settle(uint32_t slots, unsigned port = 0) {
+    const auto ended = [&] {
+      return ((get(kPxCi, port) | get(kPxSact, port)) & slots) == 0 ||
+             (get(kPxIs, port) & (kTfes | kHbfs | kIfs | kOfs)) != 0;
+    };
+    if (threaded_) {
+      virtio::test::came_true(ended);
+      return;
+    }
     for (unsigned n = 0; n < 10'000; ++n) {
-      if (!threaded_) clock.advance(kDelay);
-      if (((get(kPxCi, port) | get(kPxSact, port)) & slots) == 0) return;
-      if ((get(kPxIs, port) & (kTfes | kHbfs | kIfs | kOfs)) != 0) return;
-      if (threaded_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      clock.advance(kDelay);
+      if (ended()) return;
     }
   }
   // One command in slot 0; returns PxTFD.

@@ -71,6 +71,17 @@ class TestDma final : public Dma {
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
 };
 
+// Waits for another thread's doing. The limit only ends a test that would hang: a busy host may be
+// a thousand times slower than an idle one.
+inline bool came_true(const std::function<bool()>& done) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(5);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return true;
+}
+
 class TestIrq final : public IrqLine {
  public:
   void set(bool value) override {
@@ -79,10 +90,7 @@ class TestIrq final : public IrqLine {
   }
   // An I/O thread raises it after it has published what was used.
   bool raised_soon() const {
-    for (int ms = 0; ms < 10'000 && !level; ++ms) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return level;
+    return came_true([&] { return level.load(); });
   }
   std::atomic<bool> level{false};
   std::atomic<unsigned> rises{0};
@@ -266,14 +274,19 @@ class Bench {
     if (!device_threaded()) return clock.advance(kDelay);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  // Waits for the next used element, 5 s at most.
+  // Waits for the next used element.
   std::optional<UsedElement> complete(unsigned index) {
-    for (int i = 0; i < 50'000; ++i) {
-      if (!device_threaded()) clock.advance(1);
-      if (auto element = queue[index].take_used()) return element;
-      if (device_threaded()) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    std::optional<UsedElement> element;
+    const auto taken = [&] { return (element = queue[index].take_used()).has_value(); };
+    if (device_threaded()) {
+      came_true(taken);
+      return element;
     }
-    return {};
+    for (int i = 0; i < 50'000 && !element; ++i) {
+      clock.advance(1);
+      taken();
+    }
+    return element;
   }
   std::optional<UsedElement> run(unsigned index, uint16_t first,
                                  const std::vector<Buffer>& buffers) {

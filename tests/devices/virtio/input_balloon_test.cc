@@ -195,9 +195,7 @@ TEST(Balloon, StatisticsComeWhenTheyAreAskedFor) {
   b.dma.put(kData + 2, uint64_t{1});
   b.queue[2].add(0, {{kData, 10, false}});
   b.notify(2);
-  for (int i = 0; i < 10'000 && !balloon.shown().stats[4]; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  ASSERT_TRUE(came_true([&] { return balloon.shown().stats[4].has_value(); }));
   EXPECT_EQ(balloon.shown().stats[4], 1u);
   ASSERT_TRUE(b.complete(2));  // for the next one
   b.device.quiesce();
