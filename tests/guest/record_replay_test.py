@@ -136,6 +136,14 @@ def check_report(trapline, trace):
     text = command([trapline, "report", trace])
     if "DABT_LOW" not in text or "gicd" not in text or "gicd +0x0" in text:
         raise guest.Failure(text)
+    # A recording's stages, and what its cache did, are its replay's.
+    replayed = re.search(r"icache: (\d+) hits, (\d+) misses", command([trapline, "replay", trace]))
+    shown = json.loads(command([trapline, "report", trace, "--format", "json"]))["profile"]
+    if [shown["icache"]["hits"], shown["icache"]["misses"]] != [int(n) for n in replayed.groups()]:
+        raise guest.Failure(f"{replayed.group()}; the report: {shown['icache']}")
+    stages = {name for row in shown["rows"] if row.get("isv") == 0 for name in row["stages_ns"]}
+    if not {"translate", "fetch", "lookup", "emulate"} <= stages:
+        raise guest.Failure(f"stages: {stages}")
     line = command([trapline, "report", trace, "--symbols", trace + ".none"], 1)
     if "No such file" not in line:
         raise guest.Failure(line)

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -16,25 +15,14 @@
 #include "vmm/vcpu/host_clock.h"
 
 namespace trapline {
-namespace {
-
-CachePolicy policy_of(const std::string& name) {
-  for (size_t i = 0; i < std::size(kPolicyNames); ++i) {
-    if (name == kPolicyNames[i]) return static_cast<CachePolicy>(i);
-  }
-  return CachePolicy::kRecheck;
-}
-
-}  // namespace
 
 int replay_command(const ReplayCommandOptions& options) {
   auto reader = trace::Reader::open(options.file);
   if (!reader) return fail(reader.error());
   const trace::Configuration& recorded = reader->configuration();
-  trace::ReplayOptions how;
   const std::string& decoder = options.decoder.empty() ? recorded.decoder : options.decoder;
-  how.decoder = decoder == "capstone" ? DecoderChoice::kCapstone : DecoderChoice::kNative;
-  how.icache = policy_of(options.icache.empty() ? recorded.icache : options.icache);
+  const std::string& icache = options.icache.empty() ? recorded.icache : options.icache;
+  trace::ReplayOptions how = trace::ReplayOptions::named(decoder, icache);
   if (how.decoder == DecoderChoice::kCapstone) {
     const std::string missing = CapstoneDecoder::missing();
     if (!missing.empty()) return fail("--decoder capstone: " + missing + "; use native");

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -30,10 +31,25 @@ class ReplayBackend final : public Backend {
   bool watch(uint64_t) override { return true; }
 };
 
+class Watcher final : public ExitObserver {
+ public:
+  explicit Watcher(const ReplayOptions& options) : options_(options) {}
+  void exited(const ExitRecord& record) override { options_.watch(vcpu, *event, record); }
+  unsigned vcpu = 0;
+  const ExitEvent* event = nullptr;  // as it was recorded
+
+ private:
+  const ReplayOptions& options_;
+};
+
 // One vCPU of the trace with an exit path of its own.
 struct Lane {
   Lane(const Configuration& configuration, const ReplayOptions& options, ReplayBackend& backend)
-      : vcpu(memory), view(script_now), sysregs(script_now), power(script_now, configuration.cpus) {
+      : vcpu(memory),
+        view(script_now),
+        sysregs(script_now),
+        power(script_now, configuration.cpus),
+        watcher(options) {
     for (size_t i = 0; i < configuration.regions.size(); ++i) {
       const Region& region = configuration.regions[i];
       devices.push_back(
@@ -54,6 +70,7 @@ struct Lane {
       latency = std::make_unique<ExitLatency>();
       handler->add_observer(latency.get(), Attention::kEveryExit);
     }
+    if (options.watch) handler->add_observer(&watcher, Attention::kEveryExit);
   }
 
   std::string error;
@@ -68,6 +85,7 @@ struct Lane {
   DeviceGate gate;
   std::vector<std::unique_ptr<ReplayDevice>> devices;
   std::unique_ptr<ExitLatency> latency;
+  Watcher watcher;
   std::unique_ptr<ExitHandler> handler;
   std::unordered_map<uint64_t, TranslationRegs> contexts;
   std::vector<SourceData> sources;
@@ -167,6 +185,8 @@ void Player::prepare(Lane& lane, const ExitEvent& event) {
 bool Player::exit(unsigned vcpu, uint64_t number, const ExitEvent& event) {
   Lane& lane = *lanes_[vcpu];
   prepare(lane, event);
+  lane.watcher.vcpu = vcpu;
+  lane.watcher.event = &event;
   const uint64_t start = host_cycles();
   const Answer answer = lane.handler->handle(event.exit, lane.view);
   result_.handle_cycles += host_cycles() - start;
@@ -249,6 +269,15 @@ ReplayResult Player::take() {
 }
 
 }  // namespace
+
+ReplayOptions ReplayOptions::named(std::string_view decoder, std::string_view icache) {
+  ReplayOptions out;
+  if (decoder == "capstone") out.decoder = DecoderChoice::kCapstone;
+  for (size_t i = 0; i < std::size(kPolicyNames); ++i) {
+    if (icache == kPolicyNames[i]) out.icache = static_cast<CachePolicy>(i);
+  }
+  return out;
+}
 
 Result<ReplayResult> replay(Reader& reader, const ReplayOptions& options) {
   Player player(reader.configuration(), options);

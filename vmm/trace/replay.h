@@ -7,19 +7,26 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vmm/config/options.h"
 #include "vmm/config/result.h"
+#include "vmm/exit/observer.h"
 #include "vmm/stats/latency.h"
 #include "vmm/trace/reader.h"
 
 namespace trapline::trace {
 
 struct ReplayOptions {
+  // By the names that the command line and a trace's configuration have.
+  static ReplayOptions named(std::string_view decoder, std::string_view icache);
+
   DecoderChoice decoder = DecoderChoice::kNative;
   CachePolicy icache = CachePolicy::kRecheck;
   bool timed = false;  // fill in ReplayResult::latency: each exit, by stages
+  // Told of each exit as it was recorded, and as it went, with its stages.
+  std::function<void(unsigned vcpu, const ExitEvent&, const ExitRecord&)> watch;
   // Faults for tests, which replay must find: a word that is read as another (a decoder's error),
   // and writes that nobody hears of (a stale entry is kept).
   std::function<uint32_t(uint32_t)> misread;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -10,10 +11,13 @@
 #include <unordered_map>
 #include <utility>
 
+#include "decode/capstone_adapter.h"
 #include "vmm/stats/histogram.h"
 #include "vmm/stats/profile_model.h"
 #include "vmm/symbols/disassemble.h"
 #include "vmm/trace/reader.h"
+#include "vmm/trace/replay.h"
+#include "vmm/vcpu/host_clock.h"
 
 namespace trapline::trace {
 namespace {
@@ -27,6 +31,8 @@ class Builder final : public Listener {
   }
 
   bool exit(unsigned vcpu, uint64_t number, const ExitEvent& event) override;
+  // The same exit once more, as a replay met it.
+  void replayed(unsigned vcpu, const ExitEvent& event, const ExitRecord& record);
   bool slept(unsigned vcpu, uint64_t cycles) override;
   bool place(unsigned /*vcpu*/, uint64_t pc, uint32_t word) override {
     if (words_.size() < kMostRows * 4) words_.emplace(pc, word);
@@ -37,11 +43,13 @@ class Builder final : public Listener {
     return true;
   }
 
-  Profile take(const nlohmann::json& names);
+  // `replay_ns`: ns a cycle of the host where the replay ran.
+  Profile take(const nlohmann::json& names, double replay_ns);
 
  private:
   struct Row {
     Histogram time;
+    std::array<uint64_t, static_cast<size_t>(Stage::kCount)> stages{};  // cycles of the replay
     uint64_t sleep = 0;
     uint32_t number = 0;
   };
@@ -73,6 +81,15 @@ ExitTarget Builder::target_of(const ExitEvent& event) const {
     target.reach(last.region, known ? configuration_.regions[last.region].size : 0, last.offset);
   }
   return target;
+}
+
+void Builder::replayed(unsigned vcpu, const ExitEvent& event, const ExitRecord& record) {
+  auto found = rows_.find({vcpu, event.exit.pc, target_of(event), false});
+  if (found == rows_.end()) found = rows_.find({vcpu, 0, ExitTarget(), true});
+  if (found == rows_.end()) return;
+  for (size_t i = 0; i < record.stages.size(); ++i) {
+    if ((record.stages_passed >> i & 1) != 0) found->second->stages[i] += record.stages[i];
+  }
 }
 
 bool Builder::exit(unsigned vcpu, uint64_t /*number*/, const ExitEvent& event) {
@@ -146,7 +163,7 @@ ExitKey Builder::key_of(ExitTarget target, const nlohmann::json& names) const {
   return out;
 }
 
-Profile Builder::take(const nlohmann::json& names) {
+Profile Builder::take(const nlohmann::json& names, double replay_ns) {
   Profile out;
   const double ns =
       names.is_object() && names.contains("ns_per_cycle") && names["ns_per_cycle"].is_number()
@@ -164,6 +181,11 @@ Profile Builder::take(const nlohmann::json& names) {
     row.count = from->time.count();
     row.time = distribution_of(from->time, ns);
     row.sleep_ns = static_cast<double>(from->sleep) * ns;
+    for (size_t i = 0; i < from->stages.size(); ++i) {
+      if (from->stages[i] == 0) continue;
+      row.stages_ns[stage_name(static_cast<Stage>(i))] =
+          static_cast<double>(from->stages[i]) * replay_ns;
+    }
     if (const auto word = words_.find(row.pc); word != words_.end() && !row.other) {
       row.word = word->second;
       row.text = disassemble(row.word, row.pc);
@@ -212,10 +234,31 @@ bool is_trace(const std::string& path) {
 Result<Profile> read_trace_profile(const std::string& path) {
   auto reader = Reader::open(path);
   if (!reader) return Error{reader.error()};
-  Builder builder(reader->configuration());
+  const Configuration& recorded = reader->configuration();
+  Builder builder(recorded);
   auto read = reader->read(builder);
   if (!read) return Error{read.error()};
-  Profile profile = builder.take(reader->names());
+  // What the stages took is in no recording: a replay tells.
+  ReplayOptions how = ReplayOptions::named(recorded.decoder, recorded.icache);
+  if (!CapstoneDecoder::missing().empty()) how.decoder = DecoderChoice::kNative;
+  how.watch = [&](unsigned vcpu, const ExitEvent& event, const ExitRecord& record) {
+    builder.replayed(vcpu, event, record);
+  };
+  const uint64_t start_ns = steady_ns(), start_cycles = host_cycles();
+  auto again = replay(*reader, how);
+  const double replay_ns = static_cast<double>(steady_ns() - start_ns) /
+                           static_cast<double>(host_cycles() - start_cycles);
+  Profile profile = builder.take(reader->names(), replay_ns);
+  if (again) {
+    profile.icache = {{"hits", again->icache.hits},
+                      {"misses", again->icache.misses},
+                      {"invalidations", again->icache.invalidations}};
+    profile.notes.push_back(fmt::format(
+        "the stages and what the cache did are of a replay, here, with --icache {} --decoder {}",
+        name_of(how.icache), how.decoder == DecoderChoice::kCapstone ? "capstone" : "native"));
+  } else {
+    profile.notes.push_back("no stages: " + again.error());
+  }
   profile.file = path;
   profile.source = fmt::format("trapline's recording, {} backend", reader->configuration().backend);
   profile.broken = reader->why();
