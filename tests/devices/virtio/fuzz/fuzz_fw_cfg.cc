@@ -1,7 +1,8 @@
-// Fuzzes fw_cfg: its registers and its DMA descriptors.
+// Fuzzes fw_cfg, its registers and its DMA descriptors, and ramfb, which is a file of it.
 #include <cstdlib>
 
 #include "devices/fw_cfg.h"
+#include "devices/ramfb.h"
 #include "tests/devices/virtio/fuzz/input.h"
 #include "tests/devices/virtio/harness.h"
 
@@ -20,6 +21,9 @@ void run(fuzz::Input in) {
   fw.add_file("etc/fixed", fixed);
   fw.add_file("etc/large", std::vector<uint8_t>(5000, 7));
   fw.add_writable_file("etc/writable", 300, {});
+  Ramfb ramfb(&dma);
+  if (!ramfb.connect(fw).empty()) std::abort();
+  uint64_t framebuffer = 0;
   while (!in.empty()) {
     const auto op = in.take<uint8_t>();
     const unsigned size = 1u << (op >> 3 & 3);
@@ -63,8 +67,23 @@ void run(fuzz::Input in) {
         break;
       }
       default:
-        fw.reset();
+        if ((op & 8) == 0) {
+          fw.reset();
+          break;
+        }
+        // A framebuffer, nearly as ramfb takes it; where it lies, format, flags, size, stride.
+        for (const uint32_t word : {0u, static_cast<uint32_t>(kRamBase) + in.take<uint16_t>(),
+                                    0x34325258u, 0u, uint32_t{in.take<uint8_t>()},
+                                    uint32_t{in.take<uint8_t>()}, uint32_t{in.take<uint16_t>()}}) {
+          dma.put(kRamBase + 64 + framebuffer, __builtin_bswap32(word));
+          framebuffer = (framebuffer + 4) % 28;
+        }
         break;
+    }
+    // Those who show it read all of it.
+    if (const auto surface = ramfb.surface()) {
+      [[maybe_unused]] volatile uint8_t byte = surface->host[0];
+      byte = surface->host[uint64_t{surface->stride} * surface->height - 1];
     }
   }
   if (*fw.file("etc/fixed") != fixed) std::abort();
