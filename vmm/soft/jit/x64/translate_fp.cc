@@ -431,7 +431,12 @@ X64Translator::Emitted X64Translator::fp_move(uint32_t word, FpOp op, bool is_do
       movd(xmm0, rax);
       break;
     case FpOp::kFmovToGeneral:
-      mov(sized(rax, is_double), v(rn(word)));
+      if (is_kept(rn(word))) {
+        used_vector_ = static_cast<uint8_t>(rn(word));
+        movd(sized(rax, is_double), xmm0);
+      } else {
+        mov(sized(rax, is_double), v(rn(word)));
+      }
       store(dest_slot(word), rax);
       return Emitted::kDone;
     case FpOp::kFmovHighToGeneral:

@@ -8,11 +8,11 @@ namespace trapline::soft {
 // --- flags ---------------------------------------------------------------------------------------
 
 // The host's flags are those of the result in rax, which is in its register already. `for_all`:
-// they are stored even if only the next instruction wants them.
+// they are stored even if nobody seems to want them.
 void X64Translator::keep_flags(HostFlags kind, bool logical, bool sf, bool for_all) {
   host_flags_ = kind;
   flags_kept_ = true;
-  if (!logical && !for_all && next_takes_flags(kind)) return;
+  if (!for_all && flags_are_dead(kind)) return;
   if (!sf) movsxd(rax, eax);
   mov(ptr[rcx + flag_n_], rax);
   mov(ptr[rcx + flag_z_], rax);
@@ -25,14 +25,39 @@ void X64Translator::keep_flags(HostFlags kind, bool logical, bool sf, bool for_a
   }
 }
 
-// The next instruction reads the flags where the host has them, and then sets all four.
-bool X64Translator::next_takes_flags(HostFlags kind) const {
-  if (index_ + 1 >= source_->length) return false;
-  const uint32_t word = source_->words[index_ + 1];
+// Whether the integer instructions that follow set all four anew before anybody asks for them
+// elsewhere than where the host has them. None of these instructions leaves the block.
+bool X64Translator::flags_are_dead(HostFlags kind) const {
   const bool subtract = kind == HostFlags::kSubtract;
-  if ((word & 0x7fe0fc00) == (subtract ? 0x7a000000 : 0x3a000000)) return true;  // SBCS, ADCS
-  const unsigned cond = bits(word, 15, 12);
-  return (word & 0x3fe00410) == 0x3a400000 && cond < 14 && (subtract || cond >> 1 != 4);  // CCMP
+  bool in_host = true;
+  for (unsigned i = index_ + 1; i < source_->length; ++i) {
+    const uint32_t word = source_->words[i];
+    const Handler fn = block_->ops[i].fn;
+    if (!is_integer(word) || fn == op_undefined || fn == op_system) return false;
+    const bool sets = (word >> 29 & 1) != 0;
+    const unsigned group = bits(word, 28, 24), op2 = bits(word, 24, 21);
+    if (group >= 0b10000 && group <= 0b10011) {  // immediate: C4.1.92
+      const unsigned kind_of_immediate = bits(word, 25, 23);
+      const bool logical = kind_of_immediate == 4 && bits(word, 30, 29) == 3;
+      if ((kind_of_immediate == 2 && sets) || logical) return true;
+    } else if (group == 0b01011) {  // ADD, SUB
+      if (sets) return true;
+    } else if (group == 0b01010) {  // ANDS, BICS
+      if (bits(word, 30, 29) == 3) return true;
+    } else if (op2 == 0) {  // ADC, SBC
+      if (!in_host || bits(word, 15, 10) != 0 || (word >> 30 & 1) != subtract) return false;
+      if (sets) return true;
+    } else if (op2 == 2 || op2 == 4) {  // CCMP, CSEL
+      const unsigned cond = bits(word, 15, 12);
+      if (cond < 14 && (!in_host || (cond >> 1 == 4 && !subtract))) return false;
+      if (op2 == 2) return true;
+      continue;  // the host's flags stay
+    } else if (op2 < 6 || (op2 == 6 && sets)) {
+      return false;
+    }
+    in_host = false;  // or so it seems
+  }
+  return false;
 }
 
 // Constant ones.

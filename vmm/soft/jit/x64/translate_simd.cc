@@ -561,7 +561,7 @@ X64Translator::Emitted X64Translator::simd_across(uint32_t word, FpOp op, unsign
   const unsigned result = is_long ? size + 1 : size;
   if (result < 2) movzx(eax, eax.cut(result == 0 ? 8 : 16));
   movd(xmm0, eax);
-  movups(v(rd(word)), xmm0);
+  keep_vector(rd(word), 4);
   return Emitted::kDone;
 }
 

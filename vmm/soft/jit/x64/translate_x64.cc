@@ -234,9 +234,6 @@ void X64Translator::enter_handler() {
 
 namespace {
 constexpr Gp kHeld[] = {r10, r11, rsi};
-
-// Integers, immediate and register (C4.1). Handlers do not go on in the midst of a run of them.
-bool is_integer(uint32_t word) { return (word >> 26 & 7) == 4 || (word >> 25 & 7) == 5; }
 }  // namespace
 
 Mem X64Translator::x(unsigned slot) const {

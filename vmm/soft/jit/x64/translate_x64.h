@@ -22,6 +22,9 @@ namespace trapline::soft {
 
 using namespace x64;
 
+// Integers, immediate and register (C4.1). Handlers do not go on in the midst of a run of them.
+constexpr bool is_integer(uint32_t word) { return (word >> 26 & 7) == 4 || (word >> 25 & 7) == 5; }
+
 class X64Translator final : public Translator, private Assembler {
  public:
   X64Translator(Cpu& cpu, EngineState& e);
@@ -148,7 +151,7 @@ class X64Translator final : public Translator, private Assembler {
   void shift_constant(Gp reg, unsigned kind, unsigned amount);
   void extend(unsigned option);
   void keep_flags(HostFlags kind, bool logical, bool sf, bool for_all = false);  // of rax
-  bool next_takes_flags(HostFlags kind) const;
+  bool flags_are_dead(HostFlags kind) const;
   void store_flags(uint32_t nzcv);
   Cc condition(unsigned cond);
 
