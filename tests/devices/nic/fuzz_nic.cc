@@ -89,8 +89,9 @@ std::unique_ptr<CardType> make(virtio::test::TestDma&, FakeClock&,
                                   std::move(wire));
 }
 void start(CardType& card) {
-  static constexpr uint8_t kWrites[][2] = {{0, 0x21}, {14, 0x49}, {1, 0x4c}, {2, 0x80}, {3, 0x4c},
-                                           {15, 0x3f}, {0, 0x61}, {7, 0x4d}, {0, 0x22}, {12, 0x1c}};
+  static constexpr uint8_t kWrites[][2] = {{0, 0x21}, {14, 0x49}, {1, 0x4c}, {2, 0x80},
+                                           {3, 0x4c}, {15, 0x3f}, {0, 0x61}, {7, 0x4d},
+                                           {0, 0x22}, {12, 0x1c}};
   for (const auto& [port, value] : kWrites) card.write(port, 1, value, 0);
 }
 #endif

@@ -58,6 +58,76 @@ TEST_F(Translate, RecursionReturnsToEachCaller) {
   }
 }
 
+// Flags that are soon overwritten, and an RBIT whose CLZ follows, leave what they should.
+TEST_F(Translate, WhatOverwrittenFlagsWereForIsRight) {
+  bench.put(kCode, {
+                       0xdac00023,  // rbit x3, x1
+                       0xdac01063,  // clz x3, x3
+                       0x5ac00024,  // rbit w4, w1
+                       0x5ac01084,  // clz w4, w4
+                       0xeb02003f,  // cmp x1, x2
+                       0x9a823025,  // csel x5, x1, x2, lo
+                       0x8b0100a6,  // add x6, x5, x1
+                       0xeb0200df,  // cmp x6, x2
+                       0xd53b4209,  // mrs x9, nzcv
+                       0xab020027,  // adds x7, x1, x2
+                       0xba020028,  // adcs x8, x1, x2
+                       0x9a02002b,  // adc x11, x1, x2
+                       0xdac0002c,  // rbit x12, x1
+                       0x1a82802d,  // csel w13, w1, w2, hi
+                       0xea02003f,  // tst x1, x2
+                       0xd53b420a,  // mrs x10, nzcv
+                       kHvc0,
+                   });
+  constexpr uint64_t kValues[] = {0,
+                                  1,
+                                  0x8000,
+                                  0x1'0000'0000,
+                                  ~uint64_t{0},
+                                  uint64_t{1} << 63,
+                                  0x7fff'ffff'ffff'ffff,
+                                  0x123'4567'89ab'cde0};
+  const auto zeros = [](uint64_t value, uint64_t width) {
+    return value == 0 ? width : static_cast<uint64_t>(__builtin_ctzll(value));
+  };
+  const auto reversed = [](uint64_t value) {
+    uint64_t out = 0;
+    for (unsigned i = 0; i < 64; ++i) out |= (value >> i & 1) << (63 - i);
+    return out;
+  };
+  const auto nz = [](uint64_t value) { return (value >> 63) << 31 | uint64_t{value == 0} << 30; };
+  for (const uint64_t a : kValues) {
+    for (const uint64_t b : kValues) {
+      bench.cpu().r.x[1] = a;
+      bench.cpu().r.x[2] = b;
+      EXPECT_EQ(bench.run().kind, ExitKind::kHvc);
+      EXPECT_EQ(x(3), zeros(a, 64));
+      EXPECT_EQ(x(4), zeros(static_cast<uint32_t>(a), 32));
+      const uint64_t lower = a < b ? a : b, sum = lower + a;
+      EXPECT_EQ(x(5), lower);
+      EXPECT_EQ(x(6), sum);
+      const uint64_t v = ((sum ^ b) & (sum ^ (sum - b))) >> 63;
+      EXPECT_EQ(x(9), nz(sum - b) | uint64_t{sum >= b} << 29 | v << 28) << a << ' ' << b;
+      const uint64_t carry = a + b < a, carried = a + b + carry;
+      EXPECT_EQ(x(7), a + b);
+      EXPECT_EQ(x(8), carried);
+      const uint64_t carry2 = carry != 0 ? carried <= a : carried < a;
+      EXPECT_EQ(x(11), a + b + carry2);
+      EXPECT_EQ(x(12), reversed(a));
+      EXPECT_EQ(x(13), static_cast<uint32_t>(carry2 != 0 && carried != 0 ? a : b));
+      EXPECT_EQ(x(10), nz(a & b));
+    }
+  }
+}
+
+// A block's first instruction has none before it.
+TEST_F(Translate, CountingBeginsABlock) {
+  bench.put(kCode, {0xdac01023, kHvc0});  // clz x3, x1
+  bench.cpu().r.x[1] = 0xffff;
+  bench.run();
+  EXPECT_EQ(x(3), 48u);
+}
+
 // A callee that returns to another place than its call's, as context switches do.
 TEST_F(Translate, ReturnGoesWhereTheRegisterSays) {
   bench.put(kCode, {

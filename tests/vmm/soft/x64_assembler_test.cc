@@ -109,6 +109,7 @@ TEST(X64Assembler, CapstoneReadsWhatWasMeant) {
       {"not r8", [](auto& a) { a.not_(r8); }},
       {"bswap rax", [](auto& a) { a.bswap(rax); }},
       {"bswap eax", [](auto& a) { a.bswap(eax); }},
+      {"tzcnt rax, qword ptr [rdi + 0x108]", [&](auto& a) { a.tzcnt(rax, far); }},
       {"lzcnt rax, qword ptr [rdi + 0x108]", [&](auto& a) { a.lzcnt(rax, far); }},
       {"shl rax, 3", [](auto& a) { a.shl(rax, 3); }},
       {"shr r8, 7", [](auto& a) { a.shr(r8, 7); }},

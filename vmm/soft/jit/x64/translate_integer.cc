@@ -509,10 +509,22 @@ X64Translator::Emitted X64Translator::division(bool is_signed, bool sf) {
   return Emitted::kDone;
 }
 
+// RBIT and then CLZ of the same register: trailing zeros. Nobody enters between the two.
+bool X64Translator::next_counts(bool sf) const {
+  if (!host_.bmi || host_flags_ != HostFlags::kUnknown || index_ + 1 >= source_->length)
+    return false;
+  const Op& next = block_->ops[index_ + 1];
+  return (source_->words[index_ + 1] & 0xffff'fc00) == (sf ? 0xdac0'1000 : 0x5ac0'1000) &&
+         next.n == op_->d && next.d == op_->d;
+}
+
 X64Translator::Emitted X64Translator::one_source(uint32_t word) {
   const bool sf = word >> 31;
   const unsigned opcode = bits(word, 15, 10);
-  if (opcode == 0) {  // RBIT: the bytes, then what is in them
+  if (opcode == 0 && next_counts(sf)) {
+    tzcnt(sized(rax, sf), x(op_->n));
+    counted_ = index_ + 1;
+  } else if (opcode == 0) {  // RBIT: the bytes, then what is in them
     load(rax, op_->n, sf);
     bswap(sized(rax, sf));
     constexpr uint64_t kMasks[] = {0x0f0f0f0f0f0f0f0f, 0x3333333333333333, 0x5555555555555555};
@@ -523,8 +535,12 @@ X64Translator::Emitted X64Translator::one_source(uint32_t word) {
       shr(r8, by);
       and_(r8, r9);
       and_(rax, r9);
-      shl(rax, by);
-      or_(rax, r8);
+      if (by == 4) {
+        shl(rax, by);
+        or_(rax, r8);
+      } else {
+        lea(rax, ptr[r8 + rax * (1 << by)]);
+      }
     }
   } else if (opcode == 1) {  // REV16
     constexpr uint64_t kMask = 0x00ff00ff00ff00ff;
@@ -540,6 +556,9 @@ X64Translator::Emitted X64Translator::one_source(uint32_t word) {
     load(rax, op_->n, sf);
     bswap(rax);
     shift(kRor, rax, 32);
+  } else if (opcode == 4 && counted_ == index_) {
+    flags_kept_ = true;
+    return Emitted::kDone;
   } else if (opcode == 4 && host_.lzcnt) {  // CLZ
     lzcnt(sized(rax, sf), x(op_->n));
   } else if (opcode == 3 || (opcode == 2 && !sf)) {  // REV

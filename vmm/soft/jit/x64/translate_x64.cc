@@ -86,6 +86,7 @@ bool map_code(EngineState& e) {
 X64Translator::HostFeatures X64Translator::host_features() {
   if (baseline_host) return {};
   return {
+      .bmi = __builtin_cpu_supports("bmi") != 0,
       .bmi2 = __builtin_cpu_supports("bmi2") != 0,
       .lzcnt = has_lzcnt(),
       .ssse3 = __builtin_cpu_supports("ssse3") != 0,
@@ -395,6 +396,7 @@ void X64Translator::translate(Cpu& cpu, EngineState& e, Block& block) {
   bool falls_in = true;  // from the code before
   entered_ = true;
   kept_for_ = kMaxBlockLen + 1;  // none
+  counted_ = kMaxBlockLen + 1;   // none
   for (index_ = 0; index_ < count; ++index_) {
     op_ = &block.ops[index_];
     flags_kept_ = false;

@@ -78,7 +78,7 @@ class X64Translator final : public Translator, private Assembler {
   };
   static constexpr uint8_t kNoVector = 0xff;
   struct HostFeatures {
-    bool bmi2, lzcnt, ssse3, sse41, sse42, avx2, fma, f16c, aes, pclmul, sha;
+    bool bmi, bmi2, lzcnt, ssse3, sse41, sse42, avx2, fma, f16c, aes, pclmul, sha;
   };
   static HostFeatures host_features();
   static constexpr unsigned kSizes = 7;  // of accesses, by log2 of the bytes
@@ -148,6 +148,7 @@ class X64Translator final : public Translator, private Assembler {
   Emitted two_source(uint32_t word);
   Emitted division(bool is_signed, bool sf);
   Emitted one_source(uint32_t word);
+  bool next_counts(bool sf) const;
   void shift_constant(Gp reg, unsigned kind, unsigned amount);
   void extend(unsigned option);
   void keep_flags(HostFlags kind, bool logical, bool sf, bool for_all = false);  // of rax
@@ -396,6 +397,7 @@ class X64Translator final : public Translator, private Assembler {
   uint8_t held_[3] = {kNotHeld, kNotHeld, kNotHeld};
   bool any_held_ = false;
   unsigned next_held_ = 0;
+  unsigned counted_ = 0;     // index of a CLZ that the RBIT before it has done
   bool flags_kept_ = false;  // the last instruction left the host's flags as they were, or set them
   std::vector<Exit> exits_;
 };

@@ -186,6 +186,7 @@ class Assembler {
     put8(0x0f);
     put8(0xc8 | (r.code & 7));
   }
+  void tzcnt(Gp to, const Mem& from) { modrm(0xf3, wide(to), 0x0fbc, to.code, from); }
   void lzcnt(Gp to, const Mem& from) { modrm(0xf3, wide(to), 0x0fbd, to.code, from); }
 
   // --- vectors; `op` is the opcode with its escape bytes, the prefix is 0, 0x66, 0xf2 or 0xf3 ---
