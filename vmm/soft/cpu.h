@@ -185,7 +185,8 @@ struct MmuResult {
   // kOk
   uint8_t* host = nullptr;  // of the byte asked for
   uint64_t ipa = 0;         // also for kStage2Fault; for kGuestStage2Fault the inner guest's
-  bool device = false;      // combined type: alignment is checked by the caller
+  bool device = false;      // combined type: alignment is checked by the caller; for
+                            // kGuestStage2Fault stage 1's
   bool global = true;
   bool readable = false, writable = false, executable = false;  // both stages, at that EL
   uint8_t page_log2 = 12;  // the smaller leaf of the two stages

@@ -29,6 +29,7 @@ bool walk_both(const TranslationRegs& regs, uint64_t va, WalkFor purpose, bool e
       fault.ipa = nested.fault_ipa;
       fault.ipa_valid = nested.ipa_valid;
       fault.readable = !nested.s1ptw && nested.stage2.readable;
+      fault.device = !nested.s1ptw && nested.stage1.device;
       return false;
     case NestedWalk::Status::kTableFault:
       // A table of the hypervisor's that is not in memory: an external abort, taken to EL2.

@@ -68,6 +68,7 @@ Translation SoftView::translate(uint64_t va, unsigned, Direction dir, bool unpri
     out.fault.ipa = fault.ipa;
     out.fault.ipa_valid = fault.ipa_valid;
     readable = fault.readable;
+    out.device = fault.device;
   }
   // WnR of a read-modify-write: 0 if a read would fault, too (D17.2.37).
   const bool read_passes = (fault.fsc & 0x3c) == kFscPermission && readable;
