@@ -47,6 +47,12 @@ if(QEMU_SYSTEM_AARCH64)
     set_tests_properties(guest.kvm.${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77
                          LABELS "guest;kvm")
   endforeach()
+  # The same, where the KVM is a guest of Trapline's own.
+  add_test(NAME guest.kvm.inside
+           COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/kvm/kvm_test.py
+                   ${host_build}/trapline ${GUEST_DIR} $<TARGET_FILE:trapline> ${CMAKE_SYSROOT}
+                   ${host_build}/tests/guest:$<TARGET_FILE_DIR:no_nisv> bare linux)
+  set_tests_properties(guest.kvm.inside PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "guest;kvm")
   set_tests_properties(guest.kvm.edk2 PROPERTIES TIMEOUT 700 LABELS "guest;kvm;long")
   set_tests_properties(guest.kvm.perf PROPERTIES TIMEOUT 700 LABELS "guest;kvm;long")
 

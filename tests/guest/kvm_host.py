@@ -22,15 +22,20 @@ def script(cases):
     return "\n".join(lines) + "\n"
 
 
-def boot(qemu, directory, initrd, nested=False):
-    """What the host's console says, to its power-off. `nested`: its KVM gives guests EL2."""
-    status, console, errors = guest.run(
-        [qemu, "-M", "virt,virtualization=on,gic-version=3", "-cpu", "max,pauth-impdef=on" if nested else "neoverse-n1",
-         "-smp", "2", "-m", "1536M",
-         "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot",
-         "-kernel", os.path.join(directory, "Image"), "-initrd", initrd,
-         "-append", f"{guest.CMDLINE} quiet {'kvm-arm.mode=nested ' if nested else ''}trapline.cmd=sh /kvm/run"],
-        NESTED_WATCHDOG_S if nested else WATCHDOG_S)
+def boot(machine, directory, initrd, nested=False):
+    """What the host's console says, to its power-off. `machine`: a qemu-system-aarch64, or trapline, whose
+    guest it then is. `nested`: its KVM gives guests EL2."""
+    kernel, append = os.path.join(directory, "Image"), (
+        f"{guest.CMDLINE} quiet {'kvm-arm.mode=nested ' if nested else ''}trapline.cmd=sh /kvm/run")
+    if os.path.basename(machine) == "trapline":
+        command = [machine, "run", "--el2", "--cpus", "2", "--memory", "1536M",
+                   "--kernel", kernel, "--initrd", initrd, "--append", append]
+    else:
+        command = [machine, "-M", "virt,virtualization=on,gic-version=3",
+                   "-cpu", "max,pauth-impdef=on" if nested else "neoverse-n1", "-smp", "2", "-m", "1536M",
+                   "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot",
+                   "-kernel", kernel, "-initrd", initrd, "-append", append]
+    status, console, errors = guest.run(command, NESTED_WATCHDOG_S if nested else WATCHDOG_S)
     console = console.decode(errors="replace")
     guest.require(status == 0 and "TRAPLINE-TEST PASS" in console,
                   f"the host ended with {status}: {errors[-500:]}\n{console[-3000:]}")

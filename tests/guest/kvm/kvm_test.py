@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The KVM backend on a real KVM: Debian's arm64 kernel under qemu-system-aarch64, which has EL2, and in
-it the arm64 program with guests of its own. On an arm64 host with /dev/kvm the same commands run there.
+it the arm64 program with guests of its own; or under Trapline itself, with --el2. On an arm64 host with
+/dev/kvm the same commands run there.
 
-kvm_test.py QEMU|native GUEST_DIR ARM64_TRAPLINE SYSROOT FOLDER[:FOLDER] GROUP...
+kvm_test.py QEMU|TRAPLINE|native GUEST_DIR ARM64_TRAPLINE SYSROOT FOLDER[:FOLDER] GROUP...
 
 The folders hold the guests and what is preloaded, at any depth. The group perf needs scripts/arm64-qemu,
 whose perf and libraries it takes from beside GUEST_DIR. The group el2 is no CTest's: it needs a
