@@ -169,12 +169,12 @@ CASES = {
          + RAW % "gic" + " --cpus 2 > /dev/null 2>&1; "
          "sleep 1; kill -INT $r; wait $r; echo recorder $?; grep Hits $e/hist; echo '!hist:keys=esr_ec' > $e/trigger; "
          "echo left: $(ls /sys/kernel/tracing/instances); ./trapline report $T/e", 0,
-         [r"\A(?s:.)* (\d+) exits: $T/e\s+recorder 0\s+Hits: \1\s+left:\s*$", r"DABT_LOW", r"gicd"]),
+         [r"\A(?s:.)* (\d+) exits: \S+/e\s+recorder 0\s+Hits: \1\s+left:\s*$", r"DABT_LOW", r"gicd"]),
         ("events.pid", RAW % "spin" + " --cpus 2 > /dev/null 2>&1 & p=$!; sleep 1; ./trapline top --kvm $p --once; "
          "./trapline record --kvm --pid $p -o $T/e2 & r=$!; " + until("grep -q kvm_exit $T/e2") + "; "
          "sleep 1; kill -TERM $p; wait $p; wait $r; echo ended $?; "
          "./trapline top --kvm 99999 --once", 1,
-         [r"^kvm \d+: 1 vCPU", r"^IRQ +\d{2}", r" \d{2,} exits: $T/e2", r"^ended 0", r"--pid 99999: no such process"]),
+         [r"^kvm \d+: 1 vCPU", r"^IRQ +\d{2}", r" \d{2,} exits: \S+/e2", r"^ended 0", r"--pid 99999: no such process"]),
     ],
     # The same run by `perf kvm stat`, which counts an exit at the entry behind it.
     "perf": [
