@@ -1,13 +1,14 @@
-// In a Linux guest on QEMU's `virt`: a process whose own page tables map the GPIO controller (PL061), which no
-// driver has, and that makes there the accesses that the hardware does not describe.
+// In a Linux guest on QEMU's `virt`: a process whose own page tables map the GPIO controller
+// (PL061), which no driver has, and that makes there the accesses that the hardware does not
+// describe.
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
 #define GPIO 0x09030000
-#define SENSE 0x404      // GPIOIS, and behind it GPIOIBE: bits that are kept
-#define IDENTITY 0xfe0   // PrimeCell: 0x61, 0x10, 0x04, 0x00, a word each
+#define SENSE 0x404     // GPIOIS, and behind it GPIOIBE: bits that are kept
+#define IDENTITY 0xfe0  // PrimeCell: 0x61, 0x10, 0x04, 0x00, a word each
 
 static int same(const char *what, uint64_t is, uint64_t wanted) {
   if (is == wanted) return 1;
@@ -32,7 +33,10 @@ int main(void) {
     good &= same("the base", (uint64_t)(p - gpio), IDENTITY + 12);
     p = gpio + SENSE;
     asm volatile("stp %w1, %w2, [%0], #8" : "+&r"(p) : "r"(set), "r"(set ^ 0x5a) : "memory");
-    asm volatile("ldr %w0, [%2]\n ldr %w1, [%2, #4]" : "=&r"(a), "=&r"(b) : "r"(gpio + SENSE) : "memory");
+    asm volatile("ldr %w0, [%2]\n ldr %w1, [%2, #4]"
+                 : "=&r"(a), "=&r"(b)
+                 : "r"(gpio + SENSE)
+                 : "memory");
     good &= same("stp", a | b << 8, set | (set ^ 0x5a) << 8);
     asm volatile("1: ldxr %w0, [%3]\n eor %w1, %w0, #0xff\n stxr %w2, %w1, [%3]\n cbnz %w2, 1b"
                  : "=&r"(a), "=&r"(b), "=&r"(d)
