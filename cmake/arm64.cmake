@@ -5,7 +5,7 @@ set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
 
-get_filename_component(CMAKE_SYSROOT ${CMAKE_CURRENT_LIST_DIR}/../.cache/arm64-sysroot REALPATH)
+get_filename_component(CMAKE_SYSROOT ${CMAKE_CURRENT_LIST_DIR}/../.cache/arm64-sysroot ABSOLUTE)
 if(NOT EXISTS ${CMAKE_SYSROOT}/packages)
   message(FATAL_ERROR "no arm64 libraries in .cache/arm64-sysroot: run scripts/arm64-sysroot")
 endif()

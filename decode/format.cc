@@ -10,6 +10,7 @@
 #include "decode/a64_decoder.h"
 #include "decode/access_text.h"
 #include "decode/capstone_adapter.h"
+#include "decode/mops.h"
 
 namespace trapline {
 namespace {
@@ -76,7 +77,6 @@ std::string w_reg(unsigned n) { return n == 31 ? "wzr" : fmt::format("w{}", n); 
 std::string x_or_sp(unsigned n) { return n == 31 ? "sp" : fmt::format("x{}", n); }
 
 bool is_structure(Op op) { return op >= Op::kLoadMultiple && op <= Op::kLoadReplicate; }
-bool is_mops(Op op) { return op >= Op::kCopyForwardProlog && op <= Op::kSetTagEpilog; }
 bool is_tag(Op op) { return op >= Op::kStoreTag && op <= Op::kStoreTagZeroMultiple; }
 bool by_register_va(Op op) { return op >= Op::kZeroBlock && op <= Op::kCacheMaintenance; }
 

@@ -1,3 +1,4 @@
+#include "decode/mops.h"
 #include "mmio/emulate.h"
 #include "mmio/transaction.h"
 
@@ -69,7 +70,7 @@ uint64_t zero_block_bytes(const CpuView& view) {
 }  // namespace emulation
 
 uint64_t effective_address(const Access& access, const CpuView& view) {
-  if (access.op >= Op::kCopyForwardProlog && access.op <= Op::kSetTagEpilog) {
+  if (is_mops(access.op)) {
     return emulation::mops_next_address(access, view, false);
   }
   const uint64_t address = emulation::unaligned_address(access, view);

@@ -1,5 +1,6 @@
 #include "mmio/agree.h"
 
+#include "decode/mops.h"
 #include "mmio/transaction.h"
 
 namespace trapline {
@@ -30,7 +31,7 @@ Extent extent_of(const Access& access, uint64_t va, bool wnr, const CpuView& vie
     case Op::kCacheMaintenance:
       return {va, 1};  // FAR is the register's value
     default:
-      if (access.op >= Op::kCopyForwardProlog && access.op <= Op::kSetTagEpilog) {
+      if (is_mops(access.op)) {
         const emulation::MopsExtent extent = emulation::mops_extent(access, view, !wnr);
         return {extent.low, extent.size};
       }

@@ -1,6 +1,7 @@
 // The general way of an access, and the commonest kind on it: LDR, STR, LDP, STP.
 #include <atomic>
 
+#include "decode/mops.h"
 #include "mmio/host_memory.h"
 #include "mmio/single_access.h"
 #include "mmio/transaction.h"
@@ -122,9 +123,7 @@ void perform(Transaction& t) {
   }
   if (is_read_modify_write(t.access.op)) return read_modify_write(t);
   if (t.access.op >= Op::kStoreTag && t.access.op <= Op::kStoreTagZeroMultiple) return tags(t);
-  if (t.access.op >= Op::kCopyForwardProlog && t.access.op <= Op::kSetTagEpilog) {
-    return memory_copy_and_set(t);
-  }
+  if (is_mops(t.access.op)) return memory_copy_and_set(t);
   t.unsupported();
 }
 

@@ -70,8 +70,7 @@ bool Transaction::locate(const Range& range, uint64_t address, unsigned bytes, P
     const Translation& t = translate(address, bytes, range.dir, range.unprivileged);
     if (t.status == Translation::Status::kRetry) return retry();
     // Stage 1's memory type is looked at before stage 2 is (AArch64.S1Translate, J1.3).
-    const bool refused =
-        t.device && (range.never_device || (range.va & (range.align - 1u)) != 0);
+    const bool refused = t.device && (range.never_device || (range.va & (range.align - 1u)) != 0);
     if (t.status == Translation::Status::kFault && !refused) {
       outcome.status = Outcome::Status::kFault;
       outcome.fault = t.fault;

@@ -182,6 +182,9 @@ def table(path):
         ("a tap without a name", ["--kernel", good, "--net", "tap"], "ifname"),
         ("statistics to nowhere",
          ["--kernel", good, "--stats", path("absent/stats.json")], "stats.json"),
+        *([] if os.uname().machine == "aarch64" else [
+            ("KVM on a host of another kind", ["--kernel", good, "--backend", "kvm"], "--backend kvm: this host is not arm64"),
+        ]),
     ]
 
 

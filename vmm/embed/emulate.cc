@@ -1,5 +1,6 @@
 // tl_emulate() and tl_handle_abort(): registers in, the access, registers out.
 #include "decode/c_access.h"
+#include "decode/mops.h"
 #include "mmio/agree.h"
 #include "vmm/embed/cpu.h"
 #include "vmm/vcpu/syndrome.h"
@@ -24,7 +25,7 @@ constexpr uint64_t kPageOffset = 0xfff;
 bool page_agrees(tl_vcpu& vcpu, uint64_t va, bool write, uint64_t ipa) {
   const Access& access = vcpu.access;
   if (access.op == Op::kCacheMaintenance || access.op == Op::kPrefetch) return true;
-  if (access.op >= Op::kCopyForwardProlog && access.op <= Op::kSetTagEpilog) {
+  if (is_mops(access.op)) {
     return leads_to(vcpu, emulation::mops_next_address(access, vcpu.view, !write), write, ipa);
   }
   const uint64_t last = va + access.bytes() - 1;

@@ -4,6 +4,7 @@
 #include <ctime>
 #include <utility>
 
+#include "decode/mops.h"
 #include "vmm/embed/cpu.h"
 #include "vmm/kvm/uapi/registers.h"
 #include "vmm/nisv/abi.h"
@@ -21,10 +22,6 @@ uint64_t now_ns() {
 
 bool is_alone(const Access& access) {
   return (access.op >= Op::kLoadExclusive && access.op <= Op::kAtomicSetPair);
-}
-
-bool is_mops(const Access& access) {
-  return access.op >= Op::kCopyForwardProlog && access.op <= Op::kSetTagEpilog;
 }
 
 }  // namespace
@@ -459,7 +456,7 @@ bool Emulator::ask_vmm(Element& element) {
 bool Emulator::may_go_on() {
   if (vm_.map_changes.load(std::memory_order_relaxed) == map_changes_) return true;
   const Access& access = stepping_ ? tl_->stepper.access : tl_->access;
-  return !is_mops(access) && device_bytes_ >= access.bytes();
+  return !is_mops(access.op) && device_bytes_ >= access.bytes();
 }
 
 }  // namespace trapline::nisv

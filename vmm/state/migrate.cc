@@ -42,7 +42,6 @@ class Migration {
 
  private:
   std::string send(MigrateResult& result) {
-    if (std::string why = machine_.why_no_state(); !why.empty()) return why;
     Channel link(request_.link.release(), job_.cancel_fd);
     const std::string config = machine_config(machine_.options());
     FileHeader header = make_header(Kind::kStream, new_id(), version_, config);

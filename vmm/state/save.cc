@@ -111,7 +111,6 @@ class Save {
 
  private:
   std::string write(const Id& last, SaveResult& result) {
-    if (std::string why = machine_.why_no_state(); !why.empty()) return why;
     const bool since = !request_.since.empty();
     if (since) {
       if (std::string error = check_base(request_, last, version_); !error.empty()) return error;

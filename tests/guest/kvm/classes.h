@@ -9,6 +9,11 @@
   "mov w9, #4\n 1: " load "\n" middle "\n" store \
   "\n cbz w8, 2f\n sub w9, w9, #1\n cbnz w9, 1b\n 2: mov x9, #0"
 
+// From so far behind the place so many bytes.
+#define COPY(from, bytes, name)                                                        \
+  "add x9, x0, #(" from ")\n mov x8, #" bytes "\n " name "p [x0]!, [x9]!, x8!\n " name \
+  "m [x0]!, [x9]!, x8!\n " name "e [x0]!, [x9]!, x8!\n sub x9, x9, x0"
+
 // clang-format off
 #define CLASSES(ROW, VECTORS)                                                                       \
   /* With a syndrome: KVM says what they are. */                                                    \
@@ -133,6 +138,7 @@
   ROW("ldxp x", 8, ALWAYS, EXCLUSIVE("ldxp x10, x11, [x0]", "nop", "stxp w8, x11, x10, [x0]"))      \
   ROW("ldaxp x", 8, ALWAYS, EXCLUSIVE("ldaxp x10, x11, [x0]", "nop", "stlxp w8, x11, x10, [x0]"))   \
   ROW("ldxr, clrex", 4, ALWAYS, "ldxr w10, [x0]\n clrex\n stxr w8, w1, [x0]")                       \
+  ROW("ldxr, beyond reach", 4, ALWAYS, "ldxr w10, [x0]\n mrs xzr, tpidr_el0\n stxr w8, w1, [x0]")   \
   ROW("stxr alone", 4, ALWAYS, "clrex\n stxr w8, w1, [x0]")                                         \
   /* Compare and swap: equal, and not. */                                                           \
   ROW("casb", 1, LSE, "casb w2, w4, [x0]")                                                          \
@@ -173,7 +179,12 @@
   ROW("dc zva", 8, NORMAL_ONLY, "dc zva, x0")                                                       \
   ROW("dc civac", 8, NORMAL_ONLY, "dc civac, x0")                                                   \
   ROW("prfm", 8, ALWAYS, "prfm pldl1keep, [x0]")                                                    \
-  ROW("set", 1, MOPS, "mov x9, #64\n setp [x0]!, x9!, x1\n setm [x0]!, x9!, x1\n sete [x0]!, x9!, x1")
+  /* Sets and copies of memory, in three parts. */                                                  \
+  ROW("set", 1, MOPS, "mov x9, #64\n setp [x0]!, x9!, x1\n setm [x0]!, x9!, x1\n sete [x0]!, x9!, x1")\
+  ROW("set 12", 1, MOPS, "mov x9, #12\n setp [x0]!, x9!, x1\n setm [x0]!, x9!, x1\n sete [x0]!, x9!, x1")\
+  ROW("cpyf", 1, MOPS, COPY("32", "32", "cpyf"))                                                    \
+  ROW("cpy, upwards", 1, MOPS, COPY("16", "40", "cpy"))                                             \
+  ROW("cpy, downwards", 1, MOPS, "add x0, x0, #16\n" COPY("-16", "40", "cpy"))
 // clang-format on
 
 #endif  // TRAPLINE_TESTS_GUEST_KVM_CLASSES_H_

@@ -4,11 +4,15 @@ backend, by the drop-in under the small VMM of ../nisv, and by the C library's e
 registers and memory is held, line by line, against the same guest on the software CPU; and what a device
 that keeps its bytes gave, against plain memory, which is the host's processor's own doing.
 
-classes_test.py QEMU GUEST_DIR ARM64_TRAPLINE SYSROOT HOST_BUILD VMMS LIBRARY [--write]
+classes_test.py QEMU|native GUEST_DIR ARM64_TRAPLINE SYSROOT HOST_BUILD FOLDER:LIBRARY:NO_NISV
+                [--newest ROOT] [--write]
 
-HOST_BUILD has the software CPU's trapline and the guest; VMMS the small VMM and the example. --write
-makes docs/kvm-classes.md's table anew; without it the table must be what came out.
+HOST_BUILD has the software CPU's trapline and the guest; FOLDER the small VMM and the example. --write
+makes docs/kvm-classes.md's table anew; without it the table must be what came out, but for a native host.
+--newest, by hand: the classes that QEMU's CPU has not (the table's `absent`), on that of the QEMU in ROOT
+(bench/nested_oracle says how to get one) under the latest kernel (scripts/fetch-hypervisors).
 """
+import argparse
 import os
 import re
 import shutil
@@ -19,22 +23,28 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "..", "bench"))
 import guest_process as guest  # noqa: E402
-from arm64_program import LIBRARIES, append_to_initrd, lay_out, lay_out_libraries  # noqa: E402
+from arm64_program import LIBRARIES, lay_out_libraries  # noqa: E402
 from arm64_program import library as find_library  # noqa: E402
-from kvm_host import boot, script  # noqa: E402
+from kvm_host import NATIVE, copy, lay_out_drop_in, run_cases  # noqa: E402
+from programs import newest_qemu  # noqa: E402
 
 PAGE = os.path.join(HERE, "..", "..", "..", "docs", "kvm-classes.md")
 EXPLAINED = os.path.join(HERE, "classes_explained.txt")
 BEGIN, END = "<!-- classes_test.py --write -->\n", "<!-- end -->\n"
+BEGIN_NEWEST = "<!-- classes_test.py --newest --write -->\n"
 CARD = "--net user,model=e1000"
 WRAP = "./trapline wrap --"
 # How a VMM is called here -> its command.
 VMMS = {
-    "backend": f"./trapline run --backend kvm --memory 64M --raw ./bin/classes.bin {CARD}",
-    "drop-in": f"{WRAP} ./bin/plain_vmm ./bin/classes.bin",
+    "backend": f"./trapline run --backend kvm --memory 64M --raw ./bin/classes.bin {CARD} --stats $T/backend",
+    "drop-in": f"TRAPLINE_NISV_STATS=$T/drop-in {WRAP} ./bin/plain_vmm ./bin/classes.bin",
     "example": "./bin/kvm_vmm ./bin/classes_at_0.bin",
 }
+# Hits of the cache and their ioctls, misses and theirs: as statistics have them, and as the example says.
+COSTS = (("nisv_hits\":", "nisv_hit_ioctls\":", "nisv_misses\":", "nisv_miss_ioctls\":"),
+         ("^hits", "^hits \\d+, register calls", "misses", "misses \\d+, register calls"))
 PLACES = ("device", "gicd", "unmapped")
 
 
@@ -118,31 +128,27 @@ def run_software(build):
     return output.decode(errors="replace")
 
 
-def run_on_kvm(qemu, directory, program, sysroot, build, vmms, library):
-    with tempfile.TemporaryDirectory() as scratch:
-        tree, initrd = os.path.join(scratch, "tree"), os.path.join(scratch, "initrd")
-        home = os.path.join(tree, "kvm", "bin")
-        os.makedirs(home)
-        lay_out(tree, program, sysroot)
-        slirp = find_library(sysroot, "libslirp.so.0")  # by dlopen
-        shutil.copy(slirp, os.path.join(tree, LIBRARIES))
-        lay_out_libraries(tree, slirp, sysroot)
-        shutil.copy(library, tree)
-        os.symlink("/trapline", os.path.join(tree, "kvm", "trapline"))
-        image = os.path.join(build, "tests/guest/kvm/classes.bin")
-        shutil.copy(image, home)
-        for name in ("plain_vmm", "kvm_vmm"):
-            shutil.copy(os.path.join(vmms, name), home)
-            lay_out_libraries(tree, os.path.join(vmms, name), sysroot)
-        with open(image, "rb") as file, open(os.path.join(home, "classes_at_0.bin"), "wb") as out:
+def run_on_kvm(qemu, directory, program, sysroot, build, built, newest):
+    folder, library, _ = built.split(":")
+    image = os.path.join(build, "tests/guest/kvm/classes.bin")
+
+    def prepare(tree, home):
+        lay_out_drop_in(qemu, tree, library)
+        copy(home, image, os.path.join(folder, "plain_vmm"), os.path.join(folder, "kvm_vmm"))
+        with open(image, "rb") as file, open(os.path.join(home, "bin", "classes_at_0.bin"), "wb") as out:
             # The example enters its image at its first byte: a branch to where the guest is.
             out.write(struct.pack("<I", 0x14000000 | 0x80000 >> 2).ljust(0x80000, b"\0") + file.read())
-        cases = [(name, f"{command} 2> /tmp/errors; s=$?; head -c 2000 /tmp/errors | tail -3; (exit $s)",
-                  0, []) for name, command in VMMS.items()]
-        with open(os.path.join(tree, "kvm", "run"), "w", encoding="utf-8") as file:
-            file.write(script(cases))
-        append_to_initrd(tree, os.path.join(directory, "initrd-test.gz"), initrd)
-        return boot(qemu, directory, initrd)
+        if qemu != NATIVE:
+            slirp = find_library(sysroot, "libslirp.so.0")  # by dlopen
+            os.makedirs(os.path.join(tree, LIBRARIES), exist_ok=True)
+            shutil.copy(slirp, os.path.join(tree, LIBRARIES))
+            for file in (slirp, os.path.join(folder, "kvm_vmm")):
+                lay_out_libraries(tree, file, sysroot)
+
+    cases = [(name, f"{command} 2> $T/errors; s=$?; head -c 2000 $T/errors | tail -3; grep -s '_ioctls\\|nisv_[hm]i' $T/{name}; "
+              "(exit $s)",
+              0, []) for name, command in VMMS.items()]
+    return run_cases(qemu, directory, program, sysroot, cases, prepare, newest=newest)
 
 
 def cell(notes, name, place, who, absent):
@@ -163,19 +169,41 @@ def table(names, notes, absent):
     return text
 
 
+def in_page(begin, wanted=None):
+    """The page's table; `wanted` is written in its place."""
+    with open(PAGE, encoding="utf-8") as file:
+        before, _, rest = file.read().partition(begin)
+    now, _, after = rest.partition(END)
+    if wanted is not None:
+        with open(PAGE, "w", encoding="utf-8") as file:
+            file.write(before + begin + wanted + END + after)
+    return now
+
+
+def newer_qemu(root, folder):
+    """A program that starts it."""
+    command = subprocess.list2cmdline(newest_qemu(root))
+    path = os.path.join(folder, "qemu")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nexec {command} "$@"\n')
+    os.chmod(path, 0o755)
+    return path
+
+
 def test():
-    arguments = [word for word in sys.argv[1:] if word != "--write"]
-    qemu, directory, program, sysroot, build, vmms, library = arguments
-    guest.need_guest(directory, "Image", "initrd-test.gz")
-    for path in (program, os.path.join(build, "trapline"), os.path.join(build, "tests/guest/kvm/classes.bin")):
+    parser = argparse.ArgumentParser()
+    for name in ("qemu", "directory", "program", "sysroot", "build", "built", "--newest"):
+        parser.add_argument(name)
+    parser.add_argument("--write", action="store_true")
+    a = parser.parse_args()
+    for path in (os.path.join(a.build, "trapline"), os.path.join(a.build, "tests/guest/kvm/classes.bin")):
         if not os.path.exists(path):
             print(f"SKIPPED: no {path}")
             sys.exit(guest.SKIPPED)
-    console = run_on_kvm(qemu, directory, program, sysroot, build, vmms, library)
-    if "KVM_TEST_CONSOLE" in os.environ:
-        with open(os.environ["KVM_TEST_CONSOLE"], "w", encoding="utf-8") as file:
-            file.write(console)
-    software, absent_there = lines_of(run_software(build), "the software CPU")
+    with tempfile.TemporaryDirectory() as scratch:
+        qemu = newer_qemu(a.newest, scratch) if a.newest else a.qemu
+        console = run_on_kvm(qemu, a.directory, a.program, a.sysroot, a.build, a.built, bool(a.newest))
+    software, absent_there = lines_of(run_software(a.build), "the software CPU")
     given, problems = rules(), []
     notes, absent = {}, {}
     for vmm in VMMS:
@@ -187,20 +215,28 @@ def test():
         problems += wrong
         print(f"{vmm}: {len(notes[vmm])} classes and places, {sum(not n for n in notes[vmm].values())} the same, "
               f"{len(absent[vmm])} classes absent")
-    problems += [f"not needed: {' ; '.join(rule)}" for rule in given if rule[-1] != "used"]
+        costs = [[re.search(rf"{word} (\d+)", found.group(1), re.M) for word in words] for words in COSTS]
+        cost = next(filter(all, costs), None)
+        guest.require(cost, f"{vmm} does not say what its exits cost:\n{found.group(1)[-500:]}")
+        hits, hit_ioctls, misses, miss_ioctls = (int(match[1]) for match in cost)
+        print(f"  {hits} hits with {hit_ioctls / hits:.1f} ioctls each, {misses} misses with {miss_ioctls / misses:.1f}")
+    of_the_page = not a.newest and qemu != NATIVE
+    if of_the_page:
+        problems += [f"not needed: {' ; '.join(rule)}" for rule in given if rule[-1] != "used"]
     for problem in problems[:200]:
         print(problem)
     guest.require(not problems, f"{len(problems)} differences")
     names = list(dict.fromkeys([name for name, _ in software] + sorted(absent_there)))
+    begin = BEGIN_NEWEST if a.newest else BEGIN
+    if a.newest:
+        names = re.findall(r"^\| `(.*?)` \| absent ", in_page(BEGIN), re.M)
     wanted = table(names, notes, absent)
-    with open(PAGE, encoding="utf-8") as file:
-        before, _, rest = file.read().partition(BEGIN)
-        now, _, after = rest.partition(END)
-    if "--write" in sys.argv:
-        with open(PAGE, "w", encoding="utf-8") as file:
-            file.write(before + BEGIN + wanted + END + after)
-    else:
-        guest.require(now == wanted, "docs/kvm-classes.md has another table: --write")
+    if a.write:
+        in_page(begin, wanted)
+    elif of_the_page:
+        guest.require(in_page(begin) == wanted, "docs/kvm-classes.md has another table: --write")
+    elif a.newest:
+        print(wanted)
 
 
 guest.main(test)

@@ -57,6 +57,16 @@ static void pending(const char* name, u64 base, u64 a, u64 b) {
   check_in(name, "none", rounds, load(base + ISPENDR) & (a | b), 0);
 }
 
+// Ones clear what is there; where nothing can be, nothing happens.
+static void status(const char* name, u64 address) {
+  check_in(name, "is read", 0, load(address), at(u32, address));
+  store(put_post, address, 0xf);
+  check_in(name, "is read after ones", 0, load(address), at(u32, address));
+  const u64 cleared = load(address);
+  store(put_post, address, 0);
+  check_in(name, "zeros change nothing", 0, at(u32, address), cleared);
+}
+
 void test(void) {
   check("CPU_ON", hvc(PSCI_CPU_ON, 1, (u64)secondary_start, 1), 0);
   while (started == 0) {
@@ -64,6 +74,8 @@ void test(void) {
   // PL011's interrupt, SPI 1: the transmit FIFO is empty. Its line is high; nothing is latched.
   at(u32, PL011 + 0x38) = 0x20;
   print("x");
+  status("GICD_STATUSR", GICD + 0x10);
+  status("GICR_STATUSR", GICR_SGI - 0x10000 + 0x10);
   for (u64 i = 0; i < ROUNDS; ++i) {
     pending("distributor", GICD + BANK1, 1ul << 16, 1ul << 17);
     pending("redistributor", GICR_SGI, 1ul << 3, 1ul << 5);
@@ -81,5 +93,5 @@ void test(void) {
   const u64 before = rounds;
   while (rounds == before) {
   }
-  print("ok pending, level, priority, route\n");
+  print("ok pending, level, priority, route, status\n");
 }

@@ -17,7 +17,7 @@ typedef uint64_t u64;
 #define GICD 0x08000000ul
 #define GICR 0x080a0000ul
 
-int aborts_expected, aborts_seen;
+volatile int aborts_expected, aborts_seen;
 static volatile u32 failed, done_cpus;
 
 #define at(type, address) (*(volatile type*)(address))
@@ -176,6 +176,20 @@ static void exclusives(void) {
   same("cas", at(u64, p), 100);
 }
 
+// What cannot be stepped through stands between the two.
+static void beyond(void) {
+  const u64 p = DEVICE + 0x180;
+  u32 value, status;
+  aborts_expected = 1;
+  aborts_seen = 0;
+  asm volatile("ldxr %w0, [%2]\n fmov s0, %w0\n stxr %w1, %w0, [%2]"
+               : "=&r"(value), "=&r"(status)
+               : "r"(p)
+               : "v0", "memory");
+  aborts_expected = 0;
+  same("ldxr beyond reach: aborts", (u64)aborts_seen, 1);
+}
+
 static void doorbell(void) {
   const u32 any = at(u32, COUNTS), two = at(u32, COUNTS + 4), other = at(u32, COUNTS + 8);
   u64 p = DOORBELL;
@@ -261,6 +275,7 @@ static void all(void) {
   pairs();
   simd();
   exclusives();
+  beyond();
   doorbell();
   gic();
   flash();

@@ -1,16 +1,18 @@
 // A VMM of one vCPU, as kvmtool: it knows a few exits, and ends with what it does not know.
 //
 //   plain_vmm IMAGE [finish] [registers] [dups] [fork] [unshare] [foreign] [reset] [flip]
-//   [coalesced]
-//             [rounds=N]
+//             [coalesced] [two] [leave] [rounds=N]
 //
 // finish: every other KVM_EXIT_MMIO is completed by a KVM_RUN with immediate_exit. registers: at
 // each one the PC is read, and written back. dups: descriptors are duplicated, and the first ones
 // closed. fork: a child runs a VM of its own, then the parent its own. unshare: as sandboxes do,
 // first. foreign: a vCPU of another process. reset: the vCPU is reset between the elements of an
 // access. flip: at each one the flash slot goes and comes back elsewhere. coalesced: KVM keeps
-// stores to the device in its ring, which is looked at before each exit's own access.
+// stores to the device in its ring, which is looked at before each exit's own access. two: a second
+// VM, on a thread of its own, with other memory at the same addresses. leave: as unshare, but by
+// unshare and setns in the middle of an access, after which as many threads are there as before.
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -99,6 +101,26 @@ static unsigned take_stores(struct vm *vm, struct kvm_coalesced_mmio_ring *ring)
   return taken;
 }
 
+static unsigned threads(void) {
+  DIR *all = opendir("/proc/self/task");
+  unsigned n = 0;
+  if (all == NULL) fail("/proc/self/task");
+  while (readdir(all) != NULL) ++n;
+  closedir(all);
+  return n - 2;
+}
+
+// Each of these fails in a process with threads.
+static void leave(void) {
+  const unsigned before = threads();
+  const int same = need(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "namespace");
+  need(setns(same, CLONE_NEWNS), "setns");
+  close(same);
+  printf("threads %u, after setns %u", before, threads());
+  need(unshare(CLONE_NEWUSER), "unshare");
+  printf(", after unshare %u\n", threads());
+}
+
 static int run(struct vm *vm, int argc, char **argv) {
   const int finish = has(argc, argv, "finish"), registers = has(argc, argv, "registers");
   const int flip = has(argc, argv, "flip"), reset = has(argc, argv, "reset");
@@ -124,6 +146,7 @@ static int run(struct vm *vm, int argc, char **argv) {
     }
     mmio(vm, run);
     ++exits;
+    if (exits == 3 && has(argc, argv, "leave")) leave();
     if (registers) {
       const uint64_t pc = get_register(vm->vcpu[0], CORE(regs.pc));
       set_register(vm->vcpu[0], CORE(regs.pc), pc);
@@ -152,12 +175,24 @@ static int run(struct vm *vm, int argc, char **argv) {
         mmio(vm, run);
         ++more;
       }
+      if (errno != EINTR) fail("after the last element: %s", strerror(errno));
       run->immediate_exit = 0;
       if (get_register(vm->vcpu[0], CORE(regs.pc)) == pc)
         fail("the PC has not moved after an access");
       if (more > 40) fail("%d elements", more);
     }
   }
+}
+
+struct second {
+  struct vm vm;
+  int argc, result;
+  char **argv;
+};
+static void *run_second(void *argument) {
+  struct second *second = argument;
+  second->result = run(&second->vm, second->argc, second->argv);
+  return NULL;
 }
 
 int main(int argc, char **argv) {
@@ -187,6 +222,24 @@ int main(int argc, char **argv) {
     waitpid(child, &status, 0);
     printf("the child ended with %d\n", WEXITSTATUS(status));
   }
+  static struct second second;
+  pthread_t thread;
+  const int two = has(argc, argv, "two");
+  if (two) {
+    make_vm(&second.vm, argv[1], 1, rounds + 1);
+    second.argc = argc;
+    second.argv = argv;
+    pthread_create(&thread, NULL, run_second, &second);
+  }
   const int result = run(&vm, argc, argv);
+  if (two) {
+    pthread_join(thread, NULL);
+    status = second.result << 8;
+    // Each guest's stores are in its own memory and device.
+    uint32_t last[2];
+    memcpy(&last[0], vm.device + 512, sizeof(last[0]));
+    memcpy(&last[1], second.vm.device + 512, sizeof(last[1]));
+    printf("the last rounds are %u and %u\n", last[0], last[1]);
+  }
   return result != 0 ? result : WEXITSTATUS(status);
 }

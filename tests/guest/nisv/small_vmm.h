@@ -42,6 +42,8 @@ struct vm {
   int event[2];  // of any store to DOORBELL, and of a store of 2 to DOORBELL + 16
   uint32_t rung[2], others, flash_stores;
   uint8_t device[0x1000], beyond[0x1000];
+  char line[160];  // of the console: whole, so that several VMs can share it
+  unsigned column;
   pthread_mutex_t mutex;
 };
 
@@ -156,6 +158,14 @@ static inline void count_events(struct vm *vm) {
   memcpy(vm->device + COUNTS, words, sizeof(words));
 }
 
+static inline void put_character(struct vm *vm, char c) {
+  vm->line[vm->column++] = c;
+  if (c != '\n' && vm->column < sizeof(vm->line)) return;
+  fwrite(vm->line, 1, vm->column, stdout);
+  fflush(stdout);
+  vm->column = 0;
+}
+
 // What a vCPU stores or loads.
 static inline void access_device(struct vm *vm, uint64_t address, uint32_t size, int is_write,
                                  uint8_t *data) {
@@ -174,8 +184,7 @@ static inline void access_device(struct vm *vm, uint64_t address, uint32_t size,
   } else if (!is_write) {
     memset(data, 0, size);
   } else if (address == UART) {
-    putchar(data[0]);
-    fflush(stdout);
+    put_character(vm, (char)data[0]);
   } else if (address < FLASH_SIZE) {
     ++vm->flash_stores;
   } else if (address >= DOORBELL && address < DOORBELL + 0x1000) {

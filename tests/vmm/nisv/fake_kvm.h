@@ -1,4 +1,4 @@
-// A KVM of one VM for the drop-in's tests, on any host: its vCPUs' KVM_RUN ends as a test says.
+// A KVM for the drop-in's tests, on any host: its vCPUs' KVM_RUN ends as a test says.
 #ifndef TRAPLINE_TESTS_VMM_NISV_FAKE_KVM_H_
 #define TRAPLINE_TESTS_VMM_NISV_FAKE_KVM_H_
 
@@ -22,7 +22,7 @@
 
 namespace trapline::nisv {
 
-inline constexpr int kKvmFd = 10, kVmFd = 11, kVcpuFd = 20, kVgicFd = 12;
+inline constexpr int kKvmFd = 10, kVmFd = 11, kOtherVmFd = 13, kVcpuFd = 20, kVgicFd = 12;
 inline constexpr uint64_t kRam = 0x4000'0000, kRamBytes = 0x1'0000, kDevice = 0x0900'0000;
 inline constexpr uint64_t kCode = kRam + 0x1000;
 
@@ -70,7 +70,7 @@ class FakeKvm final : public System {
   }
 
   long ioctl(int fd, unsigned long request, void* argument) override {
-    if (request == KVM_CREATE_VM) return kVmFd;
+    if (request == KVM_CREATE_VM) return vms_made++ == 0 ? kVmFd : kOtherVmFd;
     if (request == KVM_ENABLE_CAP) return has_nisv ? 0 : -EINVAL;
     if (request == KVM_CHECK_EXTENSION) return 1;
     if (request == KVM_GET_VCPU_MMAP_SIZE) return 4096;
@@ -117,7 +117,7 @@ class FakeKvm final : public System {
   std::condition_variable changed;
   bool has_nisv = true, readable = true, has_sve = false;
   uint8_t* ram;
-  unsigned made = 0;
+  unsigned vms_made = 0, made = 0;
   std::map<unsigned, Vcpu> vcpus;
   std::map<uint64_t, uint32_t> vgic_registers;
   bool ran_during_vgic = false;

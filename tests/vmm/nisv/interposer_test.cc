@@ -5,12 +5,15 @@
 
 #include <atomic>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
 #include "tests/vmm/nisv/fake_kvm.h"
+#include "vmm/kvm/uapi/exits.h"
 
 namespace trapline::nisv {
 namespace {
@@ -27,6 +30,8 @@ constexpr uint32_t kStxr = 0x88027c01;           // stxr w2, w1, [x0]
 constexpr uint32_t kCbnz = 0x35ffffa2;           // cbnz w2, .-12
 constexpr uint32_t kLdadd = 0xb8220001;          // ldadd w2, w1, [x0]
 constexpr uint32_t kLdurUnaligned = 0xb8401003;  // ldur w3, [x0, #1]
+constexpr uint32_t kLd64b = 0xf83fd002;          // ld64b x2, [x0]
+constexpr uint32_t kSt64b = 0xf83f9002;          // st64b x2, [x0]
 constexpr uint32_t kFmov = 0x1e270020;           // fmov s0, w1
 constexpr uint32_t kLdnf1 = 0xa410a000;          // SVE
 
@@ -143,6 +148,25 @@ TEST_F(Drop, VectorsWithAndWithoutSve) {
     expect_end();
     EXPECT_EQ(kvm.get(0, id), 7u);
   }
+}
+
+// KVM says so by an exit of its own; a VMM that knows it not gets words.
+TEST_F(Drop, SixtyFourBytes) {
+  make();
+  kvm.set(0, kvm::x_register(0), kDevice);
+  for (const bool store : {false, true}) {
+    kvm.set(0, kvm::kPc, kCode);
+    kvm.put(kCode, store ? kSt64b : kLd64b);
+    kvm.vcpus[0].exits.push_back({kvm::kExitArmLdst64b, kDfsc | (store ? kWnr : 0), kDevice});
+    for (uint64_t i = 0; i < 8; ++i) {
+      expect_element(kDevice + 8 * i, 8, store, 0x100 + i);
+      if (!store) answer(0x100 + i);
+    }
+    expect_end();
+    EXPECT_EQ(pc(), kCode + 4);
+    for (unsigned i = 0; i < 8; ++i) EXPECT_EQ(x(2 + i), 0x100u + i);
+  }
+  EXPECT_EQ(count("performed"), 2u);
 }
 
 TEST_F(Drop, HitsAndMissesAndTheirCalls) {
@@ -342,6 +366,73 @@ TEST_F(Drop, AnAlignmentFaultIsTheGuests) {
   EXPECT_EQ(kvm.get(0, kvm::kEsrEl1), 0x96000021u);
 }
 
+// Two VMs with other memory at the same addresses: what one does is not the other's.
+TEST_F(Drop, TwoVms) {
+  make();
+  ASSERT_EQ(drop.ioctl(kKvmFd, KVM_CREATE_VM, nullptr), kOtherVmFd);
+  alignas(4096) static uint8_t ram[kRamBytes];
+  kvm_userspace_memory_region region{0, 0, kRam, sizeof ram, reinterpret_cast<uint64_t>(ram)};
+  ASSERT_EQ(drop.ioctl(kOtherVmFd, KVM_SET_USER_MEMORY_REGION, &region), 0);
+  ASSERT_EQ(drop.ioctl(kOtherVmFd, KVM_CREATE_VCPU, nullptr), kVcpuFd + 1);
+  kvm.set(1, kvm::kPc, kCode);
+  kvm.set(1, kvm::kPstate, 0x3c5);
+  kvm.set(1, kvm::x_register(0), kDevice + 0x20);
+  kvm.set(1, kvm::x_register(1), 0x7777777777777777);
+  std::memcpy(ram + (kCode - kRam), &kStrPost, sizeof kStrPost);
+  kvm_ioeventfd event{};
+  event.addr = kDevice + 0x20;
+  event.len = 8;
+  event.fd = 30;
+  ASSERT_EQ(drop.ioctl(kOtherVmFd, KVM_IOEVENTFD, &event), 0);
+
+  trap(kStpPost, kDevice + 0x20, true);
+  expect_element(kDevice + 0x20, 8, true, 0x1111111111111111);
+  kvm.vcpus[1].exits.push_back({KVM_EXIT_ARM_NISV, kDfsc | kWnr, kDevice + 0x20});
+  ASSERT_EQ(run(1), 0);
+  EXPECT_EQ(page(1).exit_reason, uint32_t{KVM_EXIT_MMIO});
+  EXPECT_EQ(page(1).mmio.len, 4u);
+  ASSERT_EQ(run(1), 0);
+  EXPECT_EQ(kvm.get(1, kvm::kPc), kCode + 4);
+  // The other's map changes, and it goes.
+  region.memory_size = 0;
+  ASSERT_EQ(drop.ioctl(kOtherVmFd, KVM_SET_USER_MEMORY_REGION, &region), 0);
+  drop.closing(kVcpuFd + 1);
+  drop.closing(kOtherVmFd);
+  EXPECT_FALSE(drop.known(kOtherVmFd));
+  expect_element(kDevice + 0x28, 8, true, 0x2222222222222222);
+  expect_end();
+  EXPECT_EQ(pc(), kCode + 4);
+  EXPECT_TRUE(kvm.signalled.empty());
+  EXPECT_EQ(kvm.closed, std::vector<int>{1030});
+  EXPECT_EQ(count("dropped"), 0u);
+}
+
+// What is saved between two elements is the state before the access: who restores it repeats the
+// access.
+TEST_F(Drop, ASaveBetweenElementsRepeatsTheAccess) {
+  make(2);
+  trap(kStpPost, kDevice + 0x20, true);
+  expect_element(kDevice + 0x20, 8, true, 0x1111111111111111);
+  for (const uint64_t id :
+       {kvm::kPc, kvm::kPstate, kvm::x_register(0), kvm::x_register(1), kvm::x_register(2)}) {
+    uint64_t value = 0;
+    kvm_one_reg reg{id, reinterpret_cast<uint64_t>(&value)};
+    ASSERT_EQ(drop.ioctl(kVcpuFd, KVM_GET_ONE_REG, &reg), 0);
+    ASSERT_EQ(drop.ioctl(kVcpuFd + 1, KVM_SET_ONE_REG, &reg), 0);
+  }
+  EXPECT_EQ(count("registers_read_between"), 1u);
+  drop.closing(kVcpuFd);
+  kvm.vcpus[1].exits.push_back({KVM_EXIT_ARM_NISV, kDfsc | kWnr, kDevice + 0x20});
+  for (const uint64_t offset : {0x20, 0x28}) {
+    ASSERT_EQ(run(1), 0);
+    ASSERT_EQ(page(1).exit_reason, uint32_t{KVM_EXIT_MMIO});
+    EXPECT_EQ(page(1).mmio.phys_addr, kDevice + offset);
+  }
+  ASSERT_EQ(run(1), 0);
+  EXPECT_EQ(kvm.get(1, kvm::kPc), kCode + 4);
+  EXPECT_EQ(kvm.get(1, kvm::x_register(0)), kDevice + 0x30);
+}
+
 TEST_F(Drop, IoEvents) {
   make();
   kvm_ioeventfd event{};
@@ -532,18 +623,53 @@ TEST_F(Drop, ADuplicateMadeBehindOurBackIsFound) {
   EXPECT_TRUE(kvm.messages.empty());
 }
 
+size_t threads() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+// A thread that was joined is in the kernel's list a moment longer.
+bool become(size_t wanted) {
+  while (threads() > wanted) std::this_thread::yield();
+  return threads() == wanted;
+}
+
 TEST_F(Drop, ThreadsGoAwayAndComeBack) {
   make();
   trap(kStpPost, kDevice + 0x20, true);
   expect_element(kDevice + 0x20, 8, true, 0x1111111111111111);
+  const size_t before = threads();
   ASSERT_TRUE(drop.threads_away());
+  EXPECT_TRUE(become(before - 2));  // the helper, the emulator
   drop.threads_back();
+  EXPECT_EQ(threads(), before);
   // The access was dropped: the guest repeats it.
   trap(kStpPost, kDevice + 0x20, true);
   expect_element(kDevice + 0x20, 8, true, 0x1111111111111111);
   expect_element(kDevice + 0x28, 8, true, 0x2222222222222222);
   expect_end();
   EXPECT_EQ(pc(), kCode + 4);
+}
+
+TEST_F(Drop, ThreadsStayWhileAVcpuRuns) {
+  make(2);
+  kvm.vcpus[1].blocks = true;
+  std::thread other([&] { EXPECT_EQ(run(1), 0); });
+  {
+    std::unique_lock lock(kvm.mutex);
+    kvm.changed.wait(lock, [&] { return kvm.vcpus[1].inside; });
+  }
+  const size_t before = threads();
+  EXPECT_FALSE(drop.threads_away());
+  EXPECT_TRUE(become(before));
+  trap(kStrPost, kDevice + 0x20, true);
+  expect_element(kDevice + 0x20, 4, true, 0x11111111);
+  {
+    const std::lock_guard lock(kvm.mutex);
+    kvm.vcpus[1].exits.push_back({KVM_EXIT_MMIO, 0, 0});
+    kvm.changed.notify_all();
+  }
+  other.join();
 }
 
 }  // namespace
