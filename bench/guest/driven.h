@@ -21,6 +21,7 @@ enum { kTlbPages = 4096 };  // loads in a round of `tlb_miss`, each from another
 enum BenchmarkUse {
   kAlways,
   kSecondCpu,   // if there is another CPU to talk to
+  kPcie,        // if there is PCIe, with its ITS
   kDrivenOnly,  // never: what it does is worth nothing under other emulators
 };
 

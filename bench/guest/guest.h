@@ -6,12 +6,17 @@
 
 #define GICD 0x08000000
 #define GICR 0x080a0000
+#define ITS 0x08080000
+#define DOORBELL 0x08090040  // GITS_TRANSLATER
 #define UART 0x09000000
 #define VIRTIO 0x0a000000  // the lowest slot, empty: MagicValue, Version
+#define ECAM 0x4010000000ul
+#define PCI_FUNCTION (ECAM + (1 << 15))  // device 1, the only one but for the bridge
 #define RAM 0x40000000ul
 #define RAM_MAPPED 0x4000000ul  // 64 MiB
 #define PROGRAM 0x41000000ul
 #define PROGRAM_DATA 0x42000000ul
+#define ITS_TABLES 0x42800000ul
 #define PAGES 0x43000000ul  // 16 MiB
 
 #define PSCI_VERSION 0x84000000
@@ -50,6 +55,15 @@ static inline uint32_t read32(uint64_t address) {
 }
 static inline void write32(uint64_t address, uint32_t value) {
   asm volatile("str %w0, [%1]" ::"r"(value), "r"(address) : "memory");
+}
+
+static inline uint64_t read64(uint64_t address) {
+  uint64_t v;
+  asm volatile("ldr %0, [%1]" : "=r"(v) : "r"(address) : "memory");
+  return v;
+}
+static inline void write64(uint64_t address, uint64_t value) {
+  asm volatile("str %0, [%1]" ::"r"(value), "r"(address) : "memory");
 }
 
 static inline uint64_t psci(uint64_t function, uint64_t a, uint64_t b, uint64_t c) {

@@ -27,6 +27,7 @@ void build_tables(void) {
   const uint64_t device = 1 << 2, never_execute = (uint64_t)3 << 53;
   table0[0] = (uint64_t)table1 | table;
   table1[0] = block | accessed | device | never_execute;
+  table1[ECAM >> 30] = block | accessed | device | never_execute | ECAM >> 30 << 30;
   table1[RAM >> 30] = (uint64_t)table2 | table;
   for (unsigned i = 0; i < RAM_MAPPED >> 21; ++i) {
     table2[i] = (uint64_t)table3[i] | table;

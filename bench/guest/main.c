@@ -112,6 +112,77 @@ static void loop_timer_interrupt(uint64_t times) {
   }
 }
 
+// --- PCIe and messages ---------------------------------------------------------------------------
+
+LOAD_LOOP(loop_config_1, PCI_FUNCTION + 8, "ldrb %w[a], [%[base]]")
+LOAD_LOOP(loop_config_2, PCI_FUNCTION + 2, "ldrh %w[a], [%[base]]")
+LOAD_LOOP(loop_config_4, PCI_FUNCTION, "ldr %w[a], [%[base]]")
+LOAD_LOOP(loop_config_empty, ECAM + (9 << 15), "ldr %w[a], [%[base]]")
+
+static void write_config(uint64_t times) {
+  const uint32_t line = read32(PCI_FUNCTION + 0x3c);
+  for (; times != 0; --times) write32(PCI_FUNCTION + 0x3c, line);
+}
+
+enum { kFirstLpi = 8192, kEvent = 3 };
+#define VALID ((uint64_t)1 << 63)
+#define LPI_CONFIGURATION ITS_TABLES
+#define LPI_PENDING (ITS_TABLES + 0x10000)
+#define ITS_COMMANDS (ITS_TABLES + 0x20000)
+#define ITS_DEVICES (ITS_TABLES + 0x30000)
+#define ITS_COLLECTIONS (ITS_TABLES + 0x40000)
+#define ITS_TRANSLATIONS (ITS_TABLES + 0x50000)
+
+static uint64_t its_writer;
+static void its_send(uint64_t a, uint64_t b, uint64_t c) {
+  volatile uint64_t* const words = (uint64_t*)(ITS_COMMANDS + its_writer);
+  words[0] = a;
+  words[1] = b;
+  words[2] = c;
+  words[3] = 0;
+  its_writer = (its_writer + 32) % 4096;
+  asm volatile("dsb ishst" ::: "memory");
+  write64(ITS + 0x88, its_writer);  // GITS_CWRITER
+}
+
+// Event kEvent of device 0, as which a CPU's own write to the doorbell counts, is the first LPI, to
+// CPU 0.
+static int start_its(void) {
+  if ((read32(GICD + 4) >> 17 & 1) == 0) return 0;       // GICD_TYPER.LPIS
+  *(volatile uint8_t*)LPI_CONFIGURATION = 0x80 | 2 | 1;  // priority, enabled
+  write64(gicr(0) + 0x70, LPI_CONFIGURATION | (16 - 1));
+  write64(gicr(0) + 0x78, LPI_PENDING | (uint64_t)1 << 62);
+  write32(gicr(0), 1);
+  write64(ITS + 0x100, ITS_DEVICES | VALID);
+  write64(ITS + 0x108, ITS_COLLECTIONS | VALID);
+  write64(ITS + 0x80, ITS_COMMANDS | VALID);
+  write64(ITS + 0x88, 0);
+  write32(ITS, 1);
+  its_send(0x08, 5 - 1, ITS_TRANSLATIONS | VALID);        // MAPD
+  its_send(0x09, 0, 0 | VALID);                           // MAPC
+  its_send(0x0a, (uint64_t)kFirstLpi << 32 | kEvent, 0);  // MAPTI
+  its_send(0x0c, kEvent, 0);                              // INV
+  while (read64(ITS + 0x90) != its_writer) relax();       // GITS_CREADR
+  return 1;
+}
+
+// From the doorbell to the end of the handler.
+static void loop_msi(uint64_t times) {
+  for (; times != 0; --times) {
+    const uint64_t before = cpus[0].interrupts;
+    write32(DOORBELL, kEvent);
+    while (__atomic_load_n(&cpus[0].interrupts, __ATOMIC_ACQUIRE) == before) relax();
+  }
+}
+// The same by the ITS's command INT.
+static void loop_its_int(uint64_t times) {
+  for (; times != 0; --times) {
+    const uint64_t before = cpus[0].interrupts;
+    its_send(0x03, kEvent, 0);
+    while (__atomic_load_n(&cpus[0].interrupts, __ATOMIC_ACQUIRE) == before) relax();
+  }
+}
+
 static void loop_counter(uint64_t times) {
   for (; times != 0; --times) (void)now();
 }
@@ -331,6 +402,13 @@ const struct Benchmark benchmarks[] = {
     {"timer_program", loop_timer_program, 1, kAlways},
     {"timer_interrupt", loop_timer_interrupt, 1, kAlways},
     {"counter_read", loop_counter, 1, kAlways},
+    {"config_read_1", loop_config_1, 1, kPcie},
+    {"config_read_2", loop_config_2, 1, kPcie},
+    {"config_read_4", loop_config_4, 1, kPcie},
+    {"config_read_empty", loop_config_empty, 1, kPcie},
+    {"config_write_4", write_config, 1, kPcie},
+    {"msi", loop_msi, 1, kPcie},
+    {"its_int", loop_its_int, 1, kPcie},
     {"ipi", loop_ipi, 1, kSecondCpu},
     {"cpu_integer", loop_integer, 8, kAlways},
     {"cpu_branchy", loop_branchy, 6, kAlways},
@@ -350,9 +428,10 @@ void guest_main(void) {
   write32(GICD, 0x12);          // and group 1
   enable_interrupts(0);
   start_secondary();
+  const int pcie = start_its();
   put_text("BENCHMARK GUEST\n");
   for (const struct Benchmark* b = benchmarks; b < benchmarks + benchmark_count; ++b) {
-    if (b->use == kAlways || (b->use == kSecondCpu && cpus[1].ready))
+    if (b->use == kAlways || (b->use == kSecondCpu && cpus[1].ready) || (b->use == kPcie && pcie))
       bench(b->name, b->loop, b->per);
   }
   if (cpus[1].ready) bench_ipi_asleep();

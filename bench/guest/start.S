@@ -86,8 +86,9 @@ mmu_on:
 irq:
         stp     x0, x1, [sp, #-16]!
         mrs     x0, S3_0_C12_C12_0      // ICC_IAR1_EL1
-        cmp     x0, #1020
-        b.hs    2f
+        sub     x1, x0, #1020           // to 1023: none. LPIs are above
+        cmp     x1, #4
+        b.lo    2f
         cmp     x0, #VIRTUAL_TIMER
         b.ne    1f
         msr     cntv_ctl_el0, xzr       // its level falls before the end of interrupt

@@ -95,7 +95,8 @@ class Blk final : public Function {
   std::atomic<bool> writeback_{true};
   uint64_t features_ = 0;
 
-  // Of who holds Host::work_mutex(); the engine and done_ are the I/O thread's.
+  // Of who holds Host::work_mutex(); done_ is the I/O thread's, and so is the engine but for
+  // submit_at_notify().
   std::unique_ptr<BlkEngine> engine_;
   std::vector<Request> pool_;
   std::vector<Request*> free_;
@@ -236,10 +237,12 @@ bool Blk::process(unsigned index) {
 }
 
 // One request and nothing else under way: a small read is done here if the host has the data in
-// memory. More, and the I/O thread is awake anyway or worth waking.
+// memory, and what is small and goes to a server is sent from here. More, and the I/O thread is
+// awake anyway or worth waking.
 bool Blk::process_at_notify(unsigned index) {
   if (in_flight_ != 0) return false;
   Queue& queue = host_->queue(index);
+  bool again = false;
   Request* r = nullptr;
   switch (take(index, r)) {
     case Taken::kEmpty:
@@ -251,6 +254,11 @@ bool Blk::process_at_notify(unsigned index) {
         complete(*r);
         break;
       }
+      if (engine_ != nullptr && r->bytes <= kMaxBytesAtNotify &&
+          engine_->submit_at_notify(r, again)) {
+        ++in_flight_;
+        break;
+      }
       free_.push_back(r);
       queue.unpop(1);
       return false;
@@ -259,7 +267,7 @@ bool Blk::process_at_notify(unsigned index) {
   }
   const bool more = queue.enable_notifications();
   host_->publish(index);
-  return !more;
+  return !more && !again;
 }
 
 Blk::Parsed Blk::parse(Request& r, uint8_t& status) {

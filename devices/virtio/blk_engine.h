@@ -43,7 +43,7 @@ bool keeps_format(const Image& image, BlkRequest& request, Report& report);
 // Says which request failed, and why.
 void report_failure(const Image& image, const BlkRequest& request, Report& report);
 
-// All methods on the I/O thread.
+// All methods on the I/O thread, but for submit_at_notify().
 class BlkEngine {
  public:
   static constexpr unsigned kMaxInFlight = 128;
@@ -51,6 +51,10 @@ class BlkEngine {
   virtual ~BlkEngine() = default;
   // At most kMaxInFlight requests are under way at once: the caller counts.
   virtual void submit(BlkRequest* request) = 0;
+  // The only request under way, on any thread, by an engine that can send it without waiting and
+  // whose wait() will see it end. `again`: but wait() is to look before it sleeps on. False: not
+  // taken.
+  virtual bool submit_at_notify(BlkRequest* /*request*/, bool& /*again*/) { return false; }
   // Function::wait(), and the finished requests are appended to `done`.
   virtual void wait(int kick_fd, bool block, std::vector<BlkRequest*>& done) = 0;
   // Before each wait() of who waits for the last requests to end: they are to end in a bounded

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <utility>
 #include <vector>
@@ -126,22 +127,26 @@ class NbdImage final : public Image {
              ": qemu-nbd keeps it open for this machine: serve it to both sides, by "
              "`--disk nbd+unix:///?socket=P`, to move the machine";
     }
+    std::lock_guard lock(mutex_);
     released_ = true;
     drop_links();
     return {};
   }
   std::string lock() override {
+    std::lock_guard lock(mutex_);
     released_ = false;
     next_dial_ = now_ms();
     return {};
   }
 
-  // --- for the engine: one thread at a time ---
+  // --- for the engine ---
   void submit(BlkRequest* request);
+  bool submit_at_notify(BlkRequest* request, bool& again);
   // Sleeps until `kick_fd` (-1: none) or an answer is there, and takes the answers.
   void pump(int kick_fd, bool block, std::vector<BlkRequest*>& done);
   // Nobody waits for ever.
   void give_up_after(int64_t ms) {
+    std::lock_guard lock(mutex_);
     if (in_use() > 0 && give_up_at_ == 0) give_up_at_ = now_ms() + ms;
   }
 
@@ -175,6 +180,7 @@ class NbdImage final : public Image {
   std::string first_contact();
   std::string refusal(const NbdExport& about) const;
 
+  void begin(BlkRequest* request);
   Task* take_task(Task::Kind kind);
   void give_back(Task* task);
   void next_command(Task* task);
@@ -209,10 +215,13 @@ class NbdImage final : public Image {
   std::array<NbdLink, kMaxLinks> links_;
   NbdJournal journal_{kMostKept};
 
+  // Of all that follows and of the links; not held while pump(), on the one thread that calls it,
+  // sleeps.
+  std::mutex mutex_;
   std::vector<Task> tasks_;
   std::vector<Task*> free_, waiting_, finished_, resuming_;
   std::vector<BlkRequest*> done_;
-  std::vector<pollfd> fds_;
+  std::vector<pollfd> fds_;  // pump()'s
 
   bool up_ = false;         // requests are sent
   bool closing_ = false;    // what completes now does not
@@ -249,6 +258,22 @@ void NbdImage::give_back(Task* task) {
 }
 
 void NbdImage::submit(BlkRequest* request) {
+  std::lock_guard lock(mutex_);
+  begin(request);
+}
+
+// Saves the waking of another thread. What pump() sleeps on stays as it is: it hears of the answer
+// by itself, and of anything else by `again`.
+bool NbdImage::submit_at_notify(BlkRequest* request, bool& again) {
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || !up_ || in_use() != 0) return false;
+  begin(request);
+  again = !done_.empty() || !finished_.empty() || !waiting_.empty();
+  for (const NbdLink& link : links_) again = again || (link.wanted().events & POLLOUT) != 0;
+  return true;
+}
+
+void NbdImage::begin(BlkRequest* request) {
   Task* const task = take_task(Task::Kind::kRequest);
   task->request = request;
   request->result = 0;
@@ -597,6 +622,7 @@ int64_t NbdImage::deadline() const {
 }
 
 void NbdImage::pump(int kick_fd, bool block, std::vector<BlkRequest*>& done) {
+  std::unique_lock lock(mutex_);
   tick();
   answered();
   fds_.clear();
@@ -606,7 +632,10 @@ void NbdImage::pump(int kick_fd, bool block, std::vector<BlkRequest*>& done) {
   if (const int64_t at = deadline(); timeout < 0 && at != 0) {
     timeout = static_cast<int>(std::max<int64_t>(at - now_ms(), 0));
   }
-  if (poll(fds_.data(), fds_.size(), timeout) > 0) {
+  lock.unlock();
+  const int ready = poll(fds_.data(), fds_.size(), timeout);
+  lock.lock();
+  if (ready > 0) {
     if (fds_[0].revents != 0) {
       uint64_t count;
       [[maybe_unused]] const ssize_t n = ::read(kick_fd, &count, sizeof count);
@@ -673,6 +702,9 @@ class NbdEngine final : public BlkEngine {
  public:
   explicit NbdEngine(NbdImage& image) : image_(image) {}
   void submit(BlkRequest* request) override { image_.submit(request); }
+  bool submit_at_notify(BlkRequest* request, bool& again) override {
+    return image_.submit_at_notify(request, again);
+  }
   void wait(int kick_fd, bool block, std::vector<BlkRequest*>& done) override {
     image_.pump(kick_fd, block, done);
   }

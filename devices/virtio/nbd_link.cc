@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "devices/virtio/nbd_dial.h"
 #include "devices/virtio/nbd_library.h"
@@ -48,11 +49,35 @@ std::string query_value(const std::string& uri, const std::string& key) {
   return out;
 }
 
+// By certificates libnbd checks the server's only if it finds ca-cert.pem
+// (nbd_set_tls_certificates(3) says where); before 1.20.3 it is content with any without.
+bool checks_server(const std::string& uri) {
+  if (!uri.starts_with("nbds") || !query_value(uri, "tls-psk-file").empty()) return true;
+  std::vector<std::string> folders;
+  const char* const home = std::getenv("HOME");
+  if (const std::string named = query_value(uri, "tls-certificates"); !named.empty()) {
+    folders = {named};
+  } else if (geteuid() == 0) {
+    folders = {"/etc/pki/libnbd"};
+  } else if (home != nullptr) {
+    folders = {std::string(home) + "/.pki/libnbd", std::string(home) + "/.config/pki/libnbd"};
+  }
+  return std::any_of(folders.begin(), folders.end(), [](const std::string& folder) {
+    return access((folder + "/ca-cert.pem").c_str(), R_OK) == 0;
+  });
+}
+
 }  // namespace
 
 bool NbdLink::fail(const char* what) {
   const char* why = libnbd().get_error();
   error_ = why != nullptr ? why : what;
+  if (error_.find("certificate verification") != std::string::npos) {
+    error_ =
+        "the server's certificate is not good: not by an authority of ca-cert.pem, not for this "
+        "host, "
+        "or out of date";
+  }
   drop();
   return false;
 }
@@ -68,6 +93,12 @@ bool NbdLink::make(const NbdTarget& target) {
 }
 
 bool NbdLink::begin_uri(const NbdTarget& target) {
+  if (!checks_server(target.uri)) {
+    error_ =
+        "there is no ca-cert.pem to check the server's certificate by: add "
+        "`?tls-certificates=FOLDER` with it in there, or `?tls-psk-file=FILE`";
+    return false;
+  }
   if (!make({})) return false;
   libnbd().set_uri_allow_local_file(handle_, true);  // the user's own keys
   if (libnbd().aio_connect_uri(handle_, target.uri.c_str()) != 0) return fail("cannot connect");

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "devices/virtio/blk_engine.h"
@@ -209,6 +212,48 @@ TEST(Nbd, RequestsUnderWayWaitForTheServer) {
   for (unsigned i = 0; i < 20; ++i) {
     EXPECT_EQ(part(server.durable(), i * 8192, 4096), data[i]) << i;
   }
+}
+
+TEST(Nbd, WhoNotifiesSendsWhileTheIoThreadSleeps) {
+  NbdServer server(kBytes);
+  Disk disk(server);
+  const int kick = eventfd(0, 0);
+  const auto wake = [kick] {
+    const uint64_t one = 1;
+    EXPECT_EQ(write(kick, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+  };
+  std::atomic<unsigned> ended{0};
+  std::atomic<bool> stop{false};
+  std::thread sleeper([&] {
+    while (!stop) {
+      std::vector<BlkRequest*> done;
+      disk.engine->wait(kick, true, done);
+      ended += static_cast<unsigned>(done.size());
+    }
+  });
+  for (unsigned i = 0; i < 200; ++i) {
+    if (i == 100) {
+      server.crash();
+      server.start();
+    }
+    const std::vector<uint8_t> expected = pattern(4096, static_cast<uint8_t>(i / 2));
+    std::vector<uint8_t> data = i % 2 == 0 ? expected : std::vector<uint8_t>(4096);
+    BlkRequest r;
+    r.op = i % 2 == 0 ? BlkOp::kWrite : BlkOp::kRead;
+    r.offset = uint64_t{i / 2} * 4096;
+    r.bytes = data.size();
+    r.iov = {{data.data(), data.size()}};
+    bool again = false;
+    while (!disk.engine->submit_at_notify(&r, again)) std::this_thread::yield();
+    if (again) wake();
+    while (ended <= i) std::this_thread::yield();
+    EXPECT_EQ(r.result, 0);
+    EXPECT_EQ(data, expected);
+  }
+  stop = true;
+  wake();
+  sleeper.join();
+  close(kick);
 }
 
 TEST(Nbd, AServerThatShutsDownIsOneThatIsAway) {

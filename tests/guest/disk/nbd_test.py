@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Disks of NBD servers, and images that qemu-nbd opens, under Debian's virtio-blk.
 
-nbd_test.py TRAPLINE GUEST_DIR nbdkit|killed|killed.often|formats [TRAPLINE OPTIONS]
+nbd_test.py TRAPLINE GUEST_DIR nbdkit|tls|killed|killed.often|formats [TRAPLINE OPTIONS]
 
 nbdkit: several connections; what the guest writes comes back, and is what the server has.
+tls: nbdkit by certificates and by keys; a server that is not the one that it says is refused, by one line.
 killed: qemu-nbd is killed and started again while the guest writes: nothing is lost, no error seen.
 formats: images of each format, written to and read by qemu-img afterwards.
 """
+import contextlib
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -91,6 +94,72 @@ def nbdkit(trapline, directory, folder, *options):
     guest.require(sum_of(path) == said, "the server has something else")
 
 
+def certificates(folder, host):
+    """An authority, and a certificate of its for `host`."""
+    os.mkdir(folder)
+    at = {name: os.path.join(folder, name + ".pem") for name in ("ca-cert", "ca-key", "server-cert", "server-key",
+                                                                 "wish", "more")}
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    with open(at["more"], "w", encoding="ascii") as file:
+        file.write(f"subjectAltName=DNS:{host}\n")
+    shells.host("openssl", "req", "-x509", *new, "-subj", "/CN=authority", "-days", "30",
+                "-keyout", at["ca-key"], "-out", at["ca-cert"])
+    shells.host("openssl", "req", *new, "-subj", f"/CN={host}", "-keyout", at["server-key"], "-out", at["wish"])
+    shells.host("openssl", "x509", "-req", "-in", at["wish"], "-CA", at["ca-cert"], "-CAkey", at["ca-key"],
+                "-CAcreateserial", "-days", "30", "-extfile", at["more"], "-out", at["server-cert"])
+    return folder
+
+
+@contextlib.contextmanager
+def tls_server(path, *options):
+    """nbdkit, which takes no connection without TLS; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        # As systemd hands over a socket that listens: as descriptor 3.
+        start = f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        command = ["bash", "-c", start, "bash", "nbdkit", "-f", "--tls=require", *options, "file", path]
+        with subprocess.Popen(command, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL) as server:
+            try:
+                yield port
+            finally:
+                server.kill()
+
+
+def tls(trapline, directory, folder, *options):
+    shells.need_tools("openssl")
+    path = os.path.join(folder, "disk")
+    with open(path, "wb") as file:
+        file.truncate(64 << 20)
+    good = certificates(os.path.join(folder, "good"), "localhost")
+    other = certificates(os.path.join(folder, "other"), "elsewhere.invalid")
+    keys, wrong = os.path.join(folder, "keys"), os.path.join(folder, "wrong")
+    for name, key in ((keys, "00112233445566778899aabbccddeeff"), (wrong, "ff" * 16)):
+        with open(name, "w", encoding="ascii") as file:
+            file.write(f"me:{key}\n")
+
+    def refused(uri, why):
+        status, output, errors = guest.run(shells.linux(trapline, directory, "--disk", uri), 600)
+        lines = errors.splitlines()
+        guest.require(status == 1 and len(lines) == 1 and uri in lines[0] and why in lines[0] and not output,
+                      f"{uri}: {status}\n{output}\n{errors}")
+
+    with tls_server(path, "--tls-certificates=" + good) as port:
+        at = f"nbds://localhost:{port}/"
+        said, _ = run(trapline, directory, folder, [f"{at}?tls-certificates={good}"], *options)
+        guest.require(sum_of(path) == said, "the server has something else")
+        refused(f"{at}?tls-certificates={other}", "certificate is not good")
+        refused(f"nbds://127.0.0.1:{port}/?tls-certificates={good}", "certificate is not good")
+        refused(f"{at}?tls-certificates={folder}/none", "no ca-cert.pem")
+        refused(f"nbd://localhost:{port}/", "requires TLS")
+    with tls_server(path, "--tls-certificates=" + other) as port:
+        refused(f"nbds://localhost:{port}/?tls-certificates={other}", "certificate is not good")
+    with tls_server(path, "--tls-psk=" + keys) as port:
+        said, _ = run(trapline, directory, folder, [f"nbds://me@localhost:{port}/?tls-psk-file={keys}"], *options)
+        guest.require(sum_of(path) == said, "the server has something else")
+        refused(f"nbds://me@localhost:{port}/?tls-psk-file={wrong}", "handshake")
+
+
 class Killed:
     """A qemu-nbd that is killed and started again, until stopped."""
 
@@ -157,7 +226,7 @@ def test():
     guest.need_guest(directory, "Image", "initrd-test.gz")
     shells.need_tools("qemu-nbd", "qemu-img", "nbdkit")
     with shells.scratch() as folder:
-        {"nbdkit": nbdkit, "killed": killed, "killed.often": killed_often, "formats": formats}[what](
+        {"nbdkit": nbdkit, "tls": tls, "killed": killed, "killed.often": killed_often, "formats": formats}[what](
             trapline, directory, folder, *options)
 
 

@@ -3,7 +3,10 @@
 devices: what the functions say of themselves, how the kernel has set them up, and which interrupts it uses. Each line
 must be the same, or stand in DIFFERENCES with a reason.
 
-lspci_test.py TRAPLINE GUEST_DIR QEMU DIFFERENCES [KERNEL OPTIONS]
+lspci_test.py TRAPLINE GUEST_DIR QEMU DIFFERENCES[,DIFFERENCES...] [KERNEL OPTIONS]
+
+QEMU: its program, or a root with another one (`bench/nested_boot_vs_qemu` says how to make one). With QEMU 11.1:
+lspci_test.py build/release/trapline .cache/guest FOLDER lspci_differs.txt,lspci_newest_differs.txt
 """
 import difflib
 import glob
@@ -15,6 +18,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from viewer import guest  # noqa: E402
 import generic  # noqa: E402
 import shells  # noqa: E402
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), *[".."] * 3, "bench"))
+import programs  # noqa: E402
 
 MODULES = ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ahci", "virtio_net", "e1000", "ne2k-pci",
            "virtio_rng", "virtio_console", "virtio_input", "virtio_balloon", "snd-hda-codec-generic",
@@ -76,11 +82,13 @@ def seen(command):
     return result
 
 
-def differences(path):
+def differences(paths):
     """{function, without where it stands: {QEMU's line: Trapline's lines}}"""
     result, lines, old = {}, None, None
-    with open(path, encoding="utf-8") as file:
-        for line in file.read().splitlines():
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        for line in text.splitlines():
             if line.startswith("-"):
                 old = line[1:]
                 lines[old] = []
@@ -117,10 +125,11 @@ def test():
                 file.truncate(1 << 20)
         options = generic.options(directory, image, " ".join([guest.CMDLINE, *append, f"trapline.cmd={COMMAND}"]))
         ours = seen([program, "run", *options, *trapline(disks, os.path.join(folder, "sound.wav"))])
-        theirs = seen([other, "-M", "virt,gic-version=3", "-cpu", "cortex-a57", "-m", "512M", "-nodefaults",
+        peer = programs.newest_qemu(other) if os.path.isdir(other) else [other]
+        theirs = seen([*peer, "-M", "virt,gic-version=3", "-cpu", "cortex-a57", "-m", "512M", "-nodefaults",
                        "-nographic", "-serial", "stdio", "-no-reboot",
                        *["-" + word[2:] if word.startswith("--") else word for word in options], *qemu(disks)])
-    rules = differences(table)
+    rules = differences(table.split(","))
     changed = sum(map(len, rules.values()))
     expected = explained(theirs, rules)
     wrong = []
