@@ -13,11 +13,11 @@ _trapline() {
         return
         ;;
       --backend) words='auto soft kvm' ;;
-      --audio) words='none wav:' ;;
+      --audio) words='none wav: pipewire alsa alsa:' ;;
       --display) words='none vnc:' ;;
       --clock) words='host icount' ;;
       --cpu) words='base max' ;;
-      --ioeventfd|--sandbox) words='on off' ;;
+      --highmem|--ioeventfd|--sandbox) words='on off' ;;
       --serial) words='stdio none unix: tcp: file:' ;;
       --incoming) words='unix: exec:' ;;
       --decoder) words='native capstone' ;;
@@ -34,7 +34,7 @@ _trapline() {
       *)
         words='--accept-changed-disks --append --audio --backend --balloon --clock --config --cpu --cpus --decoder --disk
                --display --dump-dtb --el2
-               --firmware --flash --gdb --help --icache --icache-check --incoming --initrd --input --ioeventfd --isv --kaslr-offset --kaslr-seed --kernel
+               --firmware --flash --gdb --help --highmem --icache --icache-check --incoming --initrd --input --ioeventfd --isv --kaslr-offset --kaslr-seed --kernel
                --max-insns --memory --metrics --module --name --nested-ledger --net --no-reboot --profile --profile-stacks
                --raw --record --restore --rng --sandbox --serial --stats
                --stats-every --symbols --translate-after --vars --virtio --virtio-console'

@@ -49,6 +49,11 @@ class Ahci final : public Device, public pci::Endpoint::Client, private Hba {
   }
   void counters(CounterVisitor visit, void* context) const override {
     visit(context, "errors", report_.count());
+    std::vector<const virtio::Disk*> disks;
+    for (const auto& port : ports_) {
+      if (port != nullptr) disks.push_back(&port->disk());
+    }
+    virtio::Disk::sum_counters(disks, visit, context);
   }
   // Violations by the guest, and host errors, so far.
   uint64_t errors() const { return report_.count(); }

@@ -45,6 +45,7 @@ class Port final : private virtio::Disk::Controller {
   void start() { disk_.start(*this); }
 
   // --- any thread ---
+  const virtio::Disk& disk() const { return disk_; }
   uint32_t read(uint64_t reg);
   void write(uint64_t reg, uint32_t value);
   // Carries out what was asked for, or begins to.

@@ -100,6 +100,27 @@ void Disk::drain() {
   draining_ = false;
 }
 
+void Disk::sum_counters(const std::vector<const Disk*>& disks, CounterVisitor visit,
+                        void* context) {
+  using Sums = std::vector<std::pair<std::string_view, uint64_t>>;
+  Sums sums;
+  for (const Disk* disk : disks) {
+    disk->image().counters(
+        [](void* all, std::string_view name, uint64_t value) {
+          auto& so_far = *static_cast<Sums*>(all);
+          const auto at = std::find_if(so_far.begin(), so_far.end(),
+                                       [name](const auto& sum) { return sum.first == name; });
+          if (at == so_far.end()) {
+            so_far.emplace_back(name, value);
+          } else {
+            at->second += value;
+          }
+        },
+        &sums);
+  }
+  for (const auto& [name, value] : sums) visit(context, name, value);
+}
+
 // Tells the controller, and counts only then: drain() waits for both.
 void Disk::settle(std::vector<BlkRequest*>& done) {
   if (done.empty()) return;

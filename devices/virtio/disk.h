@@ -41,6 +41,10 @@ class Disk {
   const Image& image() const { return *image_; }
   const std::string& name() const { return name_; }
 
+  // The counters of their images, each with its sum. Any thread.
+  static void sum_counters(const std::vector<const Disk*>& disks, CounterVisitor visit,
+                           void* context);
+
   // Any thread, one at a time. At most BlkEngine::kMaxInFlight are under way at once: the caller
   // counts. True: the request has its result; false: finished() will be told. `at_once`: a small
   // read that needs no waiting for the host may be done here.

@@ -89,6 +89,13 @@ class Scsi final : public Function, private Disk::Controller {
   void begin(int kick_fd) override;
   bool idle() const override { return in_flight_ == 0; }
   void wait(int kick_fd, bool block, bool running) override;
+  void counters(CounterVisitor visit, void* context) const override {
+    std::vector<const Disk*> disks;
+    for (const auto& target : targets_) {
+      if (target != nullptr) disks.push_back(&target->disk);
+    }
+    Disk::sum_counters(disks, visit, context);
+  }
   void save(StateWriter& out) const override;
   bool load(StateReader& in) override;
 

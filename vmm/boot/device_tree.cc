@@ -209,7 +209,8 @@ void interrupt_controller(Writer& writer, const Options& options, bool its) {
 }
 
 // As "pci/host-generic-pci.yaml" has it. An address of PCI is three cells: what space, and where.
-void pcie(Writer& writer, bool its) {
+void pcie(Writer& writer, bool its, bool highmem) {
+  const platform::Window ecam = platform::pcie_ecam(highmem);
   constexpr uint32_t kIo = 0x0100'0000, kMemory32 = 0x0200'0000, kMemory64 = 0x0300'0000;
   Writer::Node node(writer, fmt::format("pcie@{:x}", platform::kPcieMemory32.base));
   node.text("compatible", "pci-host-ecam-generic");
@@ -218,9 +219,9 @@ void pcie(Writer& writer, bool its) {
   node.cells("#size-cells", {2});
   node.cells("#interrupt-cells", {1});
   node.cells("linux,pci-domain", {0});
-  node.cells("bus-range", {0, static_cast<uint32_t>(platform::kPcieEcam.size >> 20) - 1});
+  node.cells("bus-range", {0, static_cast<uint32_t>(ecam.size >> 20) - 1});
   node.empty("dma-coherent");
-  node.reg({platform::kPcieEcam});
+  node.reg({ecam});
   std::vector<uint32_t> ranges;
   const auto range = [&ranges](uint32_t space, uint64_t at, platform::Window window) {
     ranges.push_back(space);
@@ -231,7 +232,7 @@ void pcie(Writer& writer, bool its) {
   };
   range(kIo, 0, platform::kPcieIo);
   range(kMemory32, platform::kPcieMemory32.base, platform::kPcieMemory32);
-  range(kMemory64, platform::kPcieMemory64.base, platform::kPcieMemory64);
+  if (highmem) range(kMemory64, platform::kPcieMemory64.base, platform::kPcieMemory64);
   node.cells("ranges", ranges);
   if (its) node.cells("msi-map", {0, kPhandleIts, 0, 0x10000});
   // Device numbers take turns at the lines, and so do the pins of each.
@@ -296,7 +297,7 @@ void devices(Writer& writer, const DeviceTreeInput& in) {
     node.reg({platform::kFwCfg});
     node.empty("dma-coherent");
   }
-  if (in.pcie) pcie(writer, in.its);
+  if (in.pcie) pcie(writer, in.its, in.options->highmem);
   if (in.virtio) {
     std::vector<unsigned> order = in.virtio_slots;
     for (unsigned i = platform::kVirtioSlots; i-- > 0;) {

@@ -142,6 +142,10 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (o.memory < kLeast || o.memory > kMost || (o.memory & 0xfff) != 0) {
     return "--memory " + memory_text + ": give from 1M to 255G, a multiple of 4K";
   }
+  constexpr uint64_t kMostLow = uint64_t{3} << 30;  // RAM begins at 1 GiB
+  if (!o.highmem && o.memory > kMostLow) {
+    return "--memory " + memory_text + ": with --highmem off no more than 3G";
+  }
   constexpr size_t kMaxAppend = 16 * 1024;
   size_t append = o.append.size();
   for (const Options::BootModule& module : o.modules) append += module.append.size();
@@ -162,9 +166,9 @@ std::string check(const Options& o, const std::string& memory_text) {
   if (std::string error = SerialLine::check(o.serial); !error.empty()) {
     return "--serial " + o.serial + ": " + error;
   }
-  if (!o.audio.empty() && o.audio != "none" &&
+  if (!o.audio.empty() && o.audio != "none" && alsa_device(o.audio).empty() &&
       (!o.audio.starts_with("wav:") || o.audio.size() == 4)) {
-    return "--audio " + o.audio + ": give none or wav:FILE";
+    return "--audio " + o.audio + ": give none, wav:FILE, pipewire or alsa[:DEVICE]";
   }
   if (std::string error = check_display(o.display); !error.empty()) {
     return "--display " + o.display + ": " + error;
@@ -220,8 +224,10 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv,
       "a framebuffer that EDK2 draws into (ramfb), for `ctl NAME screenshot` and "
       "none, or VNC viewers at vnc:unix:PATH or vnc:PORT (loopback: every user "
       "of this host that connects sees and types)");
-  run_command->add_option("--audio", options.audio,
-                          "HD Audio on PCIe, whose output goes to wav:FILE, or none: nowhere");
+  run_command->add_option(
+      "--audio", options.audio,
+      "HD Audio on PCIe, whose output goes to wav:FILE, to pipewire, to alsa[:DEVICE], or none: "
+      "nowhere");
   run_command->add_flag("--input", input,
                         "[=bus=mmio|pci]: virtio keyboard and tablet, for VNC viewers");
   run_command->add_flag("--balloon", balloon,
@@ -241,6 +247,8 @@ Result<CommandLine> parse_command_line(int argc, const char* const* argv,
        {"kvm", BackendChoice::kKvm}},
       "kvm: an arm64 host's processors; soft: the software CPU, on any host; auto: kvm where "
       "that works and no option needs the software CPU");
+  add_choice(run_command, "--highmem", options.highmem, {{"on", true}, {"off", false}},
+             "off: nothing of PCIe, nor RAM, lies above 4 GiB");
   add_choice(run_command, "--ioeventfd", options.ioeventfd, {{"on", true}, {"off", false}},
              "with KVM: the host's kernel hands notifications of virtio-mmio devices on (disks "
              "excepted); off: each is an exit, to be profiled or recorded");

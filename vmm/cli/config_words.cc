@@ -16,9 +16,9 @@ namespace {
 constexpr size_t kMostConfig = size_t{1} << 20;  // bytes
 
 // Of a machine that exists already: what it is made of, and where its parts lie.
-constexpr std::string_view kFixed[] = {"memory", "cpus",       "rng",   "virtio-console", "backend",
-                                       "clock",  "virtio",     "isv",   "flash",          "el2",
-                                       "cpu",    "kaslr-seed", "input", "balloon"};
+constexpr std::string_view kFixed[] = {
+    "memory", "cpus", "rng", "virtio-console", "backend", "clock",   "virtio", "isv",
+    "flash",  "el2",  "cpu", "kaslr-seed",     "input",   "balloon", "highmem"};
 constexpr std::string_view kElsewhere[] = {"kernel", "raw", "initrd", "firmware", "vars", "disk",
                                            "module", "net", "append", "display",  "audio"};
 

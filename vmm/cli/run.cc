@@ -25,6 +25,7 @@
 #include "vmm/host/later_files.h"
 #include "vmm/host/messages.h"
 #include "vmm/host/output_file.h"
+#include "vmm/host/sound_process.h"
 #include "vmm/jail/broker.h"
 #include "vmm/jail/jail.h"
 #include "vmm/machine/console.h"
@@ -244,6 +245,7 @@ int run_command(const CommandLine& line) {
   if (line.sandbox) {
     virtio::keep_user_net_apart(jail::close_network);
     virtio::keep_qemu_nbd_apart(jail::close_disk);
+    keep_sound_apart(jail::close_sound);
     if (std::string error = jail::why_not(); !error.empty()) {
       return fail("--sandbox on: " + error + ": --sandbox off runs the guest without a jail");
     }

@@ -2,6 +2,12 @@
 
 namespace trapline {
 
+std::string alsa_device(const std::string& audio) {
+  if (audio == "pipewire") return audio;  // its plugin
+  if (audio == "alsa") return "default";
+  return audio.starts_with("alsa:") ? audio.substr(5) : std::string();
+}
+
 std::string option_of_software_cpu(const Options& options) {
   const struct {
     bool given;

@@ -43,7 +43,8 @@ struct Options {
   bool input = false, input_pci = false;
   bool balloon = false, balloon_pci = false;
   std::string display;  // "none", "vnc:unix:PATH", "vnc:PORT"; empty: there is no framebuffer
-  std::string audio;    // "none", "wav:FILE"; empty: there is no sound card
+  std::string
+      audio;  // "none", "wav:FILE", "pipewire", "alsa[:DEVICE]"; empty: there is no sound card
   bool icount = false;
   bool isv_never = false;
   CpuModel cpu = CpuModel::kMax;  // of the software CPU
@@ -65,6 +66,7 @@ struct Options {
   DecoderChoice decoder = DecoderChoice::kNative;
   CachePolicy icache = CachePolicy::kRewalk;
   bool icache_check = false;
+  bool highmem = true;    // PCIe's configuration space and a window lie above 4 GiB
   bool ioeventfd = true;  // KVM: notifications of virtio devices are no exits
   bool flash_trapped = false;
   std::string stats;
@@ -87,6 +89,8 @@ struct Options {
   unsigned gdb_port = 0;  // 0: no gdb
 };
 
+// The device of ALSA's configuration that --audio means; empty: none.
+std::string alsa_device(const std::string& audio);
 // The first of the options that only the software CPU has; empty if there is none.
 std::string option_of_software_cpu(const Options& options);
 

@@ -30,6 +30,10 @@ inline constexpr Window kPcieMemory32 = {0x1000'0000, 0x2eff'0000};
 inline constexpr Window kPcieIo = {0x3eff'0000, 0x1'0000};
 inline constexpr Window kPcieEcam = {0x40'1000'0000, 0x1000'0000};
 inline constexpr Window kPcieMemory64 = {0x80'0000'0000, 0x80'0000'0000};
+// With --highmem off there is nothing above 4 GiB: no 64-bit window, and another place for the
+// first.
+inline constexpr Window kPcieEcamLow = {0x3f00'0000, 0x100'0000};
+constexpr Window pcie_ecam(bool highmem) { return highmem ? kPcieEcam : kPcieEcamLow; }
 inline constexpr unsigned kPcieDevices = 32;  // 0 is the bridge's own
 inline constexpr unsigned kPcieLines = 4;
 inline constexpr uint64_t kRamBase = 0x4000'0000;

@@ -114,6 +114,16 @@ std::string close_network() {
 
 std::string close_viewers() { return close_helper("the viewers'", {}, false, viewers_calls()); }
 
+std::string close_sound() {
+  if (std::string error = set_limits(); !error.empty()) return error;
+  const Landlock landlock({});
+  // The threads of a plugin, which may block every signal, are left out.
+  if (const int error = give_up_rights(landlock.ruleset()); error != 0) {
+    return fmt::format("the sound's process cannot give up its rights: {}", std::strerror(error));
+  }
+  return {};
+}
+
 std::string close_disk(const virtio::ChildFiles& files) {
   if (std::string error = set_limits(); !error.empty()) return error;
   constexpr unsigned kRead = Opened::kRead, kRun = Opened::kRead | Opened::kRun;

@@ -35,6 +35,9 @@ std::string close_disk(const virtio::ChildFiles& files);
 // Likewise around the process of `--display vnc:`, which keeps its sockets and takes connections
 // from one of them.
 std::string close_viewers();
+// Likewise around the process of `--audio alsa`, whose device is open: no file more, no rights. Its
+// calls are not filtered: a plugin of ALSA's is another's program.
+std::string close_sound();
 
 }  // namespace trapline::jail
 

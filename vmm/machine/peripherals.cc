@@ -21,6 +21,7 @@
 #include "devices/virtio/scsi.h"
 #include "devices/virtio/transport_registers.h"
 #include "vmm/boot/boot_file.h"
+#include "vmm/host/sound_process.h"
 #include "vmm/host/wav_file.h"
 #include "vmm/memory/stage2.h"
 
@@ -247,7 +248,7 @@ std::string Peripherals::add_bridge() {
   pci::HostBridge::Layout layout;
   const auto range = [](platform::Window w) { return pci::HostBridge::Range{w.base, w.size}; };
   layout.memory32 = range(platform::kPcieMemory32);
-  layout.memory64 = range(platform::kPcieMemory64);
+  if (s_.options.highmem) layout.memory64 = range(platform::kPcieMemory64);
   layout.io = range(platform::kPcieIo);
   layout.messages = its.target;
   for (unsigned i = 0; i < platform::kPcieLines; ++i) {
@@ -256,7 +257,7 @@ std::string Peripherals::add_bridge() {
   bridge_ = std::make_unique<pci::HostBridge>(layout);
   std::string error;
   if (its_) error = add(platform::kIts, *its.device);
-  return error.empty() ? add(platform::kPcieEcam, *bridge_) : error;
+  return error.empty() ? add(platform::pcie_ecam(s_.options.highmem), *bridge_) : error;
 }
 
 // With all functions attached.
@@ -266,6 +267,7 @@ std::string Peripherals::add_bridge_windows() {
       {pci::Space::kMemory64, platform::kPcieMemory64},
       {pci::Space::kIo, platform::kPcieIo}};
   for (const auto& [space, window] : windows) {
+    if (space == pci::Space::kMemory64 && !s_.options.highmem) continue;
     std::string error = s_.bus.add(window.base, window.size, &bridge_->window(space));
     if (!error.empty()) return error;
   }
@@ -425,6 +427,11 @@ std::string Peripherals::add_audio() {
     std::string error = file->open(s_.options.audio.substr(kWav.size()));
     if (!error.empty()) return "--audio " + error;
     audio_ = std::move(file);
+  } else if (const std::string device = alsa_device(s_.options.audio); !device.empty()) {
+    auto sound = std::make_unique<SoundProcess>();
+    std::string error = sound->start(device, sound_jail());
+    if (!error.empty()) return "--audio " + s_.options.audio + ": " + error;
+    audio_ = std::move(sound);
   } else {
     audio_ = std::make_unique<Nowhere>();
   }

@@ -71,6 +71,7 @@ std::string machine_config(const Options& o) {
   if (o.backend != BackendChoice::kKvm) out["cpu"] = name_of(o.cpu);
   out["clock"] = o.icount ? "icount" : "host";
   if (o.virtio_legacy) out["virtio"] = "legacy";
+  if (!o.highmem) out["highmem"] = "off";
   if (o.isv_never) out["isv"] = "never";
   if (o.flash_trapped) out["flash"] = "trapped";
   if (o.el2.on) out["el2"] = el2_text(o.el2);

@@ -10,10 +10,13 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "devices/virtio/blk_engine.h"
+#include "devices/virtio/disk.h"
 #include "devices/virtio/nbd_journal.h"
 #include "tests/devices/virtio/nbd_server.h"
 
@@ -358,6 +361,21 @@ TEST(Nbd, SeveralConnectionsWhereTheServerSaysSo) {
   NbdServer one(kBytes);
   Disk b(one);
   EXPECT_EQ(one.connections(), 1u);
+}
+
+TEST(Nbd, AControllerCountsForAllItsDisks) {
+  NbdServer one(kBytes), two(kBytes);
+  const virtio::Disk a(open_image(one.uri(), {}).image, "a"),
+      b(open_image(two.uri(), {}).image, "b");
+  std::vector<std::pair<std::string, uint64_t>> seen;
+  virtio::Disk::sum_counters(
+      {&a, &b},
+      [](void* to, std::string_view name, uint64_t value) {
+        static_cast<decltype(seen)*>(to)->emplace_back(name, value);
+      },
+      &seen);
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[0], std::pair(std::string("nbd_connections"), uint64_t{2}));
 }
 
 TEST(Nbd, ReadOnlyExports) {
