@@ -67,8 +67,8 @@ TEST(KernelFit, ByASymbolsAddress) {
 }
 
 TEST(KernelFit, Banner) {
-  const std::string text =
-      std::string("Linux version %s (%s)\n\0xx", 24) + "Linux version 6.1.0-56 (a@b) #1 SMP\n";
+  std::string text("Linux version %s (%s)\n\0xx", 24);
+  text += "Linux version 6.1.0-56 (a@b) #1 SMP\n";
   const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
   EXPECT_EQ(linux_banner({bytes, text.size()}), "Linux version 6.1.0-56 (a@b) #1 SMP");
   EXPECT_EQ(linux_banner({bytes, 40}), "");
