@@ -31,7 +31,7 @@ def fill_and_free(machine, mib):
     """The guest touches so much memory, and has no use for it then."""
     since = len(machine.output)
     machine.type(f"mkdir -p /mnt; mount -t tmpfs -o size=900m none /mnt; dd if=/dev/zero of=/mnt/f bs=1M "
-                 f"count={mib}; wc -c < /mnt/f; echo fil''led\r")
+                 f"count={mib}; ls -l /mnt/f; echo fil''led\r")
     machine.await_output("filled", since)
     guest.require(str(mib * MIB) in machine.output[since:].decode(), "the file in memory")
     high = resident(machine)
